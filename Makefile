@@ -1,0 +1,68 @@
+.DEFAULT_GOAL := help
+
+# Python 3.11 with venv, by whichever name it answers to here.
+PYTHON ?= $(shell for p in python3.11 python3 python; do "$$p" -c $(is_311) 2>/dev/null && echo "$$p" && break; done)
+is_311 := 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))'
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+SCALE ?= cpu
+ARGS ?=
+
+ifndef OMP_NUM_THREADS
+OMP_NUM_THREADS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+endif
+export OMP_NUM_THREADS
+
+.PHONY: help setup quickstart test test-slow lint format lock reproduce-table1 render-table1
+
+help: ## this list
+	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
+
+quickstart: $(READY) ## a theta sweep on data that ships with a dependency: a table and a figure in minutes
+	$(PY) -m defensive_tensorization experiment=quickstart $(ARGS)
+	$(PY) scripts/render.py quickstart
+
+reproduce-table1: $(READY) ## train what is missing, attack, render Table 1 at SCALE (resumes where it stopped)
+	$(PY) -m defensive_tensorization experiment=table1 scale=$(SCALE) $(ARGS)
+	$(PY) scripts/render.py table1 scale=$(SCALE) $(ARGS)
+
+render-table1: $(READY) ## render Table 1 at SCALE from whatever rows exist
+	$(PY) scripts/render.py table1 scale=$(SCALE) $(ARGS)
+
+test: $(READY) ## the test suite, without the slow tests
+	$(PY) -m pytest -q $(ARGS)
+
+test-slow: $(READY) ## the slow tests alone
+	$(PY) -m pytest -q -m slow $(ARGS)
+
+lint: $(READY) ## ruff and mypy, changing nothing
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(READY) ## let ruff fix and format the code
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: $(READY) ## resolve pyproject.toml into requirements.lock anew, upgrading what it allows
+	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+		--output-file requirements.lock pyproject.toml
+
+# A .venv that runs is brought up to date; one that does not is made anew.
+$(READY): requirements.lock pyproject.toml
+	@$(PY) -c $(is_311) 2>/dev/null || "$(PYTHON)" -c $(is_311) 2>/dev/null || { \
+		echo "Python 3.11 with venv is needed, found '$(PYTHON)': install it (Debian, Ubuntu: python3.11-venv)," \
+			"or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PY) -c $(is_311) 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
+	$(PY) -m uv pip install --python $(PY) --require-hashes --build-constraints requirements.lock -r requirements.lock
+	$(PY) -m uv pip install --python $(PY) --no-deps --build-constraints requirements.lock -e .
+	@touch $@

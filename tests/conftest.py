@@ -1,0 +1,24 @@
+"""Every test: few threads, no W&B unless asked for, and hypothesis without a clock."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
+
+settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True)
+def wandb_stays_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    home: Path = tmp_path_factory.getbasetemp() / "wandb"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(variable, str(home))
