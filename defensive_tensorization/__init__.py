@@ -1,0 +1,1 @@
+"""Defensive tensorization: convolutions whose weights live in a randomized Tucker latent space."""
