@@ -1,0 +1,132 @@
+"""What a caption says about the rows behind a table or a figure."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from defensive_tensorization.report.selection import Column
+from defensive_tensorization.results import Row
+
+SCALES = {
+    "paper": "the printed schedule and width",
+    "fast": "full width and short schedule, not the paper's",
+    "cpu": "narrower network and short schedule, not the paper's",
+    "smoke": "seconds of training, shows only that every part runs",
+}
+
+Facts = tuple[tuple[str, str], ...]
+
+
+def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
+    """(topic, statement) pairs; where rows disagree, every value is listed."""
+    if not rows:
+        return (("rows", "none yet"),)
+
+    def each(value: Callable[[Row], str]) -> str:
+        return _by_column(columns, rows, value)
+
+    return (
+        *_scales(rows),
+        ("data", _listed(row.data for row in rows)),
+        ("network", each(lambda row: f"{row.model}, width {row.width}, {row.precision} weights")),
+        ("epochs", each(lambda row: str(row.epochs))),
+        ("BatchNorm", each(lambda row: row.batchnorm)),
+        ("training seed", each(lambda row: str(row.train_seed))),
+        ("scored", _listed(f"n = {row.n:,} ({row.subset})" for row in rows)),
+        ("evaluation seeds", f"{_seeds(rows)} a cell, each its own attack and scoring"),
+        ("attacks", _attacks(rows)),
+        ("draws", each(lambda row: row.draws)),
+        ("hardware", _listed(row.hardware for row in rows)),
+        ("software", _listed(_versions(row) for row in rows)),
+        ("commit", _listed(_commit(row) for row in rows)),
+        ("attack and scoring time", _duration(math.fsum(row.seconds for row in rows))),
+    )
+
+
+def unit(rows: Iterable[Row]) -> str:
+    """What epsilon = 1 means: "1/255", "amplitude", or a number; "" without an attack."""
+    found = set()
+    for row in rows:
+        if row.epsilon > 0:
+            scale = row.epsilon_absolute / row.epsilon
+            if math.isclose(scale, 1 / 255, rel_tol=1e-6):
+                found.add("1/255")
+            else:
+                found.add("amplitude" if math.isclose(scale, 1) else f"{scale:.6g}")
+    return _listed(found)
+
+
+def _scales(rows: Sequence[Row]) -> Facts:
+    names = sorted({row.scale for row in rows})
+    return tuple(
+        (f"at {name} scale", SCALES.get(name, "a schedule of one's own")) for name in names
+    )
+
+
+def _listed(values: Iterable[str]) -> str:
+    return "; ".join(sorted(set(values)))
+
+
+def _by_column(columns: Sequence[Column], rows: Sequence[Row], value: Callable[[Row], str]) -> str:
+    """ "a" when all columns agree, else "a (Baseline); b (Ours)"."""
+    labels: dict[str, list[str]] = {}
+    for column in columns:
+        for text in sorted({value(row) for row in rows if row.recipe == column.recipe}):
+            labels.setdefault(text, []).append(column.label)
+    if len(labels) == 1:
+        return next(iter(labels))
+    return "; ".join(f"{text} ({', '.join(mine)})" for text, mine in labels.items())
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        seeds.setdefault((row.fingerprint, row.protocol), set()).add(row.eval_seed)
+    counts = sorted({len(each) for each in seeds.values()})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _attacks(rows: Sequence[Row]) -> str:
+    """Step counts, step size and start as they were run, one clause an attack."""
+    clauses = []
+    for attack in sorted({row.attack for row in rows if row.attack != "clean"}):
+        mine = [row for row in rows if row.attack == attack]
+        epsilons = sorted({row.epsilon for row in mine})
+        steps = [
+            " or ".join(str(n) for n in sorted({r.steps for r in mine if r.epsilon == epsilon}))
+            for epsilon in epsilons
+        ]
+        if set(steps) == {"1"} and all(_same(row.step_size, row.epsilon_absolute) for row in mine):
+            clause = f"{attack.upper()} one step of ε"
+        else:
+            sizes = _listed(_step(row) for row in mine)
+            marks = ", ".join(f"{epsilon:g}" for epsilon in epsilons)
+            clause = f"{attack.upper()} {', '.join(steps)} steps of {sizes} at ε = {marks}"
+        starts = {row.random_start for row in mine}
+        clauses.append(clause + (" from a random start" if True in starts else ""))
+    return "; ".join(clauses) if clauses else "none"
+
+
+def _same(left: float, right: float) -> bool:
+    return math.isclose(left, right, rel_tol=1e-6)
+
+
+def _step(row: Row) -> str:
+    steps_per_255 = row.step_size * 255
+    if _same(row.epsilon_absolute * 255, row.epsilon):
+        return f"{steps_per_255:.4g}/255"
+    return f"{row.step_size:.4g}"
+
+
+def _versions(row: Row) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(row.versions.items()))
+
+
+def _commit(row: Row) -> str:
+    return (row.commit[:10] or "unknown") + ("+" if row.dirty else "")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

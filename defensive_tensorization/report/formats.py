@@ -1,0 +1,174 @@
+"""A rendered table as Markdown, csv, LaTeX and terminal text."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+from defensive_tensorization.report.tables import Cell, Rendered
+
+Record = dict[str, str | float | int | None]
+
+TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "ε": r"$\varepsilon$",
+    "θ": r"$\theta$",
+    "±": r"$\pm$",
+    "—": "---",
+    "–": "--",
+}
+
+
+def write(rendered: Rendered, directory: Path) -> list[Path]:
+    """Writes `<name>.md`, `.csv` and `.tex`; the same rows give the same bytes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, form in ((".md", markdown), (".csv", tidy), (".tex", latex)):
+        path = directory / f"{rendered.table.name}{suffix}"
+        path.write_bytes(form(rendered).encode())
+        paths.append(path)
+    return paths
+
+
+def markdown(rendered: Rendered) -> str:
+    header, *lines = _grid(rendered)
+    rule = ["---", "---:", *["---:"] * len(rendered.table.columns)]
+    return "\n".join(
+        [
+            f"# {rendered.table.title}",
+            "",
+            _bars(header),
+            _bars(rule),
+            *map(_bars, lines),
+            "",
+            f"{rendered.legend}.",
+            "",
+            *(f"- {topic}: {text}" for topic, text in rendered.facts),
+            "",
+        ]
+    )
+
+
+def text(rendered: Rendered) -> str:
+    """Aligned columns for a terminal."""
+    grid = _grid(rendered)
+    widths = [max(len(line[i]) for line in grid) for i in range(len(grid[0]))]
+    aligned = [
+        "  ".join(
+            [
+                line[0].ljust(widths[0]),
+                *(s.rjust(w) for s, w in zip(line[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for line in grid
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    stated = [f"{topic}: {statement}" for topic, statement in rendered.facts]
+    return "\n".join(
+        [rendered.table.title, "", aligned[0], rule, *aligned[1:], "", rendered.legend, *stated, ""]
+    )
+
+
+def latex(rendered: Rendered) -> str:
+    """A booktabs table; LaTeX numbers it, so a leading "Table 1:" is dropped from the caption."""
+    caption = re.sub(r"^Table \w+: ", "", rendered.caption)
+    header, *lines = [[_tex(text) for text in line] for line in _grid(rendered)]
+    attacks = [attack for attack, _ in rendered.table.lines]
+    body = []
+    for attack, before, line in zip(attacks, [attacks[0], *attacks], lines, strict=False):
+        body += [r"\midrule"] if attack != before else []
+        body.append(f"{' & '.join(line)} \\\\")
+    return "\n".join(
+        [
+            r"\begin{table}[t]",
+            r"\centering",
+            f"\\caption{{{_tex(caption)}}}",
+            f"\\label{{tab:{rendered.table.name}}}",
+            f"\\begin{{tabular}}{{lr{'r' * len(rendered.table.columns)}}}",
+            r"\toprule",
+            f"{' & '.join(header)} \\\\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def records(rendered: Rendered) -> list[Record]:
+    """One record a cell, in percent; the difference is ours minus published, in points."""
+    found: list[Record] = []
+    for (attack, epsilon), line in zip(rendered.table.lines, rendered.cells, strict=True):
+        for column, cell in zip(rendered.table.columns, line, strict=True):
+            ours = cell.ours
+            mean = None if ours is None else 100 * ours.robust_mean
+            std = None if ours is None or ours.robust_std is None else 100 * ours.robust_std
+            published = cell.published
+            difference = None if mean is None or published is None else mean - published
+            found.append(
+                {
+                    "attack": attack,
+                    "epsilon": epsilon,
+                    "method": column.label,
+                    "ours_mean": _rounded(mean),
+                    "ours_std": _rounded(std),
+                    "n": None if ours is None else ours.n,
+                    "seeds": 0 if ours is None else ours.seeds,
+                    "published": published,
+                    "difference": _rounded(difference),
+                }
+            )
+    return found
+
+
+def tidy(rendered: Rendered) -> str:
+    """The records as csv; an empty field is a missing value."""
+    out = io.StringIO()
+    found = records(rendered)
+    writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return out.getvalue()
+
+
+def _grid(rendered: Rendered) -> list[list[str]]:
+    header = ["Attack", "ε", *(column.label for column in rendered.table.columns)]
+    lines = []
+    for (attack, epsilon), cells in zip(rendered.table.lines, rendered.cells, strict=True):
+        first = ["Clean", ""] if attack == "clean" else [attack.upper(), f"{epsilon:g}"]
+        lines.append([*first, *map(_cell, cells)])
+    return [header, *lines]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _bars(line: list[str]) -> str:
+    return f"| {' | '.join(line)} |"
+
+
+def _cell(cell: Cell) -> str:
+    text = "—"
+    if cell.ours is not None:
+        text = f"{100 * cell.ours.robust_mean:.1f}"
+        if cell.ours.robust_std is not None:
+            text += f" ± {100 * cell.ours.robust_std:.1f}"
+    return text if cell.published is None else f"{text} ({cell.published:.1f})"
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(character, character) for character in text)

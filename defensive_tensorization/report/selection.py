@@ -1,0 +1,72 @@
+"""Which rows belong to a table or a figure."""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.results import Row, Summary, summarise
+
+
+@dataclass(frozen=True)
+class Column:
+    """One method: the label shown, its name in the published csv ("" if it has none), and the
+    `Row.recipe` that it selects."""
+
+    label: str
+    paper: str
+    recipe: str
+
+
+def select(
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    *,
+    protocol: Collection[str] | None = None,
+    data: str | None = None,
+) -> list[Row]:
+    """The columns' rows under the accepted protocols (all if None).
+
+    `data` is a title or a digest. Rows made from several data without it raise UsageError.
+    """
+    recipes = {column.recipe for column in columns}
+    mine = [
+        row
+        for row in rows
+        if row.recipe in recipes and (protocol is None or row.protocol in protocol)
+    ]
+    found = sorted({(row.data, row.data_digest) for row in mine})
+    names = ", ".join(f"'{title}' ({digest})" for title, digest in found)
+    if data is not None:
+        if found and not any(data in each for each in found):
+            raise UsageError(f"--data '{data}' has no rows here; there are rows of {names}")
+        mine = [row for row in mine if data in (row.data, row.data_digest)]
+        found = sorted({(row.data, row.data_digest) for row in mine})
+    if len(found) > 1:
+        remedy = "--data TITLE" if len({title for title, _ in found}) > 1 else "--data DIGEST"
+        raise UsageError(f"rows come from several data: {names}; choose one with {remedy}")
+    return mine
+
+
+def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> list[Row]:
+    """The rows of one cell: one network and one protocol, else UsageError."""
+    mine = [
+        row
+        for row in rows
+        if row.recipe == column.recipe
+        and row.attack == attack
+        and math.isclose(row.epsilon, epsilon)
+    ]
+    protocols = sorted({row.protocol for row in mine})
+    if len(protocols) > 1:
+        raise UsageError(
+            f"{column.label}, {attack} at epsilon {epsilon:g} has rows of the protocols "
+            f"{', '.join(protocols)}; accept one of them, or move the others' files away"
+        )
+    return mine
+
+
+def cell(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> Summary | None:
+    """Summary of one cell, None where there is no row."""
+    mine = cell_rows(rows, column, attack, epsilon)
+    return summarise(mine) if mine else None

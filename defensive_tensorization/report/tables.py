@@ -1,0 +1,88 @@
+"""A table of robust accuracies: attacks and epsilons down, methods across."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from defensive_tensorization.report.caption import Facts, facts, unit
+from defensive_tensorization.report.published import Key
+from defensive_tensorization.report.selection import Column, cell_rows, select
+from defensive_tensorization.results import Row, Summary, summarise
+
+__all__ = ["Cell", "Column", "Rendered", "Table", "render"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """`lines` are (attack, epsilon) pairs such as ("clean", 0), ("fgsm", 2)."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Ours (fractions, None where missing) and the published accuracy (percent)."""
+
+    ours: Summary | None
+    published: float | None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A table with its content; `cells[line][column]`, missing counts the cells without rows."""
+
+    table: Table
+    cells: tuple[tuple[Cell, ...], ...]
+    legend: str
+    facts: Facts
+    missing: int
+
+    @property
+    def caption(self) -> str:
+        """Title, legend and circumstances as one paragraph."""
+        stated = [f"{topic[0].upper()}{topic[1:]}: {text}" for topic, text in self.facts]
+        return ". ".join([self.table.title, self.legend, *stated]) + "."
+
+
+def render(
+    table: Table,
+    rows: Iterable[Row],
+    published: Mapping[Key, float],
+    *,
+    protocol: Collection[str] | None = None,
+    data: str | None = None,
+) -> Rendered:
+    """Fills the table from whatever rows exist.
+
+    `protocol` holds the accepted `Row.protocol` values (all if None), `data` the title or digest
+    of the data to show. UsageError if one cell's rows come from several data or protocols.
+    """
+    chosen = select(rows, table.columns, protocol=protocol, data=data)
+    used: list[Row] = []
+    cells = []
+    for attack, epsilon in table.lines:
+        line = []
+        for column in table.columns:
+            mine = cell_rows(chosen, column, attack, epsilon)
+            used.extend(mine)
+            ours = summarise(mine) if mine else None
+            line.append(Cell(ours, published.get((attack, float(epsilon), column.paper))))
+        cells.append(tuple(line))
+    flat = [cell for line in cells for cell in line]
+    missing = sum(cell.ours is None for cell in flat)
+    return Rendered(
+        table, tuple(cells), _legend(flat, missing, used), facts(table.columns, used), missing
+    )
+
+
+def _legend(cells: list[Cell], missing: int, used: list[Row]) -> str:
+    text = "Accuracy in %, ours: mean ± std over evaluation seeds"
+    if any(cell.ours is not None and cell.ours.robust_std is None for cell in cells):
+        text += " (no ± where there is one seed)"
+    if any(cell.published is not None for cell in cells):
+        text += ", in brackets the published value"
+    if unit(used):
+        text += f"; ε in {unit(used)}"
+    return f"{text}; missing: {missing} of {len(cells)} cells"

@@ -1,0 +1,237 @@
+"""Result rows: one JSON object per line, one line per attack, epsilon and evaluation seed.
+
+Rows are the truth; tables, figures and W&B are made from them. A row is never changed: a rerun
+skips the keys that are already there.
+"""
+
+import json
+import os
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from filelock import FileLock
+
+from defensive_tensorization.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack at one epsilon under one evaluation seed.
+
+    Accuracies are fractions in [0, 1]; for the attack "clean" both are the clean accuracy.
+    `epsilon` is in the task's unit (8 means 8/255 on images), `epsilon_absolute` and `step_size`
+    in the input's own scale. `seconds` is the time of the attack and its scoring.
+    """
+
+    run_id: str
+    fingerprint: str
+    recipe: str
+    protocol: str
+    scale: str
+    dataset: str
+    data: str
+    data_digest: str
+    model: str
+    width: int
+    precision: str
+    defence: str
+    theta: float
+    batchnorm: str
+    train_seed: int
+    epochs: int
+    attack: str
+    epsilon: float
+    epsilon_absolute: float
+    steps: int
+    step_size: float
+    random_start: bool
+    draws: str
+    n: int
+    subset: str
+    eval_seed: int
+    clean_accuracy: float
+    robust_accuracy: float
+    commit: str
+    dirty: bool
+    versions: dict[str, str]
+    hardware: str
+    seconds: float
+    command: str
+
+    def __post_init__(self) -> None:
+        for name in ("clean_accuracy", "robust_accuracy"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must be a fraction in [0, 1], got {value}")
+
+    @property
+    def key(self) -> str:
+        """What makes a row unique."""
+        return f"{self.fingerprint}/{self.protocol}/{self.eval_seed}"
+
+    def to_json(self) -> str:
+        """One line without its newline."""
+        record = asdict(self) | {"versions": dict(sorted(self.versions.items()))}
+        return json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "Row":
+        """Reads one line; `where` ("file:line") opens the message of a UsageError."""
+        return _row(json.loads(text), where)
+
+
+def append(path: Path, row: Row) -> bool:
+    """Adds one row durably and says whether it was new.
+
+    Safe between processes. A torn last line, left by a killed process, is cut off first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        rows, sound = _load(path)
+        if any(known.key == row.key for known in rows):
+            return False
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
+            file.truncate(sound)
+            file.write(f"{row.to_json()}\n".encode())
+            os.fsync(file.fileno())
+    return True
+
+
+def read(paths: Iterable[Path]) -> list[Row]:
+    """The rows of files and of folders' `*.jsonl`, the first of each key.
+
+    A path that does not exist holds no rows. A torn last line is ignored; anything else that is
+    not a row raises UsageError with file:line.
+    """
+    rows: dict[str, Row] = {}
+    for path in paths:
+        for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+            for row in _load(file)[0]:
+                rows.setdefault(row.key, row)
+    return list(rows.values())
+
+
+def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> list[Path]:
+    """Merges the kept rows of one folder into `<run_id>.jsonl` files of another.
+
+    Where both have a key the source's row stands. Files are sorted, so a rerun is byte-identical.
+    Returns the files that hold the kept rows.
+    """
+    if not source_dir.is_dir():
+        return []
+    target_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(source_dir / ".collect.lock"):
+        kept = [row for row in read([source_dir]) if keep(row)]
+        paths = []
+        for run_id in sorted({row.run_id for row in kept}):
+            path = target_dir / f"{run_id}.jsonl"
+            mine = [row for row in kept if row.run_id == run_id]
+            merged = {row.key: row for row in [*read([path]), *mine]}
+            lines = [f"{row.to_json()}\n" for row in sorted(merged.values(), key=_order)]
+            partial = path.with_suffix(".partial")
+            partial.write_bytes("".join(lines).encode())
+            partial.replace(path)
+            paths.append(path)
+    return paths
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and sample standard deviation over evaluation seeds; no deviation of one seed."""
+
+    clean_mean: float
+    clean_std: float | None
+    robust_mean: float
+    robust_std: float | None
+    n: int
+    seeds: int
+
+
+def summarise(rows: Sequence[Row]) -> Summary:
+    """Summary of the rows of one network under one protocol, one row per evaluation seed."""
+    if not rows:
+        raise ValueError("no rows to summarise")
+    if len({(row.fingerprint, row.protocol, row.n) for row in rows}) > 1:
+        raise ValueError("rows of more than one network or protocol cannot be averaged")
+    if len({row.eval_seed for row in rows}) < len(rows):
+        raise ValueError("an evaluation seed occurs twice")
+    clean = [row.clean_accuracy for row in rows]
+    robust = [row.robust_accuracy for row in rows]
+    return Summary(
+        clean_mean=statistics.fmean(clean),
+        clean_std=_std(clean),
+        robust_mean=statistics.fmean(robust),
+        robust_std=_std(robust),
+        n=rows[0].n,
+        seeds=len(rows),
+    )
+
+
+def _std(values: list[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _order(row: Row) -> tuple[str, float, str, int, str]:
+    return row.attack, row.epsilon, row.protocol, row.eval_seed, row.fingerprint
+
+
+def _load(path: Path) -> tuple[list[Row], int]:
+    """The rows of one file, and the length in bytes of the part that is sound."""
+    if not path.exists():
+        return [], 0
+    *lines, torn = path.read_bytes().split(b"\n")
+    rows: list[Row] = []
+    sound = 0
+    for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        try:
+            row = Row.from_json(line, where)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            if number == len(lines) and not torn:
+                break
+            raise UsageError(
+                f"{where}: not a JSON row; delete this line and run the command again, "
+                "it measures only what is missing"
+            ) from None
+        rows.append(row)
+        sound += len(line) + 1
+    return rows, sound
+
+
+def _row(record: Any, where: str) -> Row:
+    if not isinstance(record, dict):
+        raise UsageError(f"{where}: a row must be a JSON object, got {record!r:.40}")
+    known = [field.name for field in fields(Row)]
+    for name in record:
+        if name not in known:
+            raise UsageError(
+                f"{where}: unknown field '{name}'; the row is of another version, "
+                "move the file away or read it with that version"
+            )
+    for name in known:
+        if name not in record:
+            raise UsageError(
+                f"{where}: missing field '{name}'; the row is of another version, "
+                "move the file away or read it with that version"
+            )
+    kinds = get_type_hints(Row)
+    try:
+        return Row(**{name: _value(name, kinds[name], record[name]) for name in known})
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}; delete this line and run the command again") from None
+
+
+def _value(name: str, kind: Any, value: Any) -> Any:
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if kind == dict[str, str]:
+        sound = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    else:
+        sound = type(value) is kind
+    if not sound:
+        raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {value!r:.40}")
+    return value

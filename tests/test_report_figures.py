@@ -1,0 +1,107 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_rows import COLUMNS, TABLE, row, table_rows
+from PIL import Image
+
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.report import figures
+from defensive_tensorization.report.figures import robust_vs_epsilon
+from defensive_tensorization.report.formats import write
+from defensive_tensorization.report.index import write_index
+from defensive_tensorization.report.tables import render
+
+
+def description(path: Path) -> str:
+    with Image.open(path) as image:
+        return str(image.info["Description"])
+
+
+def test_lines_pass_through_the_means(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    path = tmp_path / "deep" / "f.png"
+    robust_vs_epsilon(table_rows(), COLUMNS, ["fgsm", "pgd"], path, title="Figure 1")
+    monkeypatch.undo()
+    fgsm, pgd = kept[0].axes
+    assert (fgsm.get_title(), pgd.get_title()) == ("FGSM", "PGD")
+    assert fgsm.get_xlabel() == "ε (1/255)"
+    assert [line.get_label() for line in pgd.lines] == [column.label for column in COLUMNS]
+    assert list(fgsm.lines[1].get_xdata()) == [0, 2, 8]
+    assert list(fgsm.lines[1].get_ydata()) == pytest.approx([85, 82, 70])
+    band = fgsm.collections[1].get_paths()[0].vertices
+    assert sorted({round(float(y), 6) for x, y in band if x == 8}) == [69, 71]
+    looks = {(line.get_marker(), str(line.get_linestyle())) for line in pgd.lines}
+    assert len(looks) == len(COLUMNS)
+    pyplot.close(kept[0])
+
+
+def test_caption_under_the_figure(tmp_path: Path) -> None:
+    path = robust_vs_epsilon(table_rows(), COLUMNS, ["fgsm"], tmp_path / "f.png")
+    for part in ("at cpu scale", "data: CIFAR-10, JPEG q75 (folder)", "n = 1,000", "seeds: 3"):
+        assert part in description(path)
+    assert "missing" not in description(path)
+
+
+def test_missing_points_are_named(tmp_path: Path) -> None:
+    rows = [each for each in table_rows() if each.protocol != "pgd-8" or each.recipe != "recipe-c"]
+    path = robust_vs_epsilon(rows, COLUMNS, ["fgsm", "pgd"], tmp_path / "f.png")
+    assert "missing: pgd 8 of Ours θ = 0.8." in description(path)
+    nothing = robust_vs_epsilon([], COLUMNS, ["pgd"], tmp_path / "g.png")
+    assert "rows: none yet" in description(nothing)
+
+
+def test_same_rows_same_bytes(tmp_path: Path) -> None:
+    paths = [
+        robust_vs_epsilon(rows, COLUMNS, ["pgd"], tmp_path / name)
+        for rows, name in ((table_rows(), "a.png"), (table_rows()[::-1], "b.png"))
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_the_picture_is_not_blank(tmp_path: Path) -> None:
+    path = robust_vs_epsilon(table_rows(), COLUMNS, ["pgd"], tmp_path / "f.png")
+    with Image.open(path) as image:
+        assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_two_data_and_too_many_methods_are_refused(tmp_path: Path) -> None:
+    other = row(data="other", data_digest="e")
+    with pytest.raises(UsageError, match="--data TITLE"):
+        robust_vs_epsilon([*table_rows(), other], COLUMNS, ["fgsm"], tmp_path / "f.png")
+    many = COLUMNS * len(figures.STYLES)
+    with pytest.raises(ValueError, match="at most 7 methods in one figure, got 21"):
+        robust_vs_epsilon([], many, ["fgsm"], tmp_path / "f.png")
+
+
+def test_index_lists_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "cpu"
+    folder.mkdir()
+    assert "Nothing rendered yet." in write_index(folder).read_text()
+    write(render(TABLE, table_rows(), {}), folder)
+    robust_vs_epsilon(table_rows(), COLUMNS, ["fgsm"], folder / "figure1.png", title="FGSM, ε")
+    (folder / "rows").mkdir()
+    (folder / "rows" / "run.jsonl").touch()
+    listed = write_index(folder).read_text()
+    assert listed.startswith("# Results at `cpu` scale\n")
+    title = "Table 1: Real-valued network on CIFAR-10"
+    assert f"- [table1.md](table1.md): {title} ([csv](table1.csv), [tex](table1.tex))" in listed
+    assert "- [figure1.png](figure1.png): FGSM, ε" in listed
+    assert "Row files in [rows](rows): 1." in listed
+    assert write_index(folder).read_text() == listed
+
+
+def test_report_never_imports_torch() -> None:
+    rooms = "caption figures formats index published selection tables"
+    imports = "; ".join(f"import defensive_tensorization.report.{room}" for room in rooms.split())
+    code = f"{imports}; import sys; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]

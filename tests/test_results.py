@@ -1,0 +1,202 @@
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from fake_rows import row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.results import Row, append, collect, read, summarise
+
+
+def test_key_is_weights_protocol_and_seed() -> None:
+    assert row(fingerprint="w", protocol="p", eval_seed=3).key == "w/p/3"
+
+
+def test_json_round_trip_on_one_line() -> None:
+    one = row(data="naïve\ntitle", epsilon=0.008)
+    assert "\n" not in one.to_json()
+    assert Row.from_json(one.to_json(), "here:1") == one
+
+
+def test_integers_are_accepted_where_a_float_is_meant() -> None:
+    text = json.dumps(asdict(row()) | {"epsilon": 8})
+    assert isinstance(Row.from_json(text, "here:1").epsilon, float)
+
+
+@pytest.mark.parametrize("value", [1.01, -0.1, 71.2, float("nan")])
+def test_accuracy_is_a_fraction(value: float) -> None:
+    with pytest.raises(ValueError, match="robust_accuracy must be a fraction"):
+        row(robust_accuracy=value)
+
+
+def test_append_then_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "run.jsonl"
+    assert append(path, row(eval_seed=0))
+    assert append(path, row(eval_seed=1))
+    assert not append(path, row(eval_seed=0, robust_accuracy=0.1))
+    assert [each.eval_seed for each in read([path])] == [0, 1]
+    assert read([path])[0].robust_accuracy == 0.5
+
+
+@pytest.mark.parametrize("torn", ['{"run_id": "cif', '{"run_id": "cif\n', "{}", "\n", "\xff\n"])
+def test_torn_last_line_is_ignored_then_cut_off(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "run.jsonl"
+    append(path, row(eval_seed=0))
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn.encode("latin-1"))
+    assert len(read([path])) == 1
+    append(path, row(eval_seed=1))
+    assert path.read_bytes() == whole + f"{row(eval_seed=1).to_json()}\n".encode()
+
+
+def test_last_line_without_newline_is_torn_even_if_it_parses(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(row().to_json())
+    assert read([path]) == []
+    assert append(path, row())
+    assert path.read_text() == f"{row().to_json()}\n"
+
+
+def test_corrupt_line_in_the_middle_names_line_and_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    lines = [row(eval_seed=0).to_json(), '{"broken', row(eval_seed=1).to_json(), ""]
+    path.write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=r"run\.jsonl:2: not a JSON row; delete this line"):
+        read([path])
+    with pytest.raises(UsageError, match=r"run\.jsonl:2"):
+        append(path, row(eval_seed=2))
+    assert path.read_text() == "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": 1}, r"run\.jsonl:1: unknown field 'extra'"),
+        ({"n": "1000"}, r"run\.jsonl:1: n must be int, got '1000'"),
+        ({"n": True}, r"run\.jsonl:1: n must be int, got True"),
+        ({"versions": {"torch": 2}}, r"run\.jsonl:1: versions must be dict"),
+        ({"clean_accuracy": 93.0}, r"run\.jsonl:1: clean_accuracy must be a fraction"),
+    ],
+)
+def test_wrong_rows_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(json.dumps(asdict(row()) | change) + "\n")
+    with pytest.raises(UsageError, match=message):
+        read([path])
+
+
+def test_missing_field_and_other_json_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    record = asdict(row())
+    del record["theta"]
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(UsageError, match=r"run\.jsonl:1: missing field 'theta'"):
+        read([path])
+    path.write_text("[1, 2]\n")
+    with pytest.raises(UsageError, match=r"run\.jsonl:1: a row must be a JSON object"):
+        read([path])
+
+
+def test_read_folders_files_and_nothing(tmp_path: Path) -> None:
+    append(tmp_path / "b.jsonl", row(eval_seed=1))
+    append(tmp_path / "a.jsonl", row(eval_seed=0))
+    append(tmp_path / "c.jsonl", row(eval_seed=0, robust_accuracy=0.2))
+    found = read([tmp_path, tmp_path / "b.jsonl", tmp_path / "absent"])
+    assert [(each.eval_seed, each.robust_accuracy) for each in found] == [(0, 0.5), (1, 0.5)]
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+from fake_rows import row
+from defensive_tensorization.results import append
+for seed in range(25):
+    append(Path(sys.argv[1]), row(fingerprint=sys.argv[2], eval_seed=seed))
+    append(Path(sys.argv[1]), row(fingerprint="both", eval_seed=seed))
+"""
+
+
+def test_two_processes_append_without_loss_or_repeats(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", APPENDER, str(path)]
+    environment = {"PYTHONPATH": f"{here}:{here.parent}"}
+    processes = [subprocess.Popen([*command, name], env=environment) for name in ("one", "two")]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    lines = path.read_text().splitlines()
+    keys = [Row.from_json(line, "line").key for line in lines]
+    names = ("one", "two", "both")
+    assert sorted(keys) == sorted(
+        f"{name}/{'p' * 12}/{seed}" for name in names for seed in range(25)
+    )
+
+
+def test_collect_is_sorted_filtered_and_byte_identical(tmp_path: Path) -> None:
+    source, target = tmp_path / "runs", tmp_path / "results" / "rows"
+    for seed in (2, 0, 1):
+        append(source / "x.jsonl", row(run_id="x-theta0.95", eval_seed=seed))
+    append(source / "y.jsonl", row(run_id="y", scale="paper", fingerprint="y"))
+    append(target / "x-theta0.95.jsonl", row(run_id="x-theta0.95", eval_seed=9))
+
+    def keep(each: Row) -> bool:
+        return each.scale == "cpu"
+
+    assert collect(source, target, keep) == [target / "x-theta0.95.jsonl"]
+    first = (target / "x-theta0.95.jsonl").read_bytes()
+    assert [each.eval_seed for each in read([target])] == [0, 1, 2, 9]
+    assert collect(source, target, keep) == [target / "x-theta0.95.jsonl"]
+    assert (target / "x-theta0.95.jsonl").read_bytes() == first
+    assert collect(tmp_path / "absent", target, keep) == []
+
+
+def test_collect_takes_the_sources_row(tmp_path: Path) -> None:
+    append(tmp_path / "target" / "x.jsonl", row(run_id="x", robust_accuracy=0.1))
+    append(tmp_path / "source" / "x.jsonl", row(run_id="x", robust_accuracy=0.2))
+    collect(tmp_path / "source", tmp_path / "target", lambda each: True)
+    assert [each.robust_accuracy for each in read([tmp_path / "target"])] == [0.2]
+
+
+def test_summary_by_hand() -> None:
+    rows = [row(eval_seed=s, robust_accuracy=a) for s, a in enumerate((0.1, 0.2, 0.6))]
+    found = summarise(rows)
+    # deviations -0.2, -0.1, 0.3: squares sum to 0.14, over 3 - 1 seeds
+    assert found.robust_mean == pytest.approx(0.3)
+    assert found.robust_std == pytest.approx(0.07**0.5)
+    assert (found.clean_mean, found.clean_std) == (pytest.approx(0.8), pytest.approx(0.0))
+    assert (found.n, found.seeds) == (1000, 3)
+
+
+def test_one_seed_has_no_deviation() -> None:
+    assert summarise([row()]).robust_std is None
+    assert summarise([row()]).clean_std is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_summary_agrees_with_numpy(values: list[float]) -> None:
+    numpy = pytest.importorskip("numpy")
+    found = summarise([row(eval_seed=i, robust_accuracy=a) for i, a in enumerate(values)])
+    assert found.robust_mean == pytest.approx(numpy.mean(values), abs=1e-12)
+    assert found.robust_std == pytest.approx(numpy.std(values, ddof=1), abs=1e-9)
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "other"}, {"protocol": "other"}, {}])
+def test_summary_never_mixes(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="cannot be averaged|occurs twice"):
+        summarise([row(), row(**change)])
+
+
+def test_imports_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys; import defensive_tensorization.results; "
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
