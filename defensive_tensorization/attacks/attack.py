@@ -1,0 +1,60 @@
+"""An l-infinity attack at one size, and the paper's rule for its steps."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+_ROUND: dict[str, Callable[[float], float]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "nearest": round,
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Perturbs within |delta| <= epsilon * unit, from images in `bounds` to images in `bounds`.
+
+    epsilon in the data's unit (8 means 8/255 on images), step_size in amplitude.
+    """
+
+    name: str
+    epsilon: float
+    unit: float
+    steps: int
+    step_size: float
+    random_start: bool
+    perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor]
+
+    @property
+    def radius(self) -> float:
+        """epsilon as an amplitude."""
+        return self.epsilon * self.unit
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
+    ) -> Tensor:
+        """x [B, ...] in bounds and labels y [B] to x_adv of the same shape."""
+        return self.perturb(model, x, y, bounds, self.radius)
+
+
+def step_count(epsilon: float, steps: int | None = None, steps_round: str = "floor") -> int:
+    """Kurakin et al. 2016: min(epsilon + 4, 1.25 epsilon) in 1/255, at least 1; or as given."""
+    if steps is not None:
+        if steps < 1:
+            raise UsageError(f"attack steps must be at least 1, got {steps}")
+        return steps
+    if steps_round not in _ROUND:
+        raise UsageError(f"steps_round must be one of {', '.join(_ROUND)}, got {steps_round!r}")
+    return max(1, int(_ROUND[steps_round](min(epsilon + 4, 1.25 * epsilon))))
+
+
+def positive(name: str, value: Any) -> float:
+    if not (isinstance(value, int | float) and value > 0):
+        raise UsageError(f"{name} must be a positive number in the data's unit, got {value!r}")
+    return float(value)

@@ -1,0 +1,78 @@
+"""FGSM, BIM and PGD as Foolbox computes them: one attack object for each epsilon.
+
+The gradient of every step comes from one fresh draw of a randomized network, and whether the
+result fools it is scored elsewhere: nothing stops early, nothing is picked by luck.
+"""
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from .attack import Attack, positive, step_count
+
+
+def fgsm(*, epsilon: float, unit: float) -> Attack:
+    """Eq. 1: one step of the size of epsilon."""
+
+    def perturb(
+        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
+    ) -> Tensor:
+        from foolbox.attacks import LinfFastGradientAttack
+
+        return _run(LinfFastGradientAttack(random_start=False), model, x, y, bounds, r)
+
+    return Attack("fgsm", epsilon, unit, 1, epsilon * unit, False, perturb)
+
+
+def bim(
+    *,
+    epsilon: float,
+    unit: float,
+    step_size: float = 1,
+    steps: int | None = None,
+    steps_round: str = "floor",
+) -> Attack:
+    """Eq. 2 from the image itself."""
+    return _iterated(
+        "bim", epsilon, unit, step_size, step_count(epsilon, steps, steps_round), False
+    )
+
+
+def pgd(
+    *,
+    epsilon: float,
+    unit: float,
+    step_size: float = 1,
+    steps: int | None = None,
+    steps_round: str = "floor",
+) -> Attack:
+    """Eq. 2 from a uniformly random point of the ball."""
+    return _iterated("pgd", epsilon, unit, step_size, step_count(epsilon, steps, steps_round), True)
+
+
+def _iterated(
+    name: str, epsilon: float, unit: float, step_size: float, steps: int, random_start: bool
+) -> Attack:
+    step = positive(f"attack.{name}.step_size", step_size) * unit
+
+    def perturb(
+        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
+    ) -> Tensor:
+        from foolbox.attacks import LinfProjectedGradientDescentAttack
+
+        attack = LinfProjectedGradientDescentAttack(
+            abs_stepsize=step, steps=steps, random_start=random_start
+        )
+        return _run(attack, model, x, y, bounds, r)
+
+    return Attack(name, epsilon, unit, steps, step, random_start, perturb)
+
+
+def _run(
+    attack: Any, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
+) -> Tensor:
+    from foolbox import PyTorchModel
+    from foolbox.criteria import Misclassification
+
+    target = PyTorchModel(model, bounds=bounds, device=x.device)
+    return cast(Tensor, attack.run(target, x, Misclassification(y), epsilon=radius))

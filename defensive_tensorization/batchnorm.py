@@ -1,0 +1,70 @@
+"""What BatchNorm normalises by when the kernels before it are random.
+
+A draw changes the scale and mean of every activation, so statistics averaged over draws fit none
+of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their measured accuracies:
+
+    running       the averages kept in training; the ordinary way
+    frozen        those of the theta = 1 network, fixed in training too
+    batch         those of the batch that is predicted: a prediction depends on its neighbours
+    recalibrated  those of a fixed set of training images under the very draw in use: the layer sees
+                  what it saw in training, and a prediction depends on its own image alone
+"""
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+Handling = Literal["running", "frozen", "batch", "recalibrated"]
+
+
+class DrawBatchNorm2d(nn.BatchNorm2d):
+    """[B, C, H, W] to the same; nn.BatchNorm2d with the handlings above.
+
+    reference  how many examples at the head of an evaluation batch are the reference set, whose
+               statistics normalise the whole batch (set by Recalibrated); 0: none.
+    """
+
+    def __init__(self, channels: int, handling: Handling = "running") -> None:
+        super().__init__(channels)
+        self.handling = handling
+        self.reference = 0
+
+    def train(self, mode: bool = True) -> "DrawBatchNorm2d":
+        return super().train(mode and self.handling != "frozen")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not (self.reference or self.handling == "batch"):
+            return super().forward(x)
+        seen = x[: self.reference] if self.reference else x
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.handling == "batch"):
+            variance, mean = torch.var_mean(seen.float(), dim=(0, 2, 3), correction=0)
+        scale = cast(Tensor, self.weight) * torch.rsqrt(variance + self.eps)
+        shift = cast(Tensor, self.bias) - mean * scale
+        return torch.addcmul(
+            shift.view(1, -1, 1, 1).to(x.dtype), x, scale.view(1, -1, 1, 1).to(x.dtype)
+        )
+
+
+class Recalibrated(nn.Module):
+    """A network whose evaluation carries `reference` images [R, C, H, W] through each forward.
+
+    They go first in the batch, meet the same draw as the examples, and give the statistics that
+    normalise everybody. Draws shared by the batch only: per-sample draws have no common statistics.
+    """
+
+    reference: Tensor
+
+    def __init__(self, network: nn.Module, reference: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("reference", reference, persistent=False)
+        for norm in network.modules():
+            if isinstance(norm, DrawBatchNorm2d):
+                norm.reference = len(reference)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return cast(Tensor, self.network(x))
+        together = torch.cat([self.reference.to(x.dtype), x])
+        return cast(Tensor, self.network(together)[len(self.reference) :])

@@ -1,0 +1,123 @@
+"""From the configuration to the things it describes: data, network, schedule, attacks, names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import config as cfg
+from .attacks import Attack
+from .batchnorm import DrawBatchNorm2d, Recalibrated
+from .config import Config
+from .data import Task, decode
+from .errors import UsageError
+from .evaluate import Classifier, subset
+from .sketching import stream
+from .train import Schedule
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: a configuration and its data, with everything that follows from the two."""
+
+    config: Config
+    task: Task
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the trained weights: their recipe and the content of the data."""
+        return cfg.digest([cfg.recipe(self.config), self.task.digest], 16)
+
+    @property
+    def name(self) -> str:
+        return cfg.run_id(self.config, self.fingerprint)
+
+    @property
+    def checkpoint(self) -> Path:
+        return Path(self.config.paths.runs) / "checkpoints" / f"{self.name}.pt"
+
+    @property
+    def rows(self) -> Path:
+        return Path(self.config.paths.runs) / "rows" / f"{self.name}.jsonl"
+
+    @property
+    def base(self) -> "Plan | None":
+        """The run whose weights this one starts from."""
+        base = cfg.base_of(self.config)
+        return None if base is None else replace(self, config=base)
+
+    def network(self) -> nn.Module:
+        """The network with its initial weights, on the task's device."""
+        c = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(c.seed, "init"))
+            network: nn.Module = cfg.construct(
+                c.model._target_,
+                width=c.model.width,
+                classes=len(self.task.classes),
+                mean=self.task.mean,
+                std=self.task.std,
+                conv=nn.Conv2d if c.defence.conv is None else cfg.build(c.defence.conv),
+                norm=lambda channels: DrawBatchNorm2d(channels, cfg.batchnorm(self.config)),
+            )
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(self.task.train.inputs.device)
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        made: torch.optim.Optimizer = cfg.build(
+            self.config.train.optimizer, params=list(network.parameters())
+        )
+        return made
+
+    @property
+    def schedule(self) -> Schedule:
+        t = self.config.train
+        values = {f.name: getattr(t, f.name) for f in fields(Schedule)}
+        return Schedule(**values | {"milestones": tuple(t.milestones)})
+
+    def classifier(self, network: nn.Module) -> Classifier:
+        """The network as it is deployed: what attackers and scorers get."""
+        if cfg.batchnorm(self.config) == "recalibrated":
+            chosen = torch.randperm(
+                len(self.task.train), generator=torch.Generator().manual_seed(0)
+            )[: self.config.model.reference]
+            network = Recalibrated(network, decode(self.task.train.inputs[chosen]))
+        return Classifier(network, self.config.eval.autocast)
+
+
+def plan(config: Config) -> Plan:
+    """Load the data onto the device and lay out the run."""
+    task: Task = cfg.build(config.dataset)
+    laid = Plan(config, task.to(device(config.device)))
+    subset(laid.task.test, config.eval.images)  # refuse an impossible size before hours of training
+    return laid
+
+
+def attacks(config: Config) -> list[Attack]:
+    """Every attack at every epsilon."""
+    return [
+        cfg.build(replace(node, epsilon=epsilon), unit=config.dataset.unit)
+        for node in config.attack.values()
+        for epsilon in node.epsilon
+    ]
+
+
+def device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device must be auto, cpu or cuda, got {name!r}") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device={name} but torch sees no GPU: take device=cpu or device=auto")
+    return chosen
+
+
+def seeds(config: Config) -> Sequence[int]:
+    return range(config.eval.seed, config.eval.seed + config.eval.runs)

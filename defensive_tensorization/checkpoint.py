@@ -1,0 +1,44 @@
+"""Checkpoints: whole or absent, and read without running code from the file."""
+
+import logging
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write beside, flush to disk, then rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The state saved for this fingerprint; None (with a warning) when the file cannot be used."""
+    if not path.exists():
+        return None
+    try:
+        state = cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        log.warning("%s cannot be read (%s): training again", path, str(error).split("\n")[0])
+        return None
+    if state.get("format") != FORMAT or state.get("fingerprint") != fingerprint:
+        log.warning("%s belongs to another run or format: training again", path)
+        return None
+    return state

@@ -1,0 +1,110 @@
+"""From rows to a table and a figure: which rows belong to an experiment, and where they go.
+
+A pure function of whatever rows exist: no network, no data. Missing cells are marked.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import config as cfg
+from . import results, tracking
+from .config import Config
+from .errors import UsageError
+from .report import figures, formats, index, tables
+from .report.published import published
+
+
+def render(
+    experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
+) -> list[Path]:
+    """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
+    from .build import attacks
+    from .rows import protocol
+
+    config = cfg.composed([f"experiment={experiment}", *overrides])
+    if not config.experiment.columns:
+        raise UsageError(f"experiment={experiment} has no columns: it is no table")
+    cells: dict[str, Config] = {
+        method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
+        for method in config.experiment.columns
+    }
+    belongs = {
+        (cfg.recipe(cell), protocol(cell, attack))
+        for cell in cells.values()
+        for attack in (None, *attacks(cell))
+    }
+    folder = Path(config.paths.results) / config.scale.name
+    results.collect(
+        Path(config.paths.runs) / "rows",
+        folder / "rows",
+        lambda row: (row.recipe, row.protocol) in belongs,
+    )
+    rows = [r for r in results.read([folder / "rows"]) if (r.recipe, r.protocol) in belongs]
+
+    columns = tuple(
+        tables.Column(label, method, cfg.recipe(cells[method]))
+        for method, label in config.experiment.columns.items()
+    )
+    aimed = attacks(config)
+    table = tables.Table(
+        config.experiment.name,
+        config.experiment.title,
+        columns,
+        (("clean", 0.0), *((attack.name, attack.epsilon) for attack in aimed)),
+    )
+    reference = config.experiment.published
+    known = published(cfg.CONFIGS.parent / "results" / "paper", reference) if reference else {}
+    rendered = tables.render(table, rows, known, data=data)
+    made = formats.write(rendered, folder)
+    if rows:
+        names = tuple(dict.fromkeys(attack.name for attack in aimed))
+        figure = folder / f"{table.name}.png"
+        made.append(
+            figures.robust_vs_epsilon(rows, columns, names, figure, title=table.title, data=data)
+        )
+    made.append(index.write_index(folder))
+    print(formats.text(rendered))
+    _mirror(config, rendered, made)
+    return made
+
+
+def _mirror(config: Config, rendered: tables.Rendered, made: list[Path]) -> None:
+    """The rendered table and figure as a W&B run of their own."""
+    records = formats.records(rendered)
+    with tracking.start(
+        mode=config.logger.mode,
+        project=config.logger.project,
+        dir=Path(config.paths.runs) / "wandb",
+        name=f"{config.experiment.name}-{config.scale.name}",
+        group=config.experiment.name,
+        job_type="report",
+        tags=[config.scale.name, config.dataset.name],
+        config=cfg.plain(config),
+    ) as run:
+        run.table(config.experiment.name, list(records[0]), [list(r.values()) for r in records])
+        for path in made:
+            print(f"wrote {path}")
+            if path.suffix == ".png":
+                run.image(path.stem, path)
+        if run.path:
+            print(f"W&B   {run.path}   (look at it without an account: wandb leet {run.path})")
+
+
+def main() -> None:
+    """python scripts/render.py EXPERIMENT [key=value ...] [--data TITLE]"""
+    arguments = sys.argv[1:]
+    data = None
+    if "--data" in arguments:
+        at = arguments.index("--data")
+        data = (arguments[at + 1 : at + 2] or [""])[0]
+        del arguments[at : at + 2]
+    try:
+        if not arguments:
+            raise UsageError(
+                "name the experiment to render: python scripts/render.py table1 scale=cpu"
+            )
+        render(arguments[0], arguments[1:], data=data)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,78 @@
+"""From a score to the row that anybody can judge it by."""
+
+from typing import TYPE_CHECKING
+
+from . import config as cfg
+from . import provenance
+from .attacks import Attack
+from .config import Config
+from .evaluate import Score, described
+from .results import Row
+
+if TYPE_CHECKING:
+    from .build import Plan
+
+
+def protocol(config: Config, attack: Attack | None) -> str:
+    """Identity of how a score is made, its seed apart; 12 hex digits, from the configuration."""
+    handling = cfg.batchnorm(config)
+    settings = {
+        "attack": attack and [attack.name, attack.epsilon, attack.steps, attack.random_start],
+        "step_size": attack and round(attack.step_size / attack.unit, 9),
+        "images": config.eval.images,
+        "batch_size": config.eval.batch_size,
+        "autocast": config.eval.autocast,
+        "batchnorm": handling,
+        "reference": config.model.reference if handling == "recalibrated" else None,
+    }
+    return cfg.digest(settings, 12)
+
+
+def row(p: "Plan", score: Score, command: str) -> Row:
+    c, attack = p.config, score.attack
+    conv = c.defence.conv
+    commit, dirty = provenance.commit()
+    return Row(
+        run_id=p.name,
+        fingerprint=p.fingerprint,
+        recipe=cfg.recipe(c),
+        protocol=protocol(c, attack),
+        scale=c.scale.name,
+        dataset=c.dataset.name,
+        data=p.task.title,
+        data_digest=p.task.digest,
+        model=c.model.name,
+        width=c.model.width,
+        precision=c.precision.name,
+        defence=c.defence.name,
+        theta=conv.theta if conv else 1.0,
+        batchnorm=cfg.batchnorm(c),
+        train_seed=c.seed,
+        epochs=c.train.epochs,
+        attack=attack.name if attack else "clean",
+        epsilon=attack.epsilon if attack else 0.0,
+        epsilon_absolute=attack.radius if attack else 0.0,
+        steps=attack.steps if attack else 0,
+        step_size=attack.step_size if attack else 0.0,
+        random_start=attack.random_start if attack else False,
+        draws=_draws(c),
+        n=score.images,
+        subset=described(c.eval.images),
+        eval_seed=score.eval_seed,
+        clean_accuracy=score.clean_accuracy,
+        robust_accuracy=score.robust_accuracy,
+        commit=commit,
+        dirty=dirty,
+        versions=provenance.versions(),
+        hardware=provenance.hardware(p.task.train.inputs.device),
+        seconds=round(score.seconds, 3),
+        command=command,
+    )
+
+
+def _draws(config: Config) -> str:
+    conv = config.defence.conv
+    if conv is None or conv.theta == 1:
+        return "none: deterministic network"
+    size = config.eval.batch_size
+    return f"one per forward, shared by a batch of {size}; fresh for each step and scoring"

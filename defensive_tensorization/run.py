@@ -1,0 +1,201 @@
+"""The one entrypoint: from a configuration to a trained network, attacked, scored, in rows.
+
+Heavy imports wait until a configuration has passed its checks.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from . import config as cfg
+from . import provenance
+from .config import Config
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .build import Plan
+    from .evaluate import Score
+    from .results import Row
+    from .tracking import Run
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, command: str) -> None:
+    """Make sure that the network exists, then add the rows that are missing."""
+    from .build import plan
+
+    p = plan(config)
+    with tracker(p) as mirror:
+        network = trained(p, mirror)
+        rows = evaluated(p, network, mirror, command)
+        log.info("%s  %s", p.name, summary(rows))
+        log.info("rows %s   W&B %s", p.rows, mirror.path or "disabled")
+
+
+def trained(p: "Plan", mirror: "Run | None" = None) -> "nn.Module":
+    """The trained network: loaded, resumed or trained, by one process while others wait for it."""
+    from filelock import FileLock
+
+    from . import checkpoint
+    from .train import Progress, train
+
+    p.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{p.checkpoint}.lock"):
+        network = p.network()
+        state = checkpoint.load(p.checkpoint, p.fingerprint)
+        progress = Progress(**state["progress"]) if state else None
+        if progress is None and p.base:
+            network.load_state_dict(trained(p.base).state_dict())
+        if progress is None or progress.epoch < p.schedule.epochs:
+            log.info("training %s, %d epochs", p.name, p.schedule.epochs)
+
+            def keep(now: Progress) -> None:
+                checkpoint.save(
+                    p.checkpoint,
+                    {
+                        "fingerprint": p.fingerprint,
+                        "config": cfg.plain(p.config),
+                        "progress": vars(now),
+                    },
+                )
+                if mirror:
+                    epoch = now.history[-1]
+                    mirror.log(
+                        {k: v for k, v in epoch.items() if k != "epoch"}, int(epoch["epoch"])
+                    )
+
+            progress = train(
+                network,
+                p.task,
+                p.schedule,
+                p.optimizer(network),
+                p.config.seed,
+                resume=progress,
+                after_epoch=keep,
+                validate=lambda: clean_accuracy(p, network),
+                label=p.name,
+            )
+        network.load_state_dict(progress.network)
+    return network
+
+
+def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
+    """On the evaluation's images, one draw a batch; reported after each epoch, never selects."""
+    from .evaluate import accuracy, subset
+
+    split = subset(p.task.test, p.config.eval.images)
+    return accuracy(
+        p.classifier(deepcopy(network)), p.task, split, None, -1, p.config.eval.batch_size
+    )
+
+
+def evaluated(p: "Plan", network: "nn.Module", mirror: "Run", command: str) -> "list[Row]":
+    """Every row of this evaluation: those on disk, and the missing ones as they are made."""
+    from . import results
+    from .build import attacks, seeds
+    from .evaluate import evaluate, subset
+    from .rows import protocol, row
+
+    aimed = attacks(p.config)
+    done = {r.key: r for r in results.read([p.rows])}
+    wanted = {
+        (
+            attack and (attack.name, attack.epsilon),
+            seed,
+        ): f"{p.fingerprint}/{protocol(p.config, attack)}/{seed}"
+        for attack in (None, *aimed)
+        for seed in seeds(p.config)
+    }
+
+    def missing(attack: Any, seed: int) -> bool:
+        return wanted[attack and (attack.name, attack.epsilon), seed] not in done
+
+    scores: Iterable[Score] = evaluate(
+        p.classifier(network),
+        p.task,
+        subset(p.task.test, p.config.eval.images),
+        aimed,
+        seeds(p.config),
+        p.config.eval.batch_size,
+        missing,
+    )
+    for score in scores:
+        made = row(p, score, command)
+        results.append(p.rows, made)
+        done[made.key] = made
+        log.info(
+            "%s seed %d  %s %g  clean %.2f%%  robust %.2f%%  %.1f s",
+            *(p.name, made.eval_seed, made.attack, made.epsilon),
+            *(100 * made.clean_accuracy, 100 * made.robust_accuracy, made.seconds),
+        )
+    rows = [done[key] for key in wanted.values()]
+    names = ["attack", "epsilon", "eval_seed", "clean_accuracy", "robust_accuracy", "n"]
+    mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
+    return rows
+
+
+def summary(rows: "list[Row]") -> str:
+    """Accuracy in % for each attack and epsilon, mean over the evaluation seeds."""
+    from . import results
+
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for r in rows:
+        groups.setdefault((r.attack, r.epsilon), []).append(r)
+    return "  ".join(
+        f"{f'{attack} {epsilon:g}'.removesuffix(' 0')} "
+        f"{100 * results.summarise(group).robust_mean:.1f}"
+        for (attack, epsilon), group in groups.items()
+    )
+
+
+def tracker(p: "Plan") -> "Run":
+    from . import tracking
+
+    c = p.config
+    return tracking.start(
+        mode=c.logger.mode,
+        project=c.logger.project,
+        dir=Path(c.paths.runs) / "wandb",
+        name=p.name,
+        group=c.experiment.name,
+        job_type="train-eval",
+        tags=[c.scale.name, c.dataset.name, c.precision.name, c.defence.name],
+        config={**cfg.plain(c), "fingerprint": p.fingerprint, "data": p.task.title},
+    )
+
+
+@hydra.main(config_path=str(cfg.CONFIGS), config_name="config", version_base="1.3")
+def _job(composed: DictConfig) -> None:
+    try:
+        task_overrides = HydraConfig.get().overrides.task
+        run(cfg.checked(composed), provenance.command(list(task_overrides)))
+    except UsageError as error:
+        _refuse(error)
+
+
+def main() -> None:
+    """Exit code 2 and one line for bad input; a traceback only for a bug."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        _job()
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(cfg.usage_error(error))
+
+
+def _refuse(error: UsageError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
