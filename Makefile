@@ -16,7 +16,8 @@ OMP_NUM_THREADS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev
 endif
 export OMP_NUM_THREADS
 
-.PHONY: help setup quickstart test test-slow lint format lock reproduce-table1 render-table1
+.PHONY: help setup quickstart test test-slow lint format lock
+.PHONY: reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -26,14 +27,22 @@ setup: $(READY) ## make .venv with the locked dependencies (every other target d
 
 quickstart: $(READY) ## a theta sweep on data that ships with a dependency: a table and a figure in minutes
 	$(PY) -m defensive_tensorization experiment=quickstart $(ARGS)
-	$(PY) scripts/render.py quickstart
+	$(PY) scripts/render.py quickstart $(ARGS)
 
-reproduce-table1: $(READY) ## train what is missing, attack, render Table 1 at SCALE (resumes where it stopped)
-	$(PY) -m defensive_tensorization experiment=table1 scale=$(SCALE) $(ARGS)
-	$(PY) scripts/render.py table1 scale=$(SCALE) $(ARGS)
+# reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
+reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
+reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
+render-table1: ## Table 1 from whatever rows exist
+render-batchnorm: ## the BatchNorm comparison from whatever rows exist
 
-render-table1: $(READY) ## render Table 1 at SCALE from whatever rows exist
-	$(PY) scripts/render.py table1 scale=$(SCALE) $(ARGS)
+EXPERIMENTS := table1 batchnorm
+
+$(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
+	$(PY) -m defensive_tensorization experiment=$* scale=$(SCALE) $(ARGS)
+	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
+
+$(EXPERIMENTS:%=render-%): render-%: $(READY)
+	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
 
 test: $(READY) ## the test suite, without the slow tests
 	$(PY) -m pytest -q $(ARGS)

@@ -69,8 +69,9 @@ class Plan:
         return network.to(self.task.train.inputs.device)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        t = self.config.train
         made: torch.optim.Optimizer = cfg.build(
-            self.config.train.optimizer, params=list(network.parameters())
+            replace(t.optimizer, lr=t.optimizer.lr * t.lr_scale), params=list(network.parameters())
         )
         return made
 

@@ -95,6 +95,7 @@ class TrainConfig:
     gamma: float = MISSING
     warmup: float = 0.0
     init: str = MISSING
+    lr_scale: float = 1.0
     crop: int = 0
     autocast: str = "float32"
     images: int | None = None
@@ -211,7 +212,7 @@ def checked(composed: DictConfig) -> Config:
         value = OmegaConf.select(merged, key)
         if value < 1:
             raise UsageError(f"{key} must be at least 1, got {value}")
-    for key in ("train.optimizer.lr", "train.gamma"):
+    for key in ("train.optimizer.lr", "train.lr_scale", "train.gamma"):
         value = OmegaConf.select(merged, key)
         if not (isfinite(value) and value > 0):
             raise UsageError(f"{key} must be a positive number, got {value}")
@@ -266,6 +267,7 @@ def base_of(config: Config) -> Config | None:
     base = deepcopy(config)
     assert base.defence.conv is not None
     base.theta = base.defence.conv.theta = 1.0
+    base.train.lr_scale = 1.0
     return base
 
 

@@ -20,32 +20,25 @@ def render(
 ) -> list[Path]:
     """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
     from .build import attacks
-    from .rows import protocol
 
     config = cfg.composed([f"experiment={experiment}", *overrides])
     if not config.experiment.columns:
         raise UsageError(f"experiment={experiment} has no columns: it is no table")
-    cells: dict[str, Config] = {
-        method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
-        for method in config.experiment.columns
-    }
-    belongs = {
-        (cfg.recipe(cell), protocol(cell, attack))
-        for cell in cells.values()
-        for attack in (None, *attacks(cell))
-    }
+    columns = tuple(
+        _column(
+            label,
+            method,
+            cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"]),
+        )
+        for method, label in config.experiment.columns.items()
+    )
     folder = Path(config.paths.results) / config.scale.name
     results.collect(
         Path(config.paths.runs) / "rows",
         folder / "rows",
-        lambda row: (row.recipe, row.protocol) in belongs,
+        lambda row: any(column.takes(row) for column in columns),
     )
-    rows = [r for r in results.read([folder / "rows"]) if (r.recipe, r.protocol) in belongs]
-
-    columns = tuple(
-        tables.Column(label, method, cfg.recipe(cells[method]))
-        for method, label in config.experiment.columns.items()
-    )
+    rows = results.read([folder / "rows"])
     aimed = attacks(config)
     table = tables.Table(
         config.experiment.name,
@@ -67,6 +60,15 @@ def render(
     print(formats.text(rendered))
     _mirror(config, rendered, made)
     return made
+
+
+def _column(label: str, method: str, config: Config) -> tables.Column:
+    """What of the rows is this method's, from its configuration alone."""
+    from .build import attacks
+    from .rows import protocol
+
+    protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
+    return tables.Column(label, method, cfg.recipe(config), protocols)
 
 
 def _mirror(config: Config, rendered: tables.Rendered, made: list[Path]) -> None:

@@ -70,7 +70,7 @@ def _by_column(columns: Sequence[Column], rows: Sequence[Row], value: Callable[[
     """ "a" when all columns agree, else "a (Baseline); b (Ours)"."""
     labels: dict[str, list[str]] = {}
     for column in columns:
-        for text in sorted({value(row) for row in rows if row.recipe == column.recipe}):
+        for text in sorted({value(row) for row in rows if column.takes(row)}):
             labels.setdefault(text, []).append(column.label)
     if len(labels) == 1:
         return next(iter(labels))

@@ -1,7 +1,7 @@
 """Robust accuracy against epsilon, one panel an attack."""
 
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,6 @@ def robust_vs_epsilon(
     path: Path,
     *,
     title: str = "Robust accuracy against ε",
-    protocol: Collection[str] | None = None,
     data: str | None = None,
 ) -> Path:
     """Writes a PNG: mean over evaluation seeds, a band of one std; epsilon 0 is clean accuracy.
@@ -46,7 +45,7 @@ def robust_vs_epsilon(
 
     if len(columns) > len(STYLES):
         raise ValueError(f"at most {len(STYLES)} methods in one figure, got {len(columns)}")
-    chosen = select(rows, columns, protocol=protocol, data=data)
+    chosen = select(rows, columns, data=data)
     chosen = [row for row in chosen if row.attack in (*attacks, "clean")]
     width = max(5.5, 3.6 * len(attacks))
     caption = _caption(columns, attacks, chosen, characters=int(19 * width))

@@ -1,7 +1,7 @@
 """Which rows belong to a table or a figure."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from defensive_tensorization.errors import UsageError
@@ -11,30 +11,27 @@ from defensive_tensorization.results import Row, Summary, summarise
 @dataclass(frozen=True)
 class Column:
     """One method: the label shown, its name in the published csv ("" if it has none), and the
-    `Row.recipe` that it selects."""
+    `Row.recipe` and `Row.protocol` values that it selects (None: every protocol)."""
 
     label: str
     paper: str
     recipe: str
+    protocols: frozenset[str] | None = None
+
+    def takes(self, row: Row) -> bool:
+        return row.recipe == self.recipe and (
+            self.protocols is None or row.protocol in self.protocols
+        )
 
 
 def select(
     rows: Iterable[Row],
     columns: Sequence[Column],
     *,
-    protocol: Collection[str] | None = None,
     data: str | None = None,
 ) -> list[Row]:
-    """The columns' rows under the accepted protocols (all if None).
-
-    `data` is a title or a digest. Rows made from several data without it raise UsageError.
-    """
-    recipes = {column.recipe for column in columns}
-    mine = [
-        row
-        for row in rows
-        if row.recipe in recipes and (protocol is None or row.protocol in protocol)
-    ]
+    """The columns' rows. `data` is a title or a digest, without which several data are an error."""
+    mine = [row for row in rows if any(column.takes(row) for column in columns)]
     found = sorted({(row.data, row.data_digest) for row in mine})
     names = ", ".join(f"'{title}' ({digest})" for title, digest in found)
     if data is not None:
@@ -53,9 +50,7 @@ def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) 
     mine = [
         row
         for row in rows
-        if row.recipe == column.recipe
-        and row.attack == attack
-        and math.isclose(row.epsilon, epsilon)
+        if column.takes(row) and row.attack == attack and math.isclose(row.epsilon, epsilon)
     ]
     protocols = sorted({row.protocol for row in mine})
     if len(protocols) > 1:

@@ -1,6 +1,6 @@
 """A table of robust accuracies: attacks and epsilons down, methods across."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from defensive_tensorization.report.caption import Facts, facts, unit
@@ -51,15 +51,14 @@ def render(
     rows: Iterable[Row],
     published: Mapping[Key, float],
     *,
-    protocol: Collection[str] | None = None,
     data: str | None = None,
 ) -> Rendered:
     """Fills the table from whatever rows exist.
 
-    `protocol` holds the accepted `Row.protocol` values (all if None), `data` the title or digest
-    of the data to show. UsageError if one cell's rows come from several data or protocols.
+    `data` is the title or digest of the data to show. UsageError if one cell's rows come from
+    several data or protocols.
     """
-    chosen = select(rows, table.columns, protocol=protocol, data=data)
+    chosen = select(rows, table.columns, data=data)
     used: list[Row] = []
     cells = []
     for attack, epsilon in table.lines:
