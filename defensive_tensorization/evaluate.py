@@ -5,7 +5,7 @@ forward of the attack, a fresh draw for the scoring, all images in the denominat
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -65,25 +65,17 @@ def evaluate(
     classifier: Classifier,
     task: Task,
     split: Split,
-    attacks: Sequence[Attack],
-    seeds: Sequence[int],
+    attacks: Sequence[Attack | None],
+    seed: int,
     batch_size: int,
-    wanted: Callable[[Attack | None, int], bool] = lambda attack, seed: True,
 ) -> Iterator[Score]:
-    """The wanted scores, seed by seed, clean first; each is yielded as soon as it is known."""
-    for seed in seeds:
-        todo = [attack for attack in (None, *attacks) if wanted(attack, seed)]
-        if not todo:
-            continue
+    """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known."""
+    started = time.perf_counter()
+    clean = accuracy(classifier, task, split, None, seed, batch_size) if attacks else 0.0
+    for attack in attacks:
+        robust = accuracy(classifier, task, split, attack, seed, batch_size) if attack else clean
+        yield Score(attack, seed, clean, robust, len(split), time.perf_counter() - started)
         started = time.perf_counter()
-        clean = accuracy(classifier, task, split, None, seed, batch_size)
-        if todo[0] is None:
-            yield Score(None, seed, clean, clean, len(split), time.perf_counter() - started)
-        for attack in todo:
-            if attack is not None:
-                started = time.perf_counter()
-                robust = accuracy(classifier, task, split, attack, seed, batch_size)
-                yield Score(attack, seed, clean, robust, len(split), time.perf_counter() - started)
 
 
 def accuracy(

@@ -70,7 +70,7 @@ class Row:
     @property
     def key(self) -> str:
         """What makes a row unique."""
-        return f"{self.fingerprint}/{self.protocol}/{self.eval_seed}"
+        return key(self.fingerprint, self.protocol, self.eval_seed)
 
     def to_json(self) -> str:
         """One line without its newline."""
@@ -81,6 +81,11 @@ class Row:
     def from_json(cls, text: str | bytes, where: str) -> "Row":
         """Reads one line; `where` ("file:line") opens the message of a UsageError."""
         return _row(json.loads(text), where)
+
+
+def key(fingerprint: str, protocol: str, eval_seed: int) -> str:
+    """Which network, scored how, under which seed."""
+    return f"{fingerprint}/{protocol}/{eval_seed}"
 
 
 def append(path: Path, row: Row) -> bool:

@@ -6,10 +6,9 @@ Heavy imports wait until a configuration has passed its checks.
 import logging
 import os
 import sys
-from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .build import Plan
-    from .evaluate import Score
     from .results import Row
     from .tracking import Run
 
@@ -109,39 +107,22 @@ def evaluated(p: "Plan", network: "nn.Module", mirror: "Run", command: str) -> "
     from .evaluate import evaluate, subset
     from .rows import protocol, row
 
-    aimed = attacks(p.config)
+    aimed = [None, *attacks(p.config)]
     done = {r.key: r for r in results.read([p.rows])}
-    wanted = {
-        (
-            attack and (attack.name, attack.epsilon),
-            seed,
-        ): f"{p.fingerprint}/{protocol(p.config, attack)}/{seed}"
-        for attack in (None, *aimed)
-        for seed in seeds(p.config)
-    }
-
-    def missing(attack: Any, seed: int) -> bool:
-        return wanted[attack and (attack.name, attack.epsilon), seed] not in done
-
-    scores: Iterable[Score] = evaluate(
-        p.classifier(network),
-        p.task,
-        subset(p.task.test, p.config.eval.images),
-        aimed,
-        seeds(p.config),
-        p.config.eval.batch_size,
-        missing,
-    )
-    for score in scores:
-        made = row(p, score, command)
-        results.append(p.rows, made)
-        done[made.key] = made
-        log.info(
-            "%s seed %d  %s %g  clean %.2f%%  robust %.2f%%  %.1f s",
-            *(p.name, made.eval_seed, made.attack, made.epsilon),
-            *(100 * made.clean_accuracy, 100 * made.robust_accuracy, made.seconds),
-        )
-    rows = [done[key] for key in wanted.values()]
+    classifier = p.classifier(network)
+    split = subset(p.task.test, p.config.eval.images)
+    rows = []
+    for seed in seeds(p.config):
+        keys = {a: results.key(p.fingerprint, protocol(p.config, a), seed) for a in aimed}
+        missing = [a for a, key in keys.items() if key not in done]
+        for score in evaluate(classifier, p.task, split, missing, seed, p.config.eval.batch_size):
+            made = row(p, score, command)
+            results.append(p.rows, made)
+            done[made.key] = made
+        mine = [done[key] for key in keys.values()]
+        if missing:
+            log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
+        rows += mine
     names = ["attack", "epsilon", "eval_seed", "clean_accuracy", "robust_accuracy", "n"]
     mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
     return rows

@@ -1,0 +1,109 @@
+"""What in a configuration decides a network's weights, and the names that follow from it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import MISSING as REQUIRED
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from .schema import Config, DefenceConfig, ModelConfig, TuckerConfig
+
+OURS = __package__.partition(".")[0]
+
+
+def base_of(config: Config) -> Config | None:
+    """The run that this one's weights start from: ours at theta = 1, under ordinary BatchNorm."""
+    conv = config.defence.conv
+    if config.train.init != "theta1" or conv is None or conv.theta == 1:
+        return None
+    base = deepcopy(config)
+    assert base.defence.conv is not None
+    base.theta = base.defence.conv.theta = 1.0
+    base.train.lr_scale = 1.0
+    return base
+
+
+def batchnorm(config: Config) -> Any:
+    """BatchNorm's handling; a network without random kernels needs none."""
+    conv = config.defence.conv
+    return config.model.batchnorm if conv is not None and conv.theta < 1 else "running"
+
+
+def recipe(config: Config) -> str:
+    """16 hex digits that stand for everything in the configuration that decides the weights.
+
+    Values equal to the schema's default are left out, so a later field whose default means the
+    old behaviour leaves old identities alone.
+    """
+    c = deepcopy(config)
+    c.model.batchnorm = (
+        "frozen" if batchnorm(c) == "frozen" else "running"
+    )  # the others train alike
+    c.model.reference = ModelConfig.reference
+    c.defence.batchnorm = DefenceConfig.batchnorm
+    if base_of(config) is None:
+        c.train.init = "scratch"
+    if (
+        c.defence.conv and c.defence.conv.theta == 1
+    ):  # what shapes a sketch has no part in a run without one
+        for name in ("modes", "min_dim", "min_keep", "rescale"):
+            setattr(c.defence.conv, name, _default(TuckerConfig, name))
+    identity = {
+        "dataset": {"name": c.dataset.name},
+        "model": _told(c.model),
+        "precision": _told(c.precision),
+        "defence": _told(c.defence),
+        "train": _told(c.train),
+        "scale": c.scale.name,
+        "seed": c.seed,
+    }
+    return digest(identity, 16)
+
+
+def run_id(config: Config, fingerprint: str) -> str:
+    """Every axis spelled out: cifar10-resnet18-real-theta0.9-seed0-<hash8>."""
+    conv = config.defence.conv
+    parts = [config.dataset.name, config.model.name, config.precision.name]
+    if config.defence.name != "tensorization":
+        parts.append("dense" if config.defence.name == "none" else config.defence.name)
+    if conv is not None:
+        parts.append(f"theta{conv.theta:g}")
+    return "-".join([*parts, f"seed{config.seed}", fingerprint[:8]])
+
+
+def digest(value: Any, digits: int) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:digits]
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Dataclasses as plain dictionaries, for checkpoints and trackers."""
+    return {
+        f.name: plain(v) if is_dataclass(v) else _plain_value(v)
+        for f in fields(config)
+        for v in [getattr(config, f.name)]
+    }
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) if is_dataclass(v) else v for k, v in value.items()}
+    return value
+
+
+def _told(node: Any) -> dict[str, Any]:
+    """The node's values that differ from the schema's defaults."""
+    told = {}
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if f.name == "_target_" and str(value).startswith(f"{OURS}."):
+            continue  # our own functions may move; `name` says which one it is
+        if value != _default(type(node), f.name):
+            told[f.name] = _told(value) if is_dataclass(value) else value
+    return told
+
+
+def _default(cls: type, name: str) -> Any:
+    f = next(f for f in fields(cls) if f.name == name)
+    return f.default_factory() if f.default_factory is not REQUIRED else f.default

@@ -1,0 +1,151 @@
+"""The typed configuration: every key there is. Values come from configs/*.yaml."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class DatasetConfig:
+    _target_: str = MISSING
+    name: str = MISSING
+    unit: Any = MISSING
+    source: str | None = None
+    root: str | None = None
+    download: bool | None = None
+    cache: str | None = None
+
+
+@dataclass
+class ModelConfig:
+    _target_: str = MISSING
+    name: str = MISSING
+    width: int = MISSING
+    batchnorm: str = "running"
+    reference: int = 128
+
+
+@dataclass
+class PrecisionConfig:
+    name: str = MISSING
+
+
+@dataclass
+class TuckerConfig:
+    rank: Any = "full"
+    modes: Any = None
+    min_dim: int = 1
+    min_keep: int = 1
+    rescale: bool = False
+    init: str = "hosvd"
+
+
+@dataclass
+class ConvConfig(TuckerConfig):
+    _target_: str = MISSING
+    theta: float = 1.0
+
+
+@dataclass
+class DefenceConfig:
+    """Three optional slots: a layer factory, a transform of the input, a training-time attack."""
+
+    name: str = MISSING
+    batchnorm: str = "running"
+    conv: ConvConfig | None = None
+
+
+@dataclass
+class OptimizerConfig:
+    _target_: str = MISSING
+    lr: float = MISSING
+    momentum: float | None = None
+    weight_decay: float | None = None
+
+
+@dataclass
+class TrainConfig:
+    name: str = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    milestones: list[float] = MISSING
+    gamma: float = MISSING
+    warmup: float = 0.0
+    init: str = MISSING
+    lr_scale: float = 1.0
+    crop: int = 0
+    autocast: str = "float32"
+    images: int | None = None
+
+
+@dataclass
+class ScaleConfig:
+    name: str = MISSING
+    width: int = MISSING
+    epochs: int = MISSING
+    autocast: str = MISSING
+    train_images: int | None = None
+    eval_images: int | None = None
+    eval_runs: int = MISSING
+
+
+@dataclass
+class AttackConfig:
+    _target_: str = MISSING
+    epsilon: Any = MISSING
+    step_size: Any = None
+    steps: int | None = None
+    steps_round: str | None = None
+
+
+@dataclass
+class EvalConfig:
+    epsilon: Any = MISSING
+    images: int | None = None
+    runs: int = MISSING
+    seed: int = 0
+    batch_size: int = MISSING
+    autocast: str = "float32"
+
+
+@dataclass
+class LoggerConfig:
+    mode: str = MISSING
+    project: str = MISSING
+
+
+@dataclass
+class PathsConfig:
+    runs: str = MISSING
+    results: str = MISSING
+
+
+@dataclass
+class ExperimentConfig:
+    """What a table is: its methods (columns, by label) and where it is published."""
+
+    name: str = "adhoc"
+    title: str = ""
+    published: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Config:
+    dataset: DatasetConfig = MISSING
+    model: ModelConfig = MISSING
+    precision: PrecisionConfig = MISSING
+    defence: DefenceConfig = MISSING
+    attack: dict[str, AttackConfig] = field(default_factory=dict)
+    train: TrainConfig = MISSING
+    scale: ScaleConfig = MISSING
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    tucker: TuckerConfig = field(default_factory=TuckerConfig)
+    logger: LoggerConfig = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    theta: float = MISSING
+    seed: int = MISSING
+    device: str = MISSING
