@@ -17,11 +17,11 @@ endif
 export OMP_NUM_THREADS
 
 .PHONY: help setup quickstart test test-slow lint format lock
-.PHONY: reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
+.PHONY: bench-layers reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
 
@@ -43,6 +43,9 @@ $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 
 $(EXPERIMENTS:%=render-%): render-%: $(READY)
 	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
+
+bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
+	$(PY) scripts/bench_layers.py $(ARGS)
 
 test: $(READY) ## the test suite, without the slow tests
 	$(PY) -m pytest -q $(ARGS)

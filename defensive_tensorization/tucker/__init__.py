@@ -1,6 +1,22 @@
 """Layers whose weights live in a randomized Tucker latent space (Section 3 of the paper)."""
 
-from .conv import TuckerConv2d, conv_factory
-from .weight import TuckerWeight, reconstruct
+from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d, conv_factory
+from .convert import tensorize
+from .linear import TuckerLinear
+from .paths import reconstruct
+from .transposed import TuckerConvTranspose1d, TuckerConvTranspose2d, TuckerConvTranspose3d
+from .weight import TuckerWeight
 
-__all__ = ["TuckerConv2d", "TuckerWeight", "conv_factory", "reconstruct"]
+__all__ = [
+    "TuckerConv1d",
+    "TuckerConv2d",
+    "TuckerConv3d",
+    "TuckerConvTranspose1d",
+    "TuckerConvTranspose2d",
+    "TuckerConvTranspose3d",
+    "TuckerLinear",
+    "TuckerWeight",
+    "conv_factory",
+    "reconstruct",
+    "tensorize",
+]

@@ -1,52 +1,170 @@
-"""A convolution whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
+"""Convolutions whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from .decompose import Rank
+from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight
 
 
-class TuckerConv2d(nn.Module):
-    """[B, in_channels, H, W] to [B, out_channels, H', W'], as nn.Conv2d with the drawn kernel.
+class _TuckerConvNd(nn.Module):
+    """[B, in_channels, ...] to [B, out_channels, ...], as the dense layer with the drawn kernel.
 
     At theta = 1 it equals the dense convolution it was made from.
     """
 
-    def __init__(
-        self,
-        weight: TuckerWeight,
-        bias: Tensor | None,
-        *,
-        stride: tuple[int, ...],
-        padding: str | tuple[int, ...],
-        dilation: tuple[int, ...],
-        groups: int,
-    ) -> None:
+    dense_type: ClassVar[type[nn.modules.conv._ConvNd]]
+    convolution: ClassVar[Callable[..., Tensor]]
+
+    geometry: ClassVar[tuple[str, ...]] = (
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "padding_mode",
+    )
+
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+
+    def __init__(self, weight: TuckerWeight, bias: Tensor | None, **geometry: Any) -> None:
         super().__init__()
         self.weight = weight
         self.bias = None if bias is None else nn.Parameter(bias)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        for name in self.geometry:
+            setattr(self, name, geometry[name])
 
     @classmethod
-    def from_conv(cls, conv: nn.Conv2d, theta: float, **options: Any) -> "TuckerConv2d":
+    def from_conv(cls, conv: nn.modules.conv._ConvNd, theta: float, **options: Any) -> Self:
         """Start at `conv`; `options` as in TuckerWeight.from_dense."""
-        return cls(
+        if type(conv) is not cls.dense_type:
+            raise UsageError(
+                f"{cls.__name__} is made from {cls.dense_type.__name__}, got {type(conv).__name__}"
+            )
+        layer = cls(
             TuckerWeight.from_dense(conv.weight, theta, **options),
             None if conv.bias is None else conv.bias.detach().clone(),
-            stride=conv.stride,
-            padding=conv.padding,
-            dilation=conv.dilation,
-            groups=conv.groups,
+            **{name: getattr(conv, name) for name in cls.geometry},
         )
+        return layer.train(conv.training)
+
+    @property
+    def in_channels(self) -> int:
+        return self.weight.shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight.shape[0]
+
+    def dense(self) -> nn.modules.conv._ConvNd:
+        """A plain layer with the full weights (theta = 1)."""
+        kernel = self.weight.kernel(None).detach()
+        conv = self.dense_type(
+            self.in_channels,
+            self.out_channels,
+            kernel.shape[2:],
+            bias=self.bias is not None,
+            device=kernel.device,
+            dtype=kernel.dtype,
+            **{name: getattr(self, name) for name in self.geometry},
+        )
+        conv.load_state_dict(
+            {"weight": kernel} | ({} if self.bias is None else {"bias": self.bias})
+        )
+        return conv.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(
-            x, self.weight(), self.bias, self.stride, self.padding, self.dilation, self.groups
+        batched = x.ndim == len(self.weight.shape)
+        masks = self.weight.draw(len(x) if batched else 1)
+        if not batched:
+            return self._under(masks, x.unsqueeze(0)).squeeze(0)
+        return self._under(masks, x)
+
+    def _under(self, masks: Any, x: Tensor) -> Tensor:
+        """x [B, C, ...] under one draw, by the cheaper path."""
+        if masks is not None and any(m is not None and m.ndim == 2 for m in masks):
+            return self._per_sample(self.weight.kernel(masks), x)
+        if masks is not None and self._cheaper_factorized(x):
+            return factorized(x, *self.weight.latent(masks), self.bias, self._convolve)
+        return self._convolve(x, self.weight.kernel(masks), self.bias)
+
+    def _cheaper_factorized(self, x: Tensor) -> bool:
+        """For this input, by operation count."""
+        if self.groups != 1:
+            return False
+        outputs = inputs = x.shape[0]
+        for size, step in zip(x.shape[2:], self.stride, strict=True):
+            inputs *= size
+            outputs *= -(-size // step)
+        return factorized_is_cheaper(self.weight.core.shape, self.weight.shape, inputs, outputs)
+
+    def _per_sample(self, kernels: Tensor, x: Tensor) -> Tensor:
+        """kernels [B, n_0, n_1, k...] and x [B, C, ...]: each example under its own kernel."""
+        together = x.reshape(1, -1, *x.shape[2:])
+        y = self._convolve(together, kernels.flatten(0, 1), None, groups=len(x) * self.groups)
+        y = y.reshape(len(x), -1, *y.shape[2:])
+        return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.ndim - 2))
+
+    def _convolve(
+        self, x: Tensor, kernel: Tensor, bias: Tensor | None, groups: int | None = None
+    ) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._pads(kernel.shape[2:]), mode=self.padding_mode)
+            padding = (0,) * len(self.stride)
+        convolution = type(self).convolution
+        return convolution(
+            x, kernel, bias, self.stride, padding, self.dilation, groups or self.groups
         )
+
+    def _pads(self, window: tuple[int, ...]) -> list[int]:
+        """Amounts for F.pad, last dimension first."""
+        pads: list[int] = []
+        for i in reversed(range(len(window))):
+            if self.padding == "same":
+                total = self.dilation[i] * (window[i] - 1)
+                pads += [total // 2, total - total // 2]
+            elif self.padding == "valid":
+                pads += [0, 0]
+            else:
+                pads += [int(self.padding[i])] * 2
+        return pads
+
+    def extra_repr(self) -> str:
+        core = "x".join(map(str, self.weight.core.shape))
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.weight.shape[2:]}, "
+            f"core={core}, theta={self.weight.sketch.theta:g}"
+        )
+
+
+class TuckerConv1d(_TuckerConvNd):
+    """[B, C, L] to [B, C', L']: nn.Conv1d with a randomized Tucker kernel (Eq. 3 and 4)."""
+
+    dense_type = nn.Conv1d
+    convolution = F.conv1d
+
+
+class TuckerConv2d(_TuckerConvNd):
+    """[B, C, H, W] to [B, C', H', W']: nn.Conv2d with a randomized Tucker kernel (Eq. 3 and 4)."""
+
+    dense_type = nn.Conv2d
+    convolution = F.conv2d
+
+
+class TuckerConv3d(_TuckerConvNd):
+    """[B, C, D, H, W] to [B, C', D', H', W']: nn.Conv3d with a randomized Tucker kernel."""
+
+    dense_type = nn.Conv3d
+    convolution = F.conv3d
 
 
 def conv_factory(

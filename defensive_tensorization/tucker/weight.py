@@ -6,7 +6,7 @@
 Masking the core's components equals masking the columns of the factors, which is cheaper.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..sketching import Masks, Sketch
 from .decompose import Rank, decompose
+from .paths import contract_channels, contract_window
 
 
 class TuckerWeight(nn.Module):
@@ -42,10 +43,11 @@ class TuckerWeight(nn.Module):
             raise UsageError(
                 f"the core's shape {list(core.shape)} must equal the factors' ranks {ranks}"
             )
-        self.core = nn.Parameter(core)
+        self.core = nn.Parameter(_channels_last(core))
         self.factors = nn.ParameterList([nn.Parameter(u) for u in factors])
         self.sketch = Sketch(core.shape, theta, modes=modes, min_dim=min_dim, min_keep=min_keep)
         self.rescale = rescale
+        self._kept: dict[Any, tuple[Any, Tensor]] = {}
 
     @classmethod
     def from_dense(
@@ -65,13 +67,45 @@ class TuckerWeight(nn.Module):
     def shape(self) -> tuple[int, ...]:
         return tuple(u.shape[0] for u in self.factors)
 
-    def forward(self) -> Tensor:
-        """One kernel [n_0, ..., n_d] under a fresh draw (or whatever `sketching` has in force)."""
-        masks = self.sketch.draw(self.core.device)
-        kernel = self.reconstruct(masks)
-        if masks is not None and self.rescale:
-            kernel = kernel / self.kept_fraction
-        return kernel
+    def forward(self, batch: int | None = None) -> Tensor:
+        """One kernel [n_0, ..., n_d] under a fresh draw (or whatever `sketching` has in force).
+
+        Under `sketching.per_sample` one for each of `batch` examples: [batch, n_0, ..., n_d].
+        """
+        return self.kernel(self.draw(batch))
+
+    def draw(self, batch: int | None = None) -> Masks | None:
+        return self.sketch.draw(self.core.device, batch)
+
+    def kernel(self, masks: Masks | None) -> Tensor:
+        """The kernel under the given masks; None: the full one, kept while nothing changes."""
+        if masks is None:
+            return self._keep("kernel", lambda: contract_channels(*self.latent(None)))
+        lead = [m.shape[:-1] for m in masks if m is not None]
+        if not lead[0]:
+            return contract_channels(*self.latent(masks))
+        examples = range(lead[0][0])
+        return torch.stack(
+            [self.kernel(tuple(m if m is None else m[i] for m in masks)) for i in examples]
+        )
+
+    def latent(self, masks: Masks | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Core [r_0, r_1, k...] with its window contracted, U_F and U_C, masked and rescaled."""
+        factors: list[Tensor] = list(self.factors)
+        whole = masks is None or all(m is None for m in masks[2:])
+        if masks is not None:
+            factors = [
+                u if m is None else u * m.to(u.dtype) for u, m in zip(factors, masks, strict=True)
+            ]
+            if self.rescale:
+                factors[0] = factors[0] / self.kept_fraction
+        first, second, *window = factors
+        core = (
+            self._keep("core", lambda: contract_window(self.core, window))
+            if whole
+            else contract_window(self.core, window)
+        )
+        return core, first, second
 
     @property
     def kept_fraction(self) -> float:
@@ -81,28 +115,30 @@ class TuckerWeight(nn.Module):
             fraction *= self.sketch.keep_probability(mode)
         return fraction
 
-    def reconstruct(self, masks: Masks | None) -> Tensor:
-        """Eq. 3 under the given masks; None: the full kernel."""
-        factors = list(self.factors)
-        if masks is not None:
-            factors = [
-                u if m is None else u * m.to(u.dtype) for u, m in zip(factors, masks, strict=True)
-            ]
-        return reconstruct(self.core, factors)
+    def _keep(self, what: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Compute once while no gradient is wanted and no parameter changes."""
+        parameters = [self.core, *self.factors]
+        wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
+        if wanted or torch.compiler.is_compiling():
+            return compute()
+        device = self.core.device
+        dtype = (
+            torch.get_autocast_dtype(device.type)
+            if torch.is_autocast_enabled(device.type)
+            else None
+        )
+        state = [(p.data_ptr(), p._version) for p in parameters]
+        found = self._kept.get((what, device, dtype))
+        if found is None or found[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                found = state, compute().to(dtype or self.core.dtype)
+            self._kept[what, device, dtype] = found
+        return found[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}}
 
 
-def reconstruct(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
-    """core [r_0, ..., r_d] and factors [n_m, r_m] to the kernel [n_0, ..., n_d].
-
-    The small spatial modes are contracted first, as one Kronecker factor.
-    """
-    first, second, *spatial = factors
-    kernel = core.flatten(2) if spatial else core.unsqueeze(-1)  # [r_0, r_1, r_2 ... r_d]
-    if spatial:
-        window = spatial[0]
-        for u in spatial[1:]:
-            window = torch.kron(window, u)
-        kernel = kernel @ window.T
-    kernel = torch.matmul(second, kernel)  # [r_0, n_1, K]
-    kernel = first @ kernel.flatten(1)  # [n_0, n_1 K]
-    return kernel.reshape([u.shape[0] for u in factors])
+def _channels_last(core: Tensor) -> Tensor:
+    """The same values, mode 1 innermost in memory: what the contractions read in order."""
+    return core.movedim(1, -1).contiguous().movedim(-1, 1)

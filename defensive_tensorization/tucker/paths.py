@@ -1,0 +1,80 @@
+"""Ways to compute with a Tucker kernel, and what each costs.
+
+reconstruct  contract core and factors to a dense kernel, then convolve once. Its cost does not
+             depend on the input, so it wins on large batches and images.
+factorized   a 1x1 convolution into the core's space, the core's convolution, a 1x1 convolution
+             out of it. Nothing of the kernel's size times its width is ever computed, so it wins
+             where the input is small (batch 1; the last stages).
+
+Both are the same function. Masks multiply the small factors: every product keeps its shape from
+draw to draw, which the libraries' caches of compiled primitives reward.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def contract_window(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """core [r_0, r_1, r_2, ...] and spatial factors [k_m, r_m] to [r_0, r_1, k_2, ...]."""
+    if not factors:
+        return core
+    window = factors[0]
+    for u in factors[1:]:
+        window = torch.kron(window, u)  # one [K, R] factor for all spatial modes
+    last = core.movedim(1, -1).flatten(1, -2)  # [r_0, R, r_1]
+    spatial = [u.shape[0] for u in factors]
+    contracted: Tensor = torch.matmul(window, last).unflatten(1, spatial)
+    return contracted.movedim(-1, 1)
+
+
+def contract_channels(core: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """core [r_0, r_1, k...], U_F [n_0, r_0], U_C [n_1, r_1] to [n_0, n_1, k...].
+
+    Two plain matrix products; the kernel comes out with its channels last, as convolutions on
+    channels-last images want it.
+    """
+    last = core.movedim(1, -1)  # [r_0, k..., r_1]
+    kernel: Tensor = last @ second.T  # [r_0, k..., n_1]
+    kernel = (first @ kernel.flatten(1)).unflatten(1, kernel.shape[1:])  # [n_0, k..., n_1]
+    return kernel.movedim(-1, 1)
+
+
+def reconstruct(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """Eq. 3: core [r_0, ..., r_d] and factors [n_m, r_m] to the kernel [n_0, ..., n_d]."""
+    first, second, *spatial = factors
+    return contract_channels(contract_window(core, spatial), first, second)
+
+
+def factorized(
+    x: Tensor, core: Tensor, first: Tensor, second: Tensor, bias: Tensor | None, convolve: Convolve
+) -> Tensor:
+    """x [B, n_1, ...] through U_C, the core [r_0, r_1, k...] and U_F to [B, n_0, ...]."""
+    x = pointwise(x, second.T)
+    x = convolve(x, core, None)
+    return pointwise(x, first, bias)
+
+
+def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 1x1 convolution: x [B, c, ...] and matrix [c', c] to [B, c', ...]."""
+    kernel = matrix.reshape(*matrix.shape, *[1] * (x.ndim - 2))
+    convolution = (torch.conv1d, torch.conv2d, torch.conv3d)[x.ndim - 3]
+    return convolution(x, kernel, bias)
+
+
+def factorized_is_cheaper(
+    core: Sequence[int], kernel: Sequence[int], inputs: int, outputs: int
+) -> bool:
+    """By multiply-adds, given the number of input and output positions (batch included).
+
+    What both do alike, the contraction of the window, is left out.
+    """
+    (r0, r1, *_), (n0, n1, *k) = core, kernel
+    window = prod(k)
+    dense = n0 * n1 * window * outputs + r0 * window * n1 * (r1 + n0)
+    split = inputs * n1 * r1 + outputs * r0 * r1 * window + outputs * r0 * n0
+    return split < dense

@@ -1,0 +1,254 @@
+"""What a randomized kernel costs, beside the dense network and beside tensorly-torch.
+
+    make bench-layers                      # results/bench/layers.md, about 15 minutes on two cores
+    python scripts/bench_layers.py --quick # two cells, to see that it runs
+
+One process, the three networks in turn (interleaved), minimum and median of many; what is reported
+are ratios to the dense network. The networks differ in their convolutions alone (BatchNorm in its
+ordinary form), and tensorly-torch's drops the same modes, in training and in evaluation.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from defensive_tensorization import provenance
+from defensive_tensorization.models import ResNet18
+from defensive_tensorization.tucker import conv_factory
+
+RESULTS = Path(__file__).parents[1] / "results" / "bench"
+MIN_DIM = 3  # modes of up to this size are not sketched, the default of both libraries' recipes
+
+
+@dataclass(frozen=True)
+class Setting:
+    width: int
+    dtype: str
+    theta: float
+    batch: int
+    operation: str  # forward, training step, attack step
+
+
+@dataclass(frozen=True)
+class Timing:
+    setting: Setting
+    network: str
+    minimum: float  # seconds
+    median: float
+    runs: int
+
+
+def tltorch_factory(theta: float) -> Callable[..., nn.Module]:
+    from tltorch import FactorizedConv
+    from tltorch.tensor_hooks import tensor_dropout
+
+    def make(*args: Any, **kwargs: Any) -> nn.Module:
+        conv = nn.Conv2d(*args, **kwargs)
+        layer = FactorizedConv.from_conv(
+            conv,
+            rank=tuple(conv.weight.shape),
+            factorization="tucker",
+            implementation="reconstructed",
+            decompose_weights=False,
+        )
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter, std=0.02)
+        if theta < 1:
+            tensor_dropout(layer.weight, p=1 - theta, min_dim=MIN_DIM, drop_test=True)
+        return layer
+
+    return make
+
+
+def network(kind: str, width: int, theta: float, device: torch.device) -> nn.Module:
+    factories: dict[str, Callable[[], Callable[..., nn.Module]]] = {
+        "dense": lambda: nn.Conv2d,
+        "ours": lambda: conv_factory(theta=theta, min_dim=MIN_DIM, init="random"),
+        "tensorly-torch": lambda: tltorch_factory(theta),
+    }
+    torch.manual_seed(0)
+    made = ResNet18(
+        width=width, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3, conv=factories[kind]()
+    )
+    for module in made.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return made.to(device)
+
+
+def operation(net: nn.Module, setting: Setting, x: Tensor, y: Tensor) -> Callable[[], None]:
+    mixed = torch.autocast(x.device.type, torch.bfloat16, enabled=setting.dtype == "bfloat16")
+    if setting.operation == "training step":
+        net.train().requires_grad_(True)
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
+
+        def step() -> None:
+            with mixed:
+                loss = F.cross_entropy(net(x), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    elif setting.operation == "attack step":
+        net.eval().requires_grad_(False)
+
+        def step() -> None:
+            leaf = x.detach().requires_grad_(True)
+            with mixed:
+                loss = F.cross_entropy(net(leaf), y)
+            loss.backward()
+
+    else:
+        net.eval().requires_grad_(False)
+
+        def step() -> None:
+            with torch.no_grad(), mixed:
+                net(x)
+
+    return step
+
+
+def measure(setting: Setting, device: torch.device, budget: float) -> list[Timing]:
+    """Interleaved runs of the three networks, at least 5 rounds, about `budget` seconds."""
+    x = torch.rand(setting.batch, 3, 32, 32, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.randint(10, (setting.batch,), device=device)
+    steps = {
+        kind: operation(network(kind, setting.width, setting.theta, device), setting, x, y)
+        for kind in ("dense", "ours", "tensorly-torch")
+    }
+    taken: dict[str, list[float]] = {kind: [] for kind in steps}
+    for step in steps.values():
+        step()
+        step()
+    started = time.perf_counter()
+    while len(taken["dense"]) < 5 or time.perf_counter() - started < budget:
+        for kind, step in steps.items():
+            _wait(device)
+            at = time.perf_counter()
+            step()
+            _wait(device)
+            taken[kind].append(time.perf_counter() - at)
+    return [
+        Timing(setting, kind, min(all_), statistics.median(all_), len(all_))
+        for kind, all_ in taken.items()
+    ]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak(kind: str, setting: Setting) -> float:
+    """Peak memory in MiB of two operations, in a process of its own (CPU: resident set)."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_peak, (kind, setting))
+
+
+def _peak(kind: str, setting: Setting) -> float:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    x, y = torch.rand(setting.batch, 3, 32, 32, device=device), torch.zeros(setting.batch).long()
+    step = operation(network(kind, setting.width, setting.theta, device), setting, x, y.to(device))
+    step()
+    step()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circumstances: str) -> str:
+    lines = [
+        "# What a randomized kernel costs: ResNet-18, ratios to the dense network",
+        "",
+        "| width | dtype | batch | theta | operation | dense (ms) | ours, min (median) "
+        "| tensorly-torch, min (median) |",
+        "|---:|---|---:|---:|---|---:|---:|---:|",
+    ]
+    cells: dict[Setting, dict[str, Timing]] = {}
+    for t in timings:
+        cells.setdefault(t.setting, {})[t.network] = t
+    for s, by in cells.items():
+        dense = by["dense"]
+        ratios = [
+            f"{by[k].minimum / dense.minimum:.2f} ({by[k].median / dense.median:.2f})"
+            for k in ("ours", "tensorly-torch")
+        ]
+        lines.append(
+            f"| {s.width} | {s.dtype} | {s.batch} | {s.theta:g} | {s.operation} | "
+            f"{1e3 * dense.minimum:.1f} | {ratios[0]} | {ratios[1]} |"
+        )
+    lines += ["", "Peak memory of a training step, MiB:", ""]
+    lines += ["| network | " + " | ".join(memory) + " |", "|---|" + "---:|" * len(memory)]
+    for kind in ("dense", "ours", "tensorly-torch"):
+        lines.append(f"| {kind} | " + " | ".join(f"{m[kind]:.0f}" for m in memory.values()) + " |")
+    return "\n".join([*lines, "", circumstances, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="two cells, nothing written")
+    parser.add_argument(
+        "--budget", type=float, default=6.0, help="seconds a cell, at least 5 rounds"
+    )
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settings = [
+        Setting(width, dtype, theta, batch, what)
+        for width in (64, 16)
+        for dtype in ("float32", "bfloat16")
+        for batch in (128, 1)
+        for theta in (1.0, 0.8)
+        for what in ("forward", "training step", "attack step")
+    ]
+    if options.quick:
+        settings = [s for s in settings if s.width == 16 and s.batch == 1 and s.theta == 0.8][:2]
+    timings = []
+    for setting in settings:
+        timings += measure(setting, device, options.budget)
+        ours, dense = timings[-2], timings[-3]
+        print(f"{setting}  ours / dense {ours.minimum / dense.minimum:.2f}", flush=True)
+    memory = {
+        f"width {width}, batch {batch}": {
+            kind: peak(kind, Setting(width, "float32", 0.8, batch, "training step"))
+            for kind in ("dense", "ours", "tensorly-torch")
+        }
+        for width, batch in ([(16, 1)] if options.quick else [(64, 128), (16, 128), (64, 1)])
+    }
+    commit, dirty = provenance.commit()
+    circumstances = (
+        f"{provenance.hardware(device)}, {torch.get_num_threads()} threads; "
+        f"torch {torch.__version__}; commit {commit}{'+' if dirty else ''}; "
+        f"interleaved in one process, at least 5 rounds and "
+        f"{options.budget:g} s a cell; `make bench-layers`."
+    )
+    text = markdown(timings, memory, circumstances)
+    print(text)
+    if not options.quick:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        name = "layers" if device.type == "cpu" else "layers_gpu"
+        (RESULTS / f"{name}.md").write_text(text)
+        record = {
+            "circumstances": circumstances,
+            "timings": [asdict(t) for t in timings],
+            "peak_memory_mib": memory,
+        }
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
