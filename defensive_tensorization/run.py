@@ -36,14 +36,13 @@ def run(config: Config, command: str) -> None:
     from .build import plan
 
     p = plan(config)
-    with tracker(p) as mirror:
-        network = trained(p, mirror)
-        rows = evaluated(p, network, mirror, command)
-        log.info("%s  %s", p.name, summary(rows))
-        log.info("rows %s   W&B %s", p.rows, mirror.path or "disabled")
+    network = trained(p)
+    rows = evaluated(p, network, command)
+    log.info("%s  %s", p.name, summary(rows))
+    log.info("rows %s", p.rows)
 
 
-def trained(p: "Plan", mirror: "Run | None" = None) -> "nn.Module":
+def trained(p: "Plan") -> "nn.Module":
     """The trained network: loaded, resumed or trained, by one process while others wait for it."""
     from filelock import FileLock
 
@@ -59,33 +58,31 @@ def trained(p: "Plan", mirror: "Run | None" = None) -> "nn.Module":
             network.load_state_dict(trained(p.base).state_dict())
         if progress is None or progress.epoch < p.schedule.epochs:
             log.info("training %s, %d epochs", p.name, p.schedule.epochs)
+            with tracker(p, "train") as mirror:
 
-            def keep(now: Progress) -> None:
-                checkpoint.save(
-                    p.checkpoint,
-                    {
-                        "fingerprint": p.fingerprint,
-                        "config": cfg.plain(p.config),
-                        "progress": vars(now),
-                    },
-                )
-                if mirror:
-                    epoch = now.history[-1]
-                    mirror.log(
-                        {k: v for k, v in epoch.items() if k != "epoch"}, int(epoch["epoch"])
+                def keep(now: Progress) -> None:
+                    checkpoint.save(
+                        p.checkpoint,
+                        {
+                            "fingerprint": p.fingerprint,
+                            "config": cfg.plain(p.config),
+                            "progress": vars(now),
+                        },
                     )
+                    curves = dict(now.history[-1])
+                    mirror.log(curves, epoch=int(curves.pop("epoch")))
 
-            progress = train(
-                network,
-                p.task,
-                p.schedule,
-                p.optimizer(network),
-                p.config.seed,
-                resume=progress,
-                after_epoch=keep,
-                validate=lambda: clean_accuracy(p, network),
-                label=p.name,
-            )
+                progress = train(
+                    network,
+                    p.task,
+                    p.schedule,
+                    p.optimizer(network),
+                    p.config.seed,
+                    resume=progress,
+                    after_epoch=keep,
+                    validate=lambda: clean_accuracy(p, network),
+                    label=p.name,
+                )
         network.load_state_dict(progress.network)
     return network
 
@@ -100,7 +97,7 @@ def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
     )
 
 
-def evaluated(p: "Plan", network: "nn.Module", mirror: "Run", command: str) -> "list[Row]":
+def evaluated(p: "Plan", network: "nn.Module", command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
     from . import results
     from .build import attacks, seeds
@@ -109,22 +106,29 @@ def evaluated(p: "Plan", network: "nn.Module", mirror: "Run", command: str) -> "
 
     aimed = [None, *attacks(p.config)]
     done = {r.key: r for r in results.read([p.rows])}
+    keys = {
+        seed: {a: results.key(p.fingerprint, protocol(p.config, a), seed) for a in aimed}
+        for seed in seeds(p.config)
+    }
+    missing = {s: [a for a, key in of.items() if key not in done] for s, of in keys.items()}
+    wanted = [key for of in keys.values() for key in of.values()]
+    if not any(missing.values()):
+        return [done[key] for key in wanted]
     classifier = p.classifier(network)
     split = subset(p.task.test, p.config.eval.images)
-    rows = []
-    for seed in seeds(p.config):
-        keys = {a: results.key(p.fingerprint, protocol(p.config, a), seed) for a in aimed}
-        missing = [a for a, key in keys.items() if key not in done]
-        for score in evaluate(classifier, p.task, split, missing, seed, p.config.eval.batch_size):
-            made = row(p, score, command)
-            results.append(p.rows, made)
-            done[made.key] = made
-        mine = [done[key] for key in keys.values()]
-        if missing:
-            log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
-        rows += mine
-    names = ["attack", "epsilon", "eval_seed", "clean_accuracy", "robust_accuracy", "n"]
-    mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
+    with tracker(p, "eval") as mirror:
+        for seed, todo in missing.items():
+            for score in evaluate(classifier, p.task, split, todo, seed, p.config.eval.batch_size):
+                made = row(p, score, command)
+                results.append(p.rows, made)
+                done[made.key] = made
+            if todo:
+                mine = [done[key] for key in keys[seed].values()]
+                log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
+        rows = [done[key] for key in wanted]
+        names = ["attack", "epsilon", "eval_seed", "clean_accuracy", "robust_accuracy", "n"]
+        mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
+        log.info("W&B %s", mirror.path or "disabled")
     return rows
 
 
@@ -142,7 +146,7 @@ def summary(rows: "list[Row]") -> str:
     )
 
 
-def tracker(p: "Plan") -> "Run":
+def tracker(p: "Plan", job_type: str) -> "Run":
     from . import tracking
 
     c = p.config
@@ -152,7 +156,7 @@ def tracker(p: "Plan") -> "Run":
         dir=Path(c.paths.runs) / "wandb",
         name=p.name,
         group=c.experiment.name,
-        job_type="train-eval",
+        job_type=job_type,
         tags=[c.scale.name, c.dataset.name, c.precision.name, c.defence.name],
         config={**cfg.plain(c), "fingerprint": p.fingerprint, "data": p.task.title},
     )

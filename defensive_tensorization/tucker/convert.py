@@ -147,7 +147,9 @@ def _chosen(
     model: nn.Module, include: Iterable[Selector] | None, exclude: Iterable[Selector] | None
 ) -> dict[str, nn.Module]:
     """The layers to replace, by their first name."""
-    layers = {n: m for n, m in model.named_modules() if type(m) in LAYERS or _lazy(m)}
+    layers = {
+        n: m for n, m in model.named_modules() if type(m) in LAYERS or _lazy(m) or _parametrized(m)
+    }
     wanted = _matching(layers, CONVOLUTIONS if include is None else include, include is None)
     for name in _matching(layers, exclude or (), False):
         wanted.pop(name, None)
@@ -178,7 +180,7 @@ def _matching(
 def _refuse_unready(name: str, module: nn.Module) -> None:
     if _lazy(module):
         raise UsageError(f"layer '{name}' is lazy and has no weights yet: run the model once first")
-    if is_parametrized(module):
+    if _parametrized(module):
         raise UsageError(
             f"layer '{name}' is parametrized (weight or spectral norm, say): remove that first "
             "with torch.nn.utils.parametrize.remove_parametrizations"
@@ -187,6 +189,10 @@ def _refuse_unready(name: str, module: nn.Module) -> None:
 
 def _lazy(module: nn.Module) -> bool:
     return isinstance(module, LazyModuleMixin)
+
+
+def _parametrized(module: nn.Module) -> bool:
+    return isinstance(module, tuple(LAYERS)) and is_parametrized(module)
 
 
 def _described(name: str, dense: nn.Module, layer: nn.Module) -> Layer:
