@@ -16,8 +16,8 @@ OMP_NUM_THREADS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev
 endif
 export OMP_NUM_THREADS
 
-.PHONY: help setup quickstart test test-slow lint format lock
-.PHONY: bench-layers reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
+
+.PHONY: help setup quickstart test test-slow lint format lock bench-layers reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"

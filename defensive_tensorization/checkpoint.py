@@ -2,10 +2,10 @@
 
 import logging
 import os
-import pickle
 import tempfile
+import zipfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -34,11 +34,18 @@ def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not compare the checksums
+            damaged = archive.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere, and with anything
         log.warning("%s cannot be read (%s): training again", path, str(error).split("\n")[0])
         return None
-    if state.get("format") != FORMAT or state.get("fingerprint") != fingerprint:
+    if not isinstance(state, dict) or (state.get("format"), state.get("fingerprint")) != (
+        FORMAT,
+        fingerprint,
+    ):
         log.warning("%s belongs to another run or format: training again", path)
         return None
     return state

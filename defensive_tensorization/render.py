@@ -14,6 +14,8 @@ from .errors import UsageError
 from .report import figures, formats, index, tables
 from .report.published import published
 
+FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
+
 
 def render(
     experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
@@ -32,7 +34,7 @@ def render(
         )
         for method, label in config.experiment.columns.items()
     )
-    folder = Path(config.paths.results) / config.scale.name
+    folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
     results.collect(
         Path(config.paths.runs) / "rows",
         folder / "rows",
@@ -102,6 +104,8 @@ def main() -> None:
         data = (arguments[at + 1 : at + 2] or [""])[0]
         del arguments[at : at + 2]
     try:
+        if data == "":
+            raise UsageError("--data needs the title or the digest of the data: --data 'CIFAR-10'")
         if not arguments:
             raise UsageError(
                 "name the experiment to render: python scripts/render.py table1 scale=cpu"

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from . import config as cfg
 from . import provenance
@@ -177,8 +175,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         _job()
-    except (HydraException, OmegaConfBaseException) as error:
-        _refuse(cfg.usage_error(error))
+    except Exception as error:
+        refused = cfg.refusal(error)
+        if refused is None:
+            raise
+        _refuse(refused)
 
 
 def _refuse(error: UsageError) -> NoReturn:

@@ -62,7 +62,7 @@ class Sketch:
             )
         self.shape = tuple(shape)
         self.theta = float(theta)
-        self.modes = tuple(m for m in wanted if shape[m] > min_dim)
+        self.modes = tuple(m for m in sorted(set(wanted)) if shape[m] > min_dim)
         self.min_keep = min_keep
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
@@ -89,8 +89,8 @@ class Sketch:
         """The masks of one forward over `batch` examples; None means nothing is dropped."""
         control = _controls.get().get(self, _LIVE)
         masks = self._draw(control, device, batch if control.per_sample else None)
-        if control.record is not None:
-            control.record.append(masks)
+        for made in control.record:
+            made.append(masks)
         return masks
 
     def _draw(self, control: "_Control", device: torch.device, batch: int | None) -> Masks | None:
@@ -174,7 +174,7 @@ class _Control:
     per_sample: bool = False
     seed: int = 0
     frozen: dict[tuple[torch.device, int | None], Masks] | None = None
-    record: list[Masks | None] | None = None
+    record: tuple[list[Masks | None], ...] = ()
     replay: Iterator[Masks | None] | None = None
 
 
@@ -242,7 +242,7 @@ def per_sample(model: nn.Module) -> AbstractContextManager[None]:
 def record(model: nn.Module) -> Iterator[Ledger]:
     """Write down every draw of the block."""
     ledger = Ledger({name: [] for name in sketches(model)})
-    with _controlled(model, lambda _, name, c: replace(c, record=ledger.draws[name])):
+    with _controlled(model, lambda _, name, c: replace(c, record=(*c.record, ledger.draws[name]))):
         yield ledger
 
 

@@ -4,7 +4,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 """
 
 from .build import build, construct
-from .check import CONFIGS, checked, composed, parse_epsilon, usage_error
+from .check import CONFIGS, checked, composed, parse_epsilon, refusal
 from .identity import base_of, batchnorm, digest, plain, recipe, run_id
 from .schema import Config
 
@@ -21,6 +21,6 @@ __all__ = [
     "parse_epsilon",
     "plain",
     "recipe",
+    "refusal",
     "run_id",
-    "usage_error",
 ]

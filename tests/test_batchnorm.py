@@ -1,0 +1,182 @@
+"""BatchNorm under a random kernel: each handling against nn.BatchNorm2d or a hand computation."""
+
+import copy
+from typing import cast
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from defensive_tensorization import sketching
+from defensive_tensorization.batchnorm import DrawBatchNorm2d, Handling, Recalibrated
+from defensive_tensorization.tucker import TuckerConv2d
+
+HANDLINGS: tuple[Handling, ...] = ("running", "frozen", "batch", "recalibrated")
+
+
+def images(n: int, seed: int = 0) -> Tensor:
+    return torch.rand(n, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def network(handling: Handling, theta: float = 0.7) -> nn.Sequential:
+    """Two convolutions, two norms; statistics and affine parameters far from their defaults."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        TuckerConv2d.from_conv(nn.Conv2d(3, 8, 3, padding=1), theta, init="random", min_dim=3),
+        DrawBatchNorm2d(8, handling),
+        nn.ReLU(),
+        TuckerConv2d.from_conv(nn.Conv2d(8, 5, 3), theta, init="random", min_dim=3),
+        DrawBatchNorm2d(5, handling),
+        nn.Flatten(),
+    )
+    for norm in norms(net):
+        nn.init.normal_(norm.weight, 1, 0.3)
+        nn.init.normal_(norm.bias)
+        cast(Tensor, norm.running_mean).normal_(0, 0.1)
+        cast(Tensor, norm.running_var).uniform_(0.5, 2)
+    return net.eval()
+
+
+def norms(net: nn.Module) -> list[DrawBatchNorm2d]:
+    return [m for m in net.modules() if isinstance(m, DrawBatchNorm2d)]
+
+
+def plain(norm: DrawBatchNorm2d) -> nn.BatchNorm2d:
+    """nn.BatchNorm2d with the same parameters and statistics."""
+    twin = nn.BatchNorm2d(norm.num_features)
+    twin.load_state_dict(norm.state_dict())
+    return twin.train(norm.training)
+
+
+def deployed(handling: Handling) -> nn.Module:
+    net = network(handling)
+    return Recalibrated(net, images(7, seed=9)).eval() if handling == "recalibrated" else net
+
+
+def by_reference(norm: DrawBatchNorm2d, seen: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """nn.BatchNorm2d in training on `seen` alone; x normalised by the statistics it met there."""
+    twin = plain(norm).train()
+    twin.momentum = 1.0
+    normalised, n = twin(seen), seen.numel() / seen.shape[1]
+    cast(Tensor, twin.running_var).mul_((n - 1) / n)  # kept unbiased, used biased
+    twin.eval()
+    torch.testing.assert_close(twin(seen), normalised)
+    return normalised, twin(x)
+
+
+def test_recalibrated_by_hand() -> None:
+    net, seen, x = network("recalibrated"), images(7, seed=9), images(4)
+    model = Recalibrated(copy.deepcopy(net), seen).eval()
+    with torch.no_grad(), sketching.frozen(net, seed=5), sketching.frozen(model, seed=5):
+        expected = x
+        for layer in net:
+            if isinstance(layer, DrawBatchNorm2d):
+                seen, expected = by_reference(layer, seen, expected)
+            else:
+                seen, expected = layer(seen), layer(expected)
+        torch.testing.assert_close(model(x), expected)
+
+
+@pytest.mark.parametrize("handling", ["running", "frozen", "recalibrated"])
+def test_a_prediction_depends_on_its_own_image_alone(handling: Handling) -> None:
+    model, x = deployed(handling), images(6)
+    with torch.no_grad(), sketching.frozen(model, seed=1):
+        together = model(x)
+        for i in range(len(x)):
+            torch.testing.assert_close(model(x[i : i + 1])[0], together[i])
+        torch.testing.assert_close(model(torch.cat([x[:1], 9 * images(3, seed=4)]))[0], together[0])
+
+
+def test_under_batch_a_prediction_depends_on_its_neighbours() -> None:
+    model, x = deployed("batch"), images(6)
+    with torch.no_grad(), sketching.frozen(model, seed=1):
+        other = model(torch.cat([x[:1], 9 * images(5, seed=4)]))
+        assert not torch.allclose(other[0], model(x)[0], atol=0.1)
+
+
+def test_recalibrated_follows_the_draw() -> None:
+    model, x = deployed("recalibrated"), images(3)
+    with torch.no_grad():
+        assert not torch.allclose(model(x), model(x))
+        with sketching.disabled(model):
+            assert torch.equal(model(x), model(x))
+
+
+def test_batch_is_the_training_forward_without_its_update() -> None:
+    norm = norms(network("batch"))[0]
+    kept, twin, x = copy.deepcopy(norm.state_dict()), plain(norm).train(), torch.randn(4, 8, 5, 5)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    torch.testing.assert_close(norm(mine), twin(theirs))
+    weights = torch.randn(4, 8, 5, 5)
+    (norm(mine) * weights).sum().backward()
+    (twin(theirs) * weights).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)  # through the statistics too
+    assert all(torch.equal(kept[k], v) for k, v in norm.state_dict().items())
+
+
+@pytest.mark.parametrize("handling", ["running", "frozen", "recalibrated"])
+def test_the_input_gradient_is_the_true_one(handling: Handling) -> None:
+    model, x = deployed(handling).double(), images(2).double().requires_grad_()
+    with sketching.frozen(model, seed=1):
+        assert torch.autograd.gradcheck(model, (x,))
+
+
+@pytest.mark.parametrize("handling", ["running", "recalibrated"])
+def test_without_a_reference_it_is_batchnorm2d(handling: Handling) -> None:
+    norm = norms(network(handling))[0]
+    twin, x = plain(norm), torch.randn(4, 8, 5, 5)
+    assert torch.equal(norm(x), twin(x))
+    norm.train(), twin.train()
+    for _ in range(2):
+        x = torch.randn(4, 8, 5, 5) * 2 + 1
+        assert torch.equal(norm(x), twin(x))
+    for key, value in twin.state_dict().items():
+        assert torch.equal(norm.state_dict()[key], value)
+    assert norm.state_dict().keys() == twin.state_dict().keys()
+
+
+@pytest.mark.parametrize("handling", HANDLINGS)
+def test_statistics_in_training(handling: Handling) -> None:
+    net = network(handling).train()
+    before = [copy.deepcopy(dict(norm.named_buffers())) for norm in norms(net)]
+    net(images(8)).sum().backward()
+    for norm, kept in zip(norms(net), before, strict=True):
+        for name, value in norm.named_buffers():
+            assert torch.equal(value, kept[name]) == (handling == "frozen"), name
+        assert norm.weight.grad is not None and norm.weight.grad.abs().sum() > 0
+
+
+def test_frozen_trains_under_what_the_test_sees() -> None:
+    net, x = network("frozen"), images(4)
+    with torch.no_grad(), sketching.frozen(net, seed=0):
+        evaluated = net.eval()(x)
+        assert torch.equal(net.train()(x), evaluated)
+    assert net.training and net[0].training and not net[1].training
+
+
+def test_training_a_recalibrated_network_ignores_the_reference() -> None:
+    net, x = network("recalibrated"), images(4)
+    model = Recalibrated(net, images(7, seed=9))
+    twin = copy.deepcopy(net).train()
+    with sketching.frozen(net, seed=0), sketching.frozen(twin, seed=0):
+        torch.testing.assert_close(model.train()(x), twin(x))
+    assert "reference" not in model.state_dict()
+    assert all(norm.reference == 7 for norm in norms(model))
+
+
+@pytest.mark.parametrize("handling", HANDLINGS)
+def test_bfloat16_stays_close(handling: Handling) -> None:
+    model, x = deployed(handling), images(4)
+    with torch.no_grad(), sketching.frozen(model, seed=0):
+        exact = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(x)
+    assert float((rough.float() - exact).norm() / exact.norm()) < 0.05
+
+
+def test_one_example_under_batch() -> None:
+    norm = norms(network("batch"))[0]
+    x = torch.randn(1, 8, 4, 4)
+    expected = F.batch_norm(x, None, None, norm.weight, norm.bias, True)
+    torch.testing.assert_close(norm(x), expected)

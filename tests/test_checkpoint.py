@@ -1,0 +1,213 @@
+"""Checkpoints: whole or absent, never someone else's, and never a program."""
+
+import copy
+import logging
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from defensive_tensorization import checkpoint
+
+MINE = "f" * 16
+
+
+def state() -> dict[str, Any]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last), nn.BatchNorm2d(3))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.rand(2, 2, 4, 4)).sum().backward()
+    optimizer.step()
+    progress = {
+        "epoch": 2,
+        "network": net.state_dict() | {"half": torch.ones(2, dtype=torch.bfloat16)},
+        "optimizer": optimizer.state_dict(),
+        "history": [{"epoch": 1.0, "loss": 2.25, "lr": 0.1}, {"epoch": 2.0, "loss": 1.5}],
+    }
+    config = {"theta": 0.9, "modes": None, "epsilon": [2, 8.0], "scale": {"name": "cpu"}}
+    return {"fingerprint": MINE, "config": config, "progress": progress}
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(equal, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / "cifar10-theta0.9.pt"  # the folder does not exist yet
+
+
+def files(path: Path) -> list[str]:
+    return sorted(os.listdir(path.parent))
+
+
+def refused(path: Path, caplog: pytest.LogCaptureFixture) -> bool:
+    """Nothing came back, and one warning on one line names the file."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        if checkpoint.load(path, MINE) is not None:
+            return False
+    (warning,) = caplog.messages
+    return str(path) in warning and "training again" in warning and "\n" not in warning
+
+
+def test_round_trip(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saved = state()
+    checkpoint.save(path, saved)
+    read = checkpoint.load(path, MINE)
+    assert read is not None and caplog.messages == []
+    assert equal({k: read[k] for k in saved}, saved)
+    strides = [s["progress"]["network"]["0.weight"].stride() for s in (read, saved)]
+    assert strides[0] == strides[1]
+    assert files(path) == [path.name]
+
+
+def test_absent(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert checkpoint.load(path, MINE) is None
+    assert caplog.messages == []
+
+
+def test_a_later_save_replaces_an_earlier_one(path: Path) -> None:
+    later = state()
+    later["progress"]["epoch"] = 3
+    checkpoint.save(path, state())
+    checkpoint.save(path, later)
+    assert equal((checkpoint.load(path, MINE) or {})["progress"], later["progress"])
+    assert files(path) == [path.name]
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("where", ["torch.save", "os.fsync", "os.replace"])
+def test_a_failure_while_saving_leaves_the_old_file(
+    path: Path, where: str, failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(path, state())
+    before = path.read_bytes()
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        if where == "torch.save":
+            arguments[1].write(b"half a checkpoint")
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, fail)
+        with pytest.raises(type(failure)):
+            checkpoint.save(path, state() | {"more": 1})
+    assert path.read_bytes() == before
+    assert files(path) == [path.name], "a temporary file stayed behind"
+    assert checkpoint.load(path, MINE) is not None
+
+
+def test_a_value_that_is_no_plain_data_is_not_read_back(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint.save(path, state() | {"path": Path("x")})
+    assert refused(path, caplog)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])
+def test_truncated(path: Path, share: float, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint.save(path, state())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert refused(path, caplog)
+
+
+def outcomes(path: Path, caplog: pytest.LogCaptureFixture) -> dict[str, int]:
+    """What loading does when one byte is flipped, by kind: how often."""
+    saved = {"fingerprint": MINE, "progress": {"epoch": 1, "network": {"w": torch.rand(40)}}}
+    checkpoint.save(path, saved)
+    whole, kinds = path.read_bytes(), dict.fromkeys(("refused", "intact", "wrong", "raised"), 0)
+    for at in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            read = checkpoint.load(path, MINE)
+        except Exception:
+            kinds["raised"] += 1
+        else:
+            same = read and equal({k: read.get(k) for k in saved}, saved)
+            kinds["refused" if read is None else "intact" if same else "wrong"] += 1
+    return kinds
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_flipped_byte_never_gives_other_values(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = outcomes(path, caplog)
+    assert found["refused"] > 100
+    assert found["wrong"] == found["raised"] == 0, found
+
+
+def test_a_flipped_byte_in_the_middle_of_the_archive(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint.save(path, state())
+    whole = path.read_bytes()
+    directory = whole.rindex(b"PK\x01\x02")
+    path.write_bytes(whole[:directory] + b"\x00" + whole[directory + 1 :])
+    assert refused(path, caplog)
+
+
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": "0" * 16}, {"fingerprint": None}, {"format": checkpoint.FORMAT + 1}]
+)
+def test_foreign(path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint.save(path, state() | change)
+    assert refused(path, caplog)
+    assert "another run or format" in caplog.messages[0]
+
+
+def test_no_fingerprint(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = copy.deepcopy(state())
+    del made["fingerprint"]
+    checkpoint.save(path, made)
+    assert refused(path, caplog)
+
+
+def test_something_else_in_the_file(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    torch.save([1, 2], path)
+    assert refused(path, caplog)
+
+
+class Hostile:
+    """Unpickling it creates a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("form", ["archive", "legacy", "bare pickle"])
+def test_a_program_in_the_file_is_not_run(
+    path: Path, form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    marker = tmp_path / "owned"
+    pickle.loads(pickle.dumps(Hostile(marker))).close()
+    assert marker.exists(), "the payload is alive"
+    marker.unlink()
+    path.parent.mkdir()
+    made = {"format": checkpoint.FORMAT, **state(), "extra": Hostile(marker)}
+    if form == "bare pickle":
+        path.write_bytes(pickle.dumps(made))
+    else:
+        torch.save(made, path, _use_new_zipfile_serialization=form == "archive")
+    assert not marker.exists()
+    assert refused(path, caplog)
+    assert not marker.exists(), "loading ran code from the file"

@@ -1,0 +1,494 @@
+"""Every file composes; bad input is one line; identity is what decides the weights, and no more."""
+
+import os
+import re
+import shlex
+import string
+import subprocess
+from copy import deepcopy
+from dataclasses import field, make_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization import results
+from defensive_tensorization.build import attacks
+from defensive_tensorization.config import CONFIGS, Config, composed, parse_epsilon
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.rows import protocol
+
+ROOT = CONFIGS.parent
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+GROUPS = sorted(
+    path.name for path in CONFIGS.iterdir() if path.is_dir() and any(path.glob("*.yaml"))
+)
+METHODS = {
+    path.stem: list(yaml.safe_load(path.read_text())["experiment"]["columns"])
+    for path in sorted((CONFIGS / "experiment").glob("*.yaml"))
+}
+NO_SUCH_KEY = "unknown key '{}': see configs/config.yaml for the keys there are"
+THETA = "theta must lie in (0, 1], got {}: theta=1 keeps everything"
+EPSILON = (
+    "{}={} cannot be read: "
+    "write a number >= 0 (8 means 8/255 on images) or a fraction such as 8/255"
+)
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(CONFIGS))
+
+
+def chosen(path: Path) -> list[str]:
+    """The overrides that select a file."""
+    group = str(path.parent.relative_to(CONFIGS))
+    if group == ".":
+        return []
+    return [f"{group}=[{path.stem}]" if group == "attack" else f"{group}={path.stem}"]
+
+
+# --- every file -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_file_composes(path: Path) -> None:
+    config = composed(chosen(path))
+    if path.parent.name in ("dataset", "model", "precision", "train", "scale"):
+        assert getattr(config, path.parent.name).name == path.stem
+    if path.parent.name == "attack":
+        assert list(config.attack) == [path.stem]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "method"), [(e, m) for e, methods in METHODS.items() for m in methods]
+)
+def test_every_method_of_every_experiment_composes(experiment: str, method: str) -> None:
+    config = composed([f"experiment={experiment}", f"method={method}"])
+    assert config.experiment.name == experiment
+    assert (config.defence.conv is None) == (config.defence.name == "none")
+
+
+@pytest.mark.parametrize("experiment", METHODS)
+def test_an_experiment_trains_its_table_s_columns(experiment: str) -> None:
+    sweep = yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())["hydra"]
+    assert sweep["mode"] == "MULTIRUN"
+    assert sweep["sweeper"]["params"]["method"].split(",") == METHODS[experiment]
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if "hydra" not in f.parts], ids=name)
+def test_every_file_opens_with_a_command_that_uses_it(path: Path) -> None:
+    lines = [re.sub("^# *", "", line) for line in header(path)]
+    commands = [line for line in lines if line.startswith(("python -m ", "make "))]
+    assert commands, f"{path}: no command in its first comment"
+    if path.parent.name not in ("configs", "experiment"):  # these two say first what they are
+        assert lines[0] == commands[0]
+    used = [each for command in commands for each in uses(command)]
+    assert any(path in each for each in used), f"{path}: its command does not use it"
+
+
+def header(path: Path) -> list[str]:
+    lines = path.read_text().splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return [line for line in lines[:end] if not line.startswith("# @package")]
+
+
+def uses(command: str) -> list[set[Path]]:
+    """The files that each run of a command reads; what follows two spaces is a remark."""
+    command = re.split(r"\s{2,}", command)[0]
+    if command.startswith("make "):
+        return [each for line in expanded(command) for each in uses(line)]
+    words = shlex.split(command)[3:]
+    overrides = OverridesParser.create().parse_overrides([w for w in words if w[0] != "-"])
+    fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
+    swept = [
+        f"{o.get_key_element()}={value}"
+        for o in overrides
+        if o.is_sweep_override()
+        for value in o.sweep_string_iterator()
+    ]
+    assert not swept or "-m" in words
+    return [files(*fixed, each) for each in swept] if swept else [files(*fixed)]
+
+
+@cache
+def files(*overrides: str) -> set[Path]:
+    config = composed(list(overrides))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        hydra = compose("config", list(overrides), return_hydra_config=True).hydra
+    choices = [*hydra.runtime.choices.items(), *(("attack", attack) for attack in config.attack)]
+    return {
+        CONFIGS / "config.yaml",
+        *(CONFIGS / str(g) / f"{choice}.yaml" for g, choice in choices),
+    }
+
+
+def expanded(command: str) -> list[str]:
+    """What make would run of ours, as the entrypoint's command lines."""
+    passed_on = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "SCALE", "ARGS")
+    environment = {k: v for k, v in os.environ.items() if k not in passed_on}
+    words = ["make", "-n", "-C", str(ROOT), *shlex.split(command)[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    found = re.findall(r"(-m defensive_tensorization .*)", done.stdout)
+    assert found, f"{command}: runs nothing of ours"
+    return [f"python {line}" for line in found]
+
+
+# --- bad input is one line ----------------------------------------------------------------------
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        composed(list(overrides))
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+@pytest.mark.parametrize(
+    "key",
+    "foo train.foo train.optimizer.foo dataset.foo defence.conv.foo attack.pgd.foo".split(),
+)
+def test_an_unknown_key_is_named(plus: str, key: str) -> None:
+    assert refused(f"{plus}{key}=1") == NO_SUCH_KEY.format(key)
+
+
+@pytest.mark.parametrize("plus", ["", "++"])
+@pytest.mark.parametrize(
+    ("key", "value", "kind", "wanted"),
+    [
+        ("theta", "abc", "str", "Float"),
+        ("theta", "[1]", "list", "Float"),
+        ("model.width", "abc", "str", "Integer"),
+        ("model.width", "4.5", "float", "Integer"),
+        ("seed", "abc", "str", "Integer"),
+        ("train.optimizer.lr", "fast", "str", "Float"),
+        ("eval.images", "some", "str", "Integer"),
+        ("tucker.rescale", "perhaps", "str", "Boolean"),
+        ("train.milestones", "[a]", "str", "Float"),
+    ],
+)
+def test_a_wrong_type_is_named(plus: str, key: str, value: str, kind: str, wanted: str) -> None:
+    text = refused(f"{plus}{key}={value}")
+    at, shown = ("[0]", "a") if key == "train.milestones" else ("", value)
+    expected = f"{key}{at}: Value '{shown}' of type '{kind}' could not be converted to {wanted}"
+    if key == "tucker.rescale":
+        expected = f"{key}: Value '{value}' is not a valid bool (type str)"
+    assert text == f"{expected}; see configs/config.yaml"
+
+
+def options(group: str) -> str:
+    return ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_missing_option_lists_those_there_are(group: str) -> None:
+    assert refused(f"{group}=nosuch") == f"{group}/nosuch does not exist: choose one of " + options(
+        group
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"),
+    [
+        ("model.batchnorm", "running, frozen, batch, recalibrated"),
+        ("train.init", "theta1, scratch"),
+        ("train.autocast", "float32, bfloat16"),
+        ("eval.autocast", "float32, bfloat16"),
+        ("logger.mode", "offline, online, disabled"),
+        ("tucker.init", "hosvd, random"),
+    ],
+)
+@pytest.mark.parametrize("plus", ["", "++"])
+def test_a_word_that_is_no_choice_lists_the_choices(plus: str, key: str, allowed: str) -> None:
+    assert refused(f"{plus}{key}=nosuch") == f"{key} must be one of {allowed}, got 'nosuch'"
+
+
+@pytest.mark.parametrize("value", [0, -3])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("model.width", "model.reference", "train.epochs"),
+        *("train.batch_size", "eval.batch_size", "eval.runs"),
+    ],
+)
+def test_counts_are_at_least_one(key: str, value: int) -> None:
+    assert refused(f"{key}={value}") == f"{key} must be at least 1, got {value}"
+
+
+@pytest.mark.parametrize("value", ["0.0", "-1.0", "nan", "inf"])
+@pytest.mark.parametrize("key", ["train.optimizer.lr", "train.gamma", "train.lr_scale"])
+def test_rates_are_positive(key: str, value: str) -> None:
+    assert refused(f"{key}={value}") == f"{key} must be a positive number, got {value}"
+
+
+@given(st.floats(), st.sampled_from(["", "++"]))
+@settings(max_examples=25)
+@example(0.0, "").via("the open end")
+@example(float("nan"), "++").via("not a number")
+def test_theta_outside_is_refused(theta: float, plus: str) -> None:
+    assume(not 0 < theta <= 1 and not 0 < float(f"{theta:g}") <= 1)
+    assert refused(f"{plus}theta={theta!r}") == THETA.format(f"{theta:g}")
+
+
+@given(st.floats(0, 1, exclude_min=True))
+@settings(max_examples=15)
+@example(1.0).via("the closed end")
+def test_theta_inside_reaches_the_layers(theta: float) -> None:
+    config = composed([f"theta={theta!r}"])
+    assert config.defence.conv is not None
+    assert config.theta == config.defence.conv.theta == theta
+
+
+@given(st.integers(0, 4 * 255), st.sampled_from(["", " "]))
+def test_a_fraction_is_the_same_epsilon_as_its_numerator(k: int, space: str) -> None:
+    assert parse_epsilon(f"{k}{space}/{space}255", 1 / 255) == k == parse_epsilon(k, 1 / 255)
+    assert parse_epsilon(f"{k}/255", 1.0) == k / 255
+
+
+@given(st.floats(0, 1e6))
+def test_a_number_is_read_to_nine_digits(value: float) -> None:
+    assert parse_epsilon(value, 1 / 255) == parse_epsilon(repr(value), 1 / 255) == round(value, 9)
+    assert parse_epsilon(value, 1.0) == value
+
+
+@given(
+    st.text(string.ascii_letters, min_size=1)
+    | st.floats(max_value=0, exclude_max=True).map(repr)
+    | st.from_regex(r"[a-z]/255|8/[a-z]|[0-9]/0|-[0-9]/255|8//255|8/", fullmatch=True)
+)
+def test_an_epsilon_that_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_epsilon(text, 1 / 255, key="attack.pgd.epsilon")
+    assert str(caught.value) == EPSILON.format("attack.pgd.epsilon", text)
+
+
+@pytest.mark.parametrize("plus", ["", "++"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("big", "big"), ("[2,big]", "big"), ("-1", "-1"), ("nan", "nan"), ("1/0", "1/0")],
+)
+def test_so_it_is_in_a_configuration(plus: str, value: str, shown: str) -> None:
+    for key in ("eval.epsilon", "attack.fgsm.epsilon"):
+        assert refused(f"{plus}{key}={value}") == EPSILON.format("attack.fgsm.epsilon", shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [("8/255", [8.0]), ("[8/255,16]", [8.0, 16.0]), ("0.5", [0.5])]
+)
+def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> None:
+    config = composed([f"eval.epsilon={value}", "attack=[fgsm,pgd]"])
+    assert config.dataset.unit == 1 / 255
+    assert {key: attack.epsilon for key, attack in config.attack.items()} == {
+        "fgsm": read,
+        "pgd": read,
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("theta=1.0000001", ["theta", "1.0000001"]),
+        ("+theta=2", ["theta", "2", "theta=2"]),
+        ("+model.width=abc", ["model.width", "abc"]),
+        ("theta=0.9,0.8", ["theta", "0.9,0.8", "-m"]),
+        ("attack=[fgsm,nosuch]", ["attack/nosuch", "fgsm"]),
+        ("attack=null", ["attack", "null"]),
+        ("model=null", ["null", "name one of its options"]),
+        ("theta=null", ["theta", "None"]),
+        ("eval.epsilon=[]", ["eval.epsilon", "[]"]),
+        ("train.warmup=-1", ["train.warmup", "-1"]),
+        ("train.crop=-1", ["train.crop", "-1"]),
+        ("train.images=0", ["train.images", "0"]),
+        ("attack.pgd.steps=0", ["attack.pgd.steps", "0"]),
+        ("attack.pgd.step_size=0", ["attack.pgd.step_size", "0"]),
+        ("attack.pgd.steps_round=up", ["attack.pgd.steps_round", "up", "floor"]),
+        ("tucker.rank=nosuch", ["tucker.rank", "nosuch", "full"]),
+        ("tucker.modes=[7]", ["tucker.modes", "7"]),
+    ],
+)
+def test_also_refused_in_one_line_that_names_it(override: str, parts: list[str]) -> None:
+    text = refused(override)
+    assert [part for part in parts if part not in text] == []
+
+
+# --- identity -----------------------------------------------------------------------------------
+
+
+@cache
+def recipe(*overrides: str) -> str:
+    return cfg.recipe(composed(list(overrides)))
+
+
+@pytest.mark.parametrize("theta", ["theta=0.9", "theta=1"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("paths.runs=elsewhere", "paths.results=elsewhere", "device=cpu", "experiment.title=x"),
+        *("logger=none", "logger.mode=online", "logger.project=x", "dataset.root=elsewhere"),
+        *("attack=[fgsm]", "attack.pgd.steps=3", "eval.epsilon=[1]", "scale.eval_images=7"),
+        *("eval.images=20", "eval.runs=1", "eval.seed=5", "eval.batch_size=7"),
+        *("eval.autocast=bfloat16", "model.reference=64", "defence.batchnorm=running"),
+        *("model.batchnorm=running", "model.batchnorm=batch", "model.batchnorm=recalibrated"),
+    ],
+)
+def test_what_does_not_decide_weights_is_not_in_the_recipe(theta: str, override: str) -> None:
+    assert recipe(theta, override) == recipe(theta)
+
+
+def test_whatever_decides_weights_changes_the_recipe() -> None:
+    changes = [
+        *("theta=0.9", "theta=0.95", "theta=1", "defence=none", "seed=1", "scale=cpu"),
+        *("dataset=cifar10", "model.width=9", "model.batchnorm=frozen", "train=cifar10_tuned"),
+        *("train.epochs=7", "train.batch_size=64", "train.milestones=[0.5]", "train.gamma=0.2"),
+        *("train.warmup=0.1", "train.init=scratch", "train.crop=4", "train.autocast=bfloat16"),
+        *("train.images=100", "train.lr_scale=0.1", "train.optimizer.lr=0.05"),
+        *("train.optimizer.momentum=0.8", "train.optimizer.weight_decay=0"),
+        *("train.optimizer._target_=torch.optim.Adam", "tucker.rank=same", "tucker.rank=0.5"),
+        *("tucker.modes=[0,1]", "tucker.min_dim=1", "tucker.min_keep=2", "tucker.rescale=true"),
+        "tucker.init=hosvd",
+    ]
+    assert len({recipe(change) for change in changes}) == len(changes)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("tucker.modes=[0,1]", "tucker.min_dim=1", "tucker.min_keep=2", "tucker.rescale=true"),
+        *("train.init=scratch", "model.batchnorm=frozen"),
+    ],
+)
+def test_a_network_without_a_sketch_does_not_depend_on_its_knobs(override: str) -> None:
+    assert recipe("theta=1", override) == recipe("theta=1")
+    assert recipe("defence=none", override) == recipe("defence=none")
+
+
+def test_a_dense_network_does_not_depend_on_the_factorization() -> None:
+    dense = {
+        recipe("defence=none", o) for o in ("theta=0.5", "tucker.rank=0.5", "tucker.init=hosvd")
+    }
+    assert dense == {recipe("defence=none")}
+    assert recipe("theta=1", "tucker.rank=0.5") != recipe("theta=1")
+
+
+def test_a_method_is_its_defence_and_theta() -> None:
+    for theta in ("0.99", "0.95", "0.9", "0.8", "1"):
+        assert recipe(f"method=ours_{theta}") == recipe("defence=tensorization", f"theta={theta}")
+    assert recipe("method=baseline") == recipe("defence=none")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["theta=0.9"],
+        ["theta=0.9", "model.batchnorm=frozen", "train.lr_scale=0.1"],
+        ["theta=0.9", "tucker.min_dim=1", "tucker.rescale=true", "attack=[]"],
+    ],
+)
+def test_a_sketched_network_starts_from_the_one_at_theta_1(overrides: list[str]) -> None:
+    config = composed(overrides)
+    before = deepcopy(config)
+    base = cfg.base_of(config)
+    assert config == before
+    assert base is not None and base.defence.conv is not None
+    assert base.theta == base.defence.conv.theta == 1
+    assert cfg.recipe(base) == recipe("theta=1")
+    assert cfg.batchnorm(base) == "running"
+    assert cfg.base_of(base) is None
+
+
+@pytest.mark.parametrize("overrides", [["theta=1"], ["defence=none"], ["train.init=scratch"]])
+def test_the_others_start_from_scratch(overrides: list[str]) -> None:
+    assert cfg.base_of(composed(overrides)) is None
+
+
+def parts(config: Config) -> dict[str, Any]:
+    assert config.defence.conv is not None
+    return {
+        "model": config.model,
+        "precision": config.precision,
+        "train": config.train,
+        "train.optimizer": config.train.optimizer,
+        "defence": config.defence,
+        "defence.conv": config.defence.conv,
+    }
+
+
+@pytest.mark.parametrize("part", parts(composed([])))
+@pytest.mark.parametrize("default", ["as before", None, 0.0])
+def test_a_later_field_leaves_old_identities_alone(part: str, default: Any) -> None:
+    config = composed([])
+    grown = parts(config)[part]
+    grown.__class__ = make_dataclass(
+        "Later", [("later", Any, field(default=default))], bases=(type(grown),)
+    )
+    grown.later = default
+    assert cfg.recipe(config) == recipe()
+    grown.later = "another"
+    assert cfg.recipe(config) != recipe()
+
+
+# Committed rows carry these: a change that breaks them orphans results/cpu and its checkpoints.
+TABLE1_AT_CPU = {
+    "baseline": "6d37258a38fa027b",
+    "ours_1": "794baf1c206606c4",
+    "ours_0.99": "ca885e89f5117b9e",
+    "ours_0.95": "26c07b08c2a6c71e",
+    "ours_0.9": "c0a6fb188e4fe6d3",
+    "ours_0.8": "5b20e7218c12019e",
+}
+
+
+@pytest.mark.parametrize("method", TABLE1_AT_CPU)
+def test_the_recipes_of_table_1_stay_what_they_are(method: str) -> None:
+    cell = ["experiment=table1", "scale=cpu", f"method={method}"]
+    assert recipe(*cell) == TABLE1_AT_CPU[method]
+
+
+@pytest.mark.skipif(
+    not (ROOT / "results" / "cpu" / "table1.csv").exists(),
+    reason="Table 1 at cpu not yet committed",
+)
+def test_committed_rows_carry_these_recipes_and_names() -> None:
+    rows = results.read([ROOT / "results" / "cpu" / "rows"])
+    assert {TABLE1_AT_CPU[method] for method in METHODS["table1"]} <= {r.recipe for r in rows}
+    for method, identity in TABLE1_AT_CPU.items():
+        cell = composed(["experiment=table1", "scale=cpu", f"method={method}"])
+        for row in (r for r in rows if r.recipe == identity):
+            assert row.fingerprint == cfg.digest([identity, row.data_digest], 16)
+            assert row.run_id == cfg.run_id(cell, row.fingerprint)
+
+
+def test_a_run_s_name_spells_every_axis() -> None:
+    fingerprint = "0123456789abcdef"
+    names = {
+        "theta=0.9": "digits-resnet18-real-theta0.9-seed0-01234567",
+        "theta=1": "digits-resnet18-real-theta1-seed0-01234567",
+        "defence=none": "digits-resnet18-real-dense-seed0-01234567",
+        "seed=3": "digits-resnet18-real-theta0.9-seed3-01234567",
+    }
+    assert {each: cfg.run_id(composed([each]), fingerprint) for each in names} == names
+
+
+def scored(*overrides: str) -> str:
+    config = composed(["attack=[pgd]", "eval.epsilon=[8]", *overrides])
+    return protocol(config, attacks(config)[0])
+
+
+def test_how_a_score_is_made_is_in_the_protocol() -> None:
+    changes = [
+        *("eval.images=20", "eval.batch_size=7", "eval.autocast=bfloat16", "eval.epsilon=[4]"),
+        *("attack=[bim]", "attack.pgd.steps=3", "attack.pgd.step_size=2"),
+        *("model.batchnorm=batch", "model.reference=64", "theta=1"),
+    ]
+    assert len({scored(), *(scored(change) for change in changes)}) == len(changes) + 1
+    for same in ("eval.epsilon=8/255", "eval.seed=3", "eval.runs=1", "theta=0.8", "seed=1"):
+        assert scored(same) == scored()
+    assert scored("theta=1", "model.reference=64") == scored("defence=none")

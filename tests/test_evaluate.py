@@ -1,0 +1,240 @@
+"""The scoring protocol: subsets, streams of each row, and every image in the denominator."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+import torch
+from fake_task import split, task
+from torch import Tensor, nn
+
+from defensive_tensorization.attacks import Attack, fgsm, pgd
+from defensive_tensorization.data import Split
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.evaluate import (
+    Classifier,
+    Score,
+    accuracy,
+    described,
+    evaluate,
+    subset,
+)
+from defensive_tensorization.tucker import TuckerConv2d
+
+UNIT = 1 / 255
+FGSM, PGD = fgsm(epsilon=4, unit=UNIT), pgd(epsilon=4, unit=UNIT, steps=2)
+
+
+class ByPixel(nn.Module):
+    """Class = the first pixel's value in 0..255, modulo 4; counts its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        return nn.functional.one_hot((x[:, 0, 0, 0] * 255).round().long() % 4, 4).float()
+
+
+class Spy(nn.Module):
+    """Notes how it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(192, 4)
+        self.dtypes: list[torch.dtype] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x.flatten(1))
+        self.dtypes.append(y.dtype)
+        return y
+
+
+def randomized(theta: float = 0.4) -> Classifier:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        conv = TuckerConv2d.from_conv(nn.Conv2d(3, 12, 5), theta, init="random")
+        layers = (conv, nn.ReLU(), nn.Flatten(), nn.Linear(192, 4))
+    return Classifier(nn.Sequential(*layers), "float32")
+
+
+def scores(
+    attacks: Sequence[Attack | None], seeds: Sequence[int] = (0,)
+) -> dict[tuple[str, int], tuple[float, float]]:
+    """Clean and robust accuracy of each row of one classifier, used seed after seed."""
+    test, classifier = split(70), randomized()
+    return {
+        (s.attack.name if s.attack else "clean", s.eval_seed): (s.clean_accuracy, s.robust_accuracy)
+        for seed in seeds
+        for s in evaluate(classifier, task(test, test), test, attacks, seed, 32)
+    }
+
+
+# --- subset -----------------------------------------------------------------------------------
+
+
+def test_subset_is_the_head_of_a_fixed_permutation() -> None:
+    # sorted by class, as a folder tree gives it: the head alone would be one class
+    whole = Split(torch.arange(400, dtype=torch.uint8).view(-1, 1), torch.arange(400) // 100)
+    small, large = subset(whole, 40), subset(whole, 100)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(large.inputs, whole.inputs[order[:100]])
+    assert torch.equal(large.labels, whole.labels[order[:100]])
+    assert torch.equal(small.labels, large.labels[:40])
+    torch.manual_seed(5)
+    assert torch.equal(subset(whole, 40).inputs, small.inputs)
+    mix = Counter(large.labels.tolist())
+    assert mix.keys() == {0, 1, 2, 3} and min(mix.values()) >= 15
+
+
+def test_subset_of_all() -> None:
+    whole = split(9)
+    assert subset(whole, None) is whole
+    assert sorted(subset(whole, 9).labels.tolist()) == sorted(whole.labels.tolist())
+
+
+@pytest.mark.parametrize("images", [0, -1, 10])
+def test_subset_errors(images: int) -> None:
+    with pytest.raises(UsageError) as error:
+        subset(split(9), images)
+    assert str(error.value) == f"eval.images must lie in 1..9, got {images}"
+
+
+def test_described() -> None:
+    assert described(None) == "all test images"
+    assert described(1000) == "1,000 test images, permutation seed 0"
+
+
+# --- accuracy ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n, batch_size", [(23, 10), (20, 10), (7, 50), (5, 1)])
+def test_accuracy_by_hand(n: int, batch_size: int) -> None:
+    test, network = split(n), ByPixel()
+    correct = sum(
+        int(image[0, 0, 0]) % 4 == int(label)
+        for image, label in zip(test.inputs, test.labels, strict=True)
+    )
+    classifier = Classifier(network, "float32")
+    assert accuracy(classifier, task(test, test), test, None, 0, batch_size) == correct / n
+    assert sum(network.sizes) == n
+    assert max(network.sizes) <= batch_size
+
+
+def test_the_last_partial_batch_counts() -> None:
+    test, classifier = split(23), Classifier(ByPixel(), "float32")
+    right = test.inputs[:, 0, 0, 0].long() % 4
+    wrong_at_the_end = torch.cat([right[:20], (right[20:] + 1) % 4])
+    made = Split(test.inputs, wrong_at_the_end)
+    assert accuracy(classifier, task(made, made), made, None, 0, 10) == 20 / 23
+
+
+def test_the_attack_meets_every_image_and_is_scored_after_it() -> None:
+    """A made-up attack that moves the first pixel on by one class."""
+    test, calls = split(23), []
+
+    def perturb(
+        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
+    ) -> Tensor:
+        calls.append((len(x), len(y), bounds, radius))
+        assert torch.is_grad_enabled()
+        moved = x.clone()
+        moved[:, 0, 0, 0] = ((moved[:, 0, 0, 0] * 255).round() + 1) / 255
+        return moved
+
+    attack = Attack("shift", 3, UNIT, 1, UNIT, False, perturb)
+    shifted = Split(test.inputs, (test.inputs[:, 0, 0, 0].long() + 1) % 4)
+    classifier = Classifier(ByPixel(), "float32")
+    assert accuracy(classifier, task(shifted, shifted), shifted, attack, 0, 10) == 1
+    assert accuracy(classifier, task(shifted, shifted), shifted, None, 0, 10) < 1
+    assert calls == [(size, size, (0.0, 1.0), 3 / 255) for size in (10, 10, 3)]
+
+
+# --- the streams of a row ---------------------------------------------------------------------
+
+
+def test_rows_vary_with_the_seed_alone() -> None:
+    seeds = range(6)
+    torch.manual_seed(0)
+    first = scores([None, FGSM, PGD], seeds)
+    torch.manual_seed(123)  # whatever happened before
+    assert scores([None, FGSM, PGD], seeds) == first
+    for name in ("clean", "fgsm", "pgd"):
+        assert len({first[name, seed][1] for seed in seeds}) > 1, "no randomness to be tested"
+
+
+def test_a_row_does_not_depend_on_the_other_rows() -> None:
+    whole = scores([None, FGSM, PGD], [0, 1, 2])
+    for attacks in ([PGD], [PGD, None], [FGSM, PGD], [PGD, FGSM]):
+        for seeds in ([2], [2, 0]):
+            for key, row in scores(attacks, seeds).items():
+                assert whole[key] == row, (key, attacks, seeds)
+
+
+def test_rows_in_order_with_the_clean_accuracy_of_the_seed() -> None:
+    test, classifier = split(70), randomized()
+    for seed in (0, 1):
+        clean = accuracy(classifier, task(test, test), test, None, seed, 32)
+        made = list(evaluate(classifier, task(test, test), test, [FGSM, None, PGD], seed, 32))
+        assert [s.attack for s in made] == [FGSM, None, PGD]
+        assert {s.clean_accuracy for s in made} == {clean}
+        assert made[1].robust_accuracy == clean
+        assert all(isinstance(s, Score) and s.images == 70 and s.seconds > 0 for s in made)
+        assert {s.eval_seed for s in made} == {seed}
+
+
+def test_a_row_is_yielded_as_soon_as_it_is_known() -> None:
+    test, network = split(10), ByPixel()
+    classifier = Classifier(network, "float32")
+    made = evaluate(classifier, task(test, test), test, [None, FGSM], 0, 10)
+    assert next(made).attack is None
+    assert network.sizes == [10]
+    assert list(evaluate(classifier, task(test, test), test, [], 0, 10)) == []
+    assert network.sizes == [10], "nothing asked for, yet something computed"
+
+
+def test_evaluation_leaves_the_global_generator_alone() -> None:
+    test, classifier = split(40), randomized()
+    before = torch.get_rng_state()
+    accuracy(classifier, task(test, test), test, PGD, 0, 32)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_epsilons_have_streams_of_their_own() -> None:
+    """Two sizes of one attack at one seed are two rows, not one noise twice."""
+    test, classifier, seen = split(8), randomized(), []
+
+    def perturb(
+        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
+    ) -> Tensor:
+        seen.append((torch.rand(()).item(), model(x).sum().item()))
+        return x
+
+    for epsilon in (2, 2, 8):
+        attack = Attack("noise", epsilon, UNIT, 1, UNIT, True, perturb)
+        accuracy(classifier, task(test, test), test, attack, 0, 8)
+    assert seen[0] == seen[1]
+    assert seen[0][0] != seen[2][0] and seen[0][1] != seen[2][1]
+
+
+# --- the classifier ---------------------------------------------------------------------------
+
+
+def test_classifier_is_fixed() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
+    classifier = Classifier(network, "float32")
+    assert not any(m.training for m in classifier.modules())
+    assert not any(p.requires_grad for p in network.parameters())
+    x = torch.rand(2, 3, 8, 8, requires_grad=True)
+    classifier(x).sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0
+    assert torch.equal(classifier(x), classifier(x))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_classifier_gives_float32(dtype: str) -> None:
+    spy = Spy()
+    classifier = Classifier(spy, dtype)
+    assert classifier(torch.rand(2, 3, 8, 8)).dtype == torch.float32
+    assert spy.dtypes == [getattr(torch, dtype)]

@@ -1,0 +1,222 @@
+"""Rendering picks its own rows, says so when they disagree, and repeats what is committed."""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from fake_rows import row
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization import render as rendering
+from defensive_tensorization import results
+from defensive_tensorization.build import attacks
+from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.render import render
+from defensive_tensorization.results import Row
+from defensive_tensorization.rows import protocol
+
+COMMITTED = CONFIGS.parent / "results"
+SMALL = ["scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"]
+METHODS = ("baseline", "ours_0.9")
+TITLES = {"baseline": "Baseline", "ours_0.9": "Ours θ=0.9"}
+
+
+def made_up(
+    method: str, accuracy: float, *overrides: str, seeds: int = 2, **changes: object
+) -> list[Row]:
+    """The rows that a run of quickstart's method would leave, clean and under FGSM at 8."""
+    config = composed(["experiment=quickstart", *SMALL, f"method={method}", *overrides])
+    digest = str(changes.get("data_digest", "d" * 16))
+    fingerprint = cfg.digest([cfg.recipe(config), digest], 16)
+    return [
+        row(
+            run_id=cfg.run_id(config, fingerprint),
+            fingerprint=fingerprint,
+            recipe=cfg.recipe(config),
+            protocol=protocol(config, attack),
+            scale=config.scale.name,
+            theta=config.theta,
+            attack=attack.name if attack else "clean",
+            epsilon=attack.epsilon if attack else 0.0,
+            epsilon_absolute=attack.radius if attack else 0.0,
+            eval_seed=seed,
+            clean_accuracy=0.9,
+            robust_accuracy=accuracy if attack else 0.9,
+            **changes,
+        )
+        for attack in (None, *attacks(config))
+        for seed in range(seeds)
+    ]
+
+
+def write(where: Path, *groups: list[Row]) -> None:
+    for each in (r for group in groups for r in group):
+        results.append(where / "runs" / "rows" / f"{each.run_id}.jsonl", each)
+
+
+def rendered(where: Path, *overrides: str, data: str | None = None) -> Path:
+    paths = [f"paths.runs={where / 'runs'}", f"paths.results={where / 'results'}"]
+    render("quickstart", [*SMALL, *paths, *overrides], data=data)
+    return where / "results" / "smoke"
+
+
+def cells(folder: Path) -> dict[tuple[str, str], str]:
+    """(attack, method) -> our mean, for the cells that have one."""
+    with (folder / "quickstart.csv").open(newline="") as file:
+        found = {(r["attack"], r["method"]): r["ours_mean"] for r in csv.DictReader(file)}
+    return {key: mean for key, mean in found.items() if mean}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in (".md", ".csv", ".tex", ".jsonl")
+    }
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows of two methods, rendered."""
+    where = tmp_path_factory.mktemp("own")
+    write(where, made_up("baseline", 0.1), made_up("ours_0.9", 0.5))
+    rendered(where)
+    return where
+
+
+def test_each_method_fills_its_column(own: Path) -> None:
+    folder = own / "results" / "smoke"
+    assert cells(folder) == {
+        ("clean", "Baseline"): "90.0",
+        ("clean", "Ours θ=0.9"): "90.0",
+        ("fgsm", "Baseline"): "10.0",
+        ("fgsm", "Ours θ=0.9"): "50.0",
+    }
+    assert "missing: 6 of 10 cells" in (folder / "quickstart.md").read_text()
+    assert {path.name for path in (folder / "rows").glob("*.jsonl")} == {
+        path.name for path in (own / "runs" / "rows").glob("*.jsonl")
+    }
+
+
+def test_other_recipes_and_protocols_are_not_picked_up(own: Path, tmp_path: Path) -> None:
+    known = [*made_up("baseline", 0.1), *made_up("ours_0.9", 0.5)]
+    write(tmp_path, known)
+    recipes = {each.recipe for each in known}
+    for override in ("model.width=16", "seed=1", "tucker.min_dim=1", "theta=0.7"):
+        others = made_up("ours_0.9", 0.77, override)
+        assert not recipes & {each.recipe for each in others}
+        write(tmp_path, others)
+    protocols = {each.protocol for each in known}
+    for override in ("eval.images=7", "eval.batch_size=9", "eval.epsilon=[4]"):
+        others = [r for r in made_up("ours_0.9", 0.77, override) if r.protocol not in protocols]
+        assert others and recipes >= {each.recipe for each in others}
+        write(tmp_path, others)
+    batch = made_up("ours_0.9", 0.77, "model.batchnorm=batch")
+    assert recipes >= {r.recipe for r in batch} and not protocols & {r.protocol for r in batch}
+    write(tmp_path, batch)
+    assert contents(rendered(tmp_path)) == contents(own / "results" / "smoke")
+
+
+def test_rows_of_two_data_need_a_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = {"data": "digits, twice as large", "data_digest": "e" * 16}
+    write(tmp_path, made_up("baseline", 0.1), made_up("baseline", 0.3, **other))
+    with pytest.raises(UsageError) as caught:
+        rendered(tmp_path)
+    assert str(caught.value) == (
+        f"rows come from several data: 'CIFAR-10, JPEG q75 (folder)' ({'d' * 16}), "
+        f"'digits, twice as large' ({'e' * 16}); choose one with --data TITLE"
+    )
+    folder = rendered(tmp_path, data=other["data"])
+    assert cells(folder)["fgsm", "Baseline"] == "30.0"
+    assert "- data: digits, twice as large\n" in (folder / "quickstart.md").read_text()
+    assert cells(rendered(tmp_path, data="d" * 16))["fgsm", "Baseline"] == "10.0"
+
+
+def test_the_script_says_so_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"data": "digits, twice as large", "data_digest": "e" * 16}
+    write(tmp_path, made_up("baseline", 0.1), made_up("baseline", 0.3, **other))
+    monkeypatch.chdir(tmp_path)
+    words = ["render.py", "quickstart", *SMALL, "paths.results=results"]
+    for arguments, text in (
+        (words, "choose one with --data TITLE"),
+        ([*words, "--data", "MNIST"], "--data 'MNIST' has no rows here; there are rows of"),
+        (["render.py"], "name the experiment to render: python scripts/render.py table1 scale=cpu"),
+        (["render.py", "nosuch"], "experiment/nosuch does not exist: choose one of"),
+        (["render.py", "table1", "scale=nosuch"], "scale/nosuch does not exist: choose one of"),
+        (["render.py", "table1", "foo=1"], "unknown key 'foo'"),
+    ):
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as caught:
+            rendering.main()
+        assert caught.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and said.count("\n") == 1
+        assert text in said
+    assert not list(tmp_path.rglob("*.md"))
+
+
+def test_data_needs_a_title(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["render.py", "quickstart", *SMALL, "paths.results=results", "--data"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        rendering.main()
+
+
+def test_no_scale_writes_over_the_published_numbers(tmp_path: Path) -> None:
+    paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
+    made = render("table1", ["scale=paper", "logger=none", *paths])
+    written = {COMMITTED / path.relative_to(tmp_path / "results") for path in made}
+    assert not {path for path in written if path.name == "table1.csv" and path.exists()}
+
+
+# --- what is committed ---------------------------------------------------------------------------
+
+SCALES = [path.parent for path in sorted(COMMITTED.glob("*/rows"))]
+TABLES = [(folder, table) for folder in SCALES for table in sorted(folder.glob("*.csv"))]
+each_table = pytest.mark.parametrize(
+    ("folder", "table"),
+    TABLES or [pytest.param(None, None, marks=pytest.mark.skip("nothing committed yet"))],
+    ids=lambda path: str(path and path.name),
+)
+
+
+@each_table
+def test_committed_tables_are_what_committed_rows_say(
+    folder: Path, table: Path, tmp_path: Path
+) -> None:
+    """So nobody types into a table: a cell changes with its rows or not at all."""
+    shutil.copytree(folder / "rows", tmp_path / folder.name / "rows")
+    render(
+        table.stem,
+        [
+            f"scale={folder.name}",
+            "logger=none",
+            f"paths.runs={tmp_path / 'none'}",
+            f"paths.results={tmp_path}",
+        ],
+    )
+    for suffix in (".md", ".csv", ".tex"):
+        ours = (tmp_path / folder.name / table.name).with_suffix(suffix)
+        assert ours.read_bytes() == table.with_suffix(suffix).read_bytes(), ours.name
+
+
+@pytest.mark.parametrize(
+    "folder",
+    SCALES or [pytest.param(None, marks=pytest.mark.skip("nothing committed yet"))],
+    ids=lambda path: str(path and path.name),
+)
+def test_committed_rows_are_sound(folder: Path) -> None:
+    for file in sorted((folder / "rows").glob("*.jsonl")):
+        for each in results.read([file]):
+            assert each.scale == folder.name
+            assert file.stem == each.run_id
+            assert each.run_id.endswith(each.fingerprint[:8])
+            assert each.fingerprint == cfg.digest([each.recipe, each.data_digest], 16)
+            for accuracy in (each.clean_accuracy, each.robust_accuracy):
+                assert round(accuracy * each.n) / each.n == accuracy  # a count of images

@@ -1,0 +1,384 @@
+"""From a configuration to a table, by real processes: the rows, what a second start does, and what
+a kill, a neighbour or bad input does not do."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization import results
+from defensive_tensorization.build import attacks
+from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.render import render
+from defensive_tensorization.results import Row
+from defensive_tensorization.rows import protocol
+from defensive_tensorization.run import run
+
+ROOT = CONFIGS.parent
+ENTRY = [sys.executable, "-m", "defensive_tensorization"]
+RENDER = [sys.executable, str(ROOT / "scripts" / "render.py")]
+TINY = (
+    *("model.width=4", "model.reference=32", "train.images=256", "eval.images=20", "attack=[fgsm]"),
+    *("dataset.cache=../digits", "paths.runs=runs", "paths.results=results"),
+    *("device=cpu", "logger=none"),
+)
+SMOKE = (*TINY, "train.epochs=1", "eval.runs=2", "eval.epsilon=[2,4]")
+LONGER = (*TINY, "train.epochs=4", "eval.runs=2", "eval.epsilon=[4]", "theta=0.9")
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+
+
+def start(
+    where: Path, *overrides: str, program: Sequence[str] = ENTRY
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*program, *overrides], cwd=where, env=environment(), capture_output=True, text=True
+    )
+
+
+def started(where: Path, *overrides: str, program: Sequence[str] = ENTRY) -> str:
+    """Standard output of a start that must succeed, silent on standard error."""
+    done = start(where, *overrides, program=program)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def trainings(output: str) -> list[str]:
+    """The thetas of the networks that were trained, in order."""
+    return re.findall(r"^training .*-theta([\d.]+)-.*, \d+ epochs$", output, flags=re.MULTILINE)
+
+
+def file(where: Path, theta: str, kind: str = "rows/*.jsonl") -> Path:
+    folder, ending = kind.split("*")
+    (found,) = (where / "runs" / folder).glob(f"*-theta{theta}-*{ending}")
+    return found
+
+
+def checkpoint(where: Path, theta: str) -> Path:
+    return file(where, theta, "checkpoints/*.pt")
+
+
+def scores(rows: list[Row]) -> dict[tuple[str, float, int], tuple[float, float]]:
+    return {(r.attack, r.epsilon, r.eval_seed): (r.clean_accuracy, r.robust_accuracy) for r in rows}
+
+
+def copied(source: Path, target: Path) -> Path:
+    """With the times of the files."""
+    return Path(shutil.copytree(source, target, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """theta = 0.9 from nothing: the folder and what was printed."""
+    where = tmp_path_factory.mktemp("smoke")
+    return where, started(where, *SMOKE, "theta=0.9")
+
+
+@pytest.fixture(scope="session")
+def swept(smoke: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Then a sweep over both thetas."""
+    where = copied(smoke[0], tmp_path_factory.mktemp("swept"))
+    return where, started(where, "-m", *SMOKE, "theta=1,0.9")
+
+
+def test_the_network_at_theta_1_is_trained_first(smoke: tuple[Path, str]) -> None:
+    where, output = smoke
+    assert trainings(output) == ["1", "0.9"]
+    assert f"rows {file(where, '0.9').relative_to(where)}\n" in output
+    summary = r"theta0\.9-seed0-\w{8}  clean [\d.]+  fgsm 2 [\d.]+  fgsm 4 [\d.]+$"
+    assert re.search(summary, output, flags=re.MULTILINE)
+
+
+def test_every_row_says_what_it_is(smoke: tuple[Path, str]) -> None:
+    config = composed([*SMOKE, "theta=0.9"])
+    aimed = {("clean", 0.0): None} | {(a.name, a.epsilon): a for a in attacks(config)}
+    path = file(smoke[0], "0.9")
+    rows = results.read([path])
+    assert "  evaluation seed 1  " in smoke[1]
+    assert list(scores(rows)) == [(*cell, seed) for seed in (0, 1) for cell in aimed]
+    for row in rows:
+        attack = aimed[row.attack, row.epsilon]
+        assert row.recipe == cfg.recipe(config)
+        assert row.fingerprint == cfg.digest([row.recipe, row.data_digest], 16)
+        assert row.run_id == path.stem == cfg.run_id(config, row.fingerprint)
+        assert row.protocol == protocol(config, attack)
+        assert (row.scale, row.dataset, row.model, row.width) == ("smoke", "digits", "resnet18", 4)
+        assert row.data == "scikit-learn digits, 1,797 images upscaled to 3x32x32"
+        assert (row.precision, row.defence, row.theta) == ("real", "tensorization", 0.9)
+        assert (row.batchnorm, row.train_seed, row.epochs) == (config.model.batchnorm, 0, 1)
+        assert row.epsilon_absolute == pytest.approx(row.epsilon / 255)
+        assert row.steps == (1 if attack else 0)
+        assert row.step_size == row.epsilon_absolute
+        assert not row.random_start
+        assert row.draws == (
+            "one per forward, shared by a batch of 500; fresh for each step and scoring"
+        )
+        assert (row.n, row.subset) == (20, "20 test images, permutation seed 0")
+        assert round(20 * row.clean_accuracy) / 20 == row.clean_accuracy
+        assert round(20 * row.robust_accuracy) / 20 == row.robust_accuracy
+        assert attack or row.robust_accuracy == row.clean_accuracy
+        assert re.fullmatch(r"[0-9a-f]{7,40}|unknown", row.commit)
+        assert row.versions["torch"] == torch.__version__.split("+")[0]
+        assert set(row.versions) == {
+            *("python", "torch", "torchvision", "foolbox", "numpy", "hydra-core")
+        }
+        assert re.search(r", \d+ cores?$", row.hardware)
+        assert row.seconds > 0
+        assert row.command.startswith("python -m defensive_tensorization model.width=4 ")
+        assert row.command.endswith(" theta=0.9")
+    assert len({row.key for row in rows}) == len({row.commit for row in rows}) * 6 == 6
+
+
+def test_a_second_start_trains_nothing_and_adds_nothing(
+    smoke: tuple[Path, str], swept: tuple[Path, str]
+) -> None:
+    (before, _), (after, output) = smoke, swept
+    assert trainings(output) == []
+    assert not re.search(r"theta0\.9-\S+  evaluation seed", output)
+    assert file(after, "0.9").read_bytes() == file(before, "0.9").read_bytes()
+    for theta in ("1", "0.9"):
+        old, new = checkpoint(before, theta), checkpoint(after, theta)
+        assert new.stat().st_mtime_ns == old.stat().st_mtime_ns
+        assert new.read_bytes() == old.read_bytes()
+
+
+def test_a_sweep_runs_every_value(swept: tuple[Path, str]) -> None:
+    rows = results.read([file(swept[0], "1")])
+    assert len(rows) == 6
+    assert {(r.theta, r.draws, r.batchnorm) for r in rows} == {
+        (1.0, "none: deterministic network", "running")
+    }
+    of_seed = [{k[:2]: v for k, v in scores(rows).items() if k[2] == seed} for seed in (0, 1)]
+    assert of_seed[0] == of_seed[1]  # FGSM on a deterministic network has nothing to draw
+
+
+def test_a_new_attack_retrains_nothing(
+    swept: tuple[Path, str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    where = copied(swept[0], tmp_path)
+    old, stamp = file(where, "0.9").read_bytes(), checkpoint(where, "0.9").stat().st_mtime_ns
+    monkeypatch.chdir(where)
+    with caplog.at_level("INFO"):
+        run(composed([*SMOKE, "theta=0.9", "attack=[fgsm,bim]"]), "a test")
+    new = file(where, "0.9").read_bytes()
+    assert new.startswith(old)
+    added = [Row.from_json(line, "added") for line in new[len(old) :].splitlines()]
+    assert [(r.attack, r.epsilon, r.steps, r.eval_seed) for r in added] == [
+        ("bim", epsilon, steps, seed) for seed in (0, 1) for epsilon, steps in ((2, 2), (4, 5))
+    ]
+    known = {r.eval_seed: r.clean_accuracy for r in results.read([file(swept[0], "0.9")])}
+    assert {r.eval_seed: r.clean_accuracy for r in added} == known
+    assert checkpoint(where, "0.9").stat().st_mtime_ns == stamp
+    assert not any("training" in message for message in caplog.messages)
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+TABLE = ("quickstart.md", "quickstart.csv", "quickstart.tex")
+
+
+@pytest.fixture(scope="session")
+def tabled(swept: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    where = copied(swept[0], tmp_path_factory.mktemp("tabled"))
+    return where, started(where, "quickstart", *SMOKE, program=RENDER)
+
+
+def again(where: Path) -> Path:
+    paths = [f"paths.runs={where / 'runs'}", f"paths.results={where / 'results'}"]
+    render("quickstart", [*SMOKE, *paths])
+    return where / "results" / "smoke"
+
+
+def missing(folder: Path) -> set[str]:
+    """The methods with a cell that has no rows; they have none at all."""
+    with (folder / "quickstart.csv").open(newline="") as file:
+        cells = list(csv.DictReader(file))
+    blank = {cell["method"] for cell in cells if not cell["ours_mean"]}
+    assert all(not cell["ours_mean"] for cell in cells if cell["method"] in blank)
+    return blank
+
+
+def test_the_table_is_made_from_the_rows(tabled: tuple[Path, str]) -> None:
+    where, output = tabled
+    folder = where / "results" / "smoke"
+    for name in (*TABLE, "quickstart.png", "README.md"):
+        assert f"wrote results/smoke/{name}\n" in output
+        assert (folder / name).stat().st_size > 0
+    assert missing(folder) == {"Baseline", "Ours θ=0.95", "Ours θ=0.8"}
+    caption = (folder / "quickstart.md").read_text()
+    assert "missing: 9 of 15 cells" in caption
+    assert "n = 20 (20 test images, permutation seed 0)" in caption
+    rows = [r for r in results.read([file(where, "0.9")]) if (r.attack, r.epsilon) == ("fgsm", 4)]
+    shown = results.summarise(rows)
+    cell = f"{100 * shown.robust_mean:.1f} ± {100 * (shown.robust_std or 0):.1f}"
+    assert f"| {cell} |" in next(line for line in caption.splitlines() if "| FGSM | 4 |" in line)
+    assert cell in output
+
+
+def test_rendering_twice_gives_the_same_bytes(tabled: tuple[Path, str], tmp_path: Path) -> None:
+    folder = again(copied(tabled[0], tmp_path))
+    before = tabled[0] / "results" / "smoke"
+    for path in (*TABLE, "quickstart.png", "README.md"):
+        assert (folder / path).read_bytes() == (before / path).read_bytes()
+    for path in sorted((before / "rows").glob("*.jsonl")):
+        assert (folder / "rows" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_without_a_file_of_rows_its_cells_are_blank(
+    tabled: tuple[Path, str], tmp_path: Path
+) -> None:
+    where = copied(tabled[0], tmp_path)
+    gone = file(where, "0.9")
+    (where / "results" / "smoke" / "rows" / gone.name).unlink()
+    gone.unlink()
+    folder = again(where)
+    assert missing(folder) == {"Baseline", "Ours θ=0.95", "Ours θ=0.9", "Ours θ=0.8"}
+    assert "missing: 12 of 15 cells" in (folder / "quickstart.md").read_text()
+
+
+def test_without_rows_everything_is_missing(tmp_path: Path) -> None:
+    folder = again(tmp_path)
+    assert len(missing(folder)) == 5
+    text = (folder / "quickstart.md").read_text()
+    assert "missing: 15 of 15 cells" in text
+    assert "- rows: none yet" in text
+    assert not (folder / "quickstart.png").exists()
+
+
+# --- kills and neighbours -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Two processes that want the same network at once: the folder and what each printed."""
+    where = tmp_path_factory.mktemp("together")
+    both = [launched(where), launched(where)]
+    outputs = [process.communicate() for process in both]
+    assert [(p.returncode, error) for p, (_, error) in zip(both, outputs, strict=True)] == [
+        (0, "")
+    ] * 2
+    return where, [output for output, _ in outputs]
+
+
+def launched(where: Path) -> "subprocess.Popen[str]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*ENTRY, *LONGER], cwd=where, env=environment(), stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def test_two_processes_train_once(together: tuple[Path, list[str]]) -> None:
+    where, outputs = together
+    assert sorted(theta for output in outputs for theta in trainings(output)) == ["0.9", "1"]
+    lines = file(where, "0.9").read_text().splitlines()
+    assert len(lines) == len(results.read([file(where, "0.9")])) == 4
+    assert outputs[0].splitlines()[-2:] == outputs[1].splitlines()[-2:]
+
+
+def test_killed_and_started_again_is_never_interrupted(
+    together: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    process = launched(tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"-theta0\.9-\S+ epoch 1 ", line):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    halted = torch.load(checkpoint(tmp_path, "0.9"), weights_only=True)["progress"]["epoch"]
+    assert 1 <= halted < 4
+
+    output = started(tmp_path, *LONGER)
+    assert trainings(output) == ["0.9"]
+    epochs = re.findall(r" epoch (\d) ", output)
+    assert epochs == [str(n) for n in range(halted + 1, 5)]
+    for theta in ("1", "0.9"):
+        mine, theirs = (
+            torch.load(checkpoint(where, theta), weights_only=True)["progress"]
+            for where in (tmp_path, together[0])
+        )
+        assert list(differing(mine, theirs)) == []
+    rows = [results.read([file(where, "0.9")]) for where in (tmp_path, together[0])]
+    assert scores(rows[0]) == scores(rows[1])
+
+
+def differing(left: object, right: object, at: str = "progress") -> Iterator[str]:
+    """Where two checkpoints differ, the times of the epochs apart."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        if left.keys() != right.keys():
+            yield at
+        for key in left.keys() & right.keys() - {"seconds"}:
+            yield from differing(left[key], right[key], f"{at}.{key}")
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for i, pair in enumerate(zip(left, right, strict=True)):
+            yield from differing(*pair, f"{at}[{i}]")
+    elif isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        if not torch.equal(left, right):
+            yield at
+    elif left != right:
+        yield at
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+def options(group: str) -> str:
+    return ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ("theta=2", "theta must lie in (0, 1], got 2: theta=1 keeps everything"),
+        ("foo=1", "unknown key 'foo': see configs/config.yaml for the keys there are"),
+        ("+foo=1", "unknown key 'foo': see configs/config.yaml for the keys there are"),
+        ("dataset=nosuch", f"dataset/nosuch does not exist: choose one of {options('dataset')}"),
+        (
+            "eval.epsilon=[big]",
+            "attack.fgsm.epsilon=big cannot be read: write a number >= 0 (8 means 8/255 on images) "
+            "or a fraction such as 8/255",
+        ),
+        (
+            "dataset=cifar10 dataset.source=folder dataset.root=nowhere",
+            "dataset.root=nowhere does not exist: name a folder with "
+            "{train,test}/<class>/*.{png,jpg,jpeg}, or a tar of one",
+        ),
+        ("eval.images=99999 dataset.cache=../digits", "eval.images must lie in 1..360, got 99999"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, overrides: str, text: str
+) -> None:
+    done = start(tmp_path, *overrides.split())
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {text}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_stops_at_bad_input(tmp_path: Path) -> None:
+    done = start(tmp_path, "-m", "theta=2,0.9")
+    assert done.returncode == 2
+    assert done.stderr == "error: theta must lie in (0, 1], got 2: theta=1 keeps everything\n"
+    assert not (tmp_path / "runs" / "checkpoints").exists()
+
+
+def test_help_lists_the_groups(tmp_path: Path) -> None:
+    output = started(tmp_path, "--help")
+    groups = {path.parent.name for path in CONFIGS.glob("*/*.yaml")}
+    for group in groups:
+        assert f"\n{group}: {options(group)}\n" in output
+    assert list(tmp_path.iterdir()) == []

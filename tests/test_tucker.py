@@ -1,0 +1,400 @@
+"""The random Tucker kernel against einsum, dense layers, TensorLy and finite differences."""
+
+import copy
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorly as tl
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tensorly.decomposition import tucker
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from defensive_tensorization import sketching
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.sketching import Ledger, Masks
+from defensive_tensorization.tucker import TuckerConv2d, TuckerWeight, conv_factory, reconstruct
+from defensive_tensorization.tucker.decompose import decompose
+
+Array = NDArray[np.float64]
+
+
+def equation_4(core: Array, factors: list[Array], masks: list[Array | None]) -> Array:
+    """(G x_0 M_0 ... x_d M_d) x_0 U_0 ... x_d U_d, the masks as diagonal matrices, by einsum."""
+    latent, out = "abcde"[: core.ndim], "vwxyz"[: core.ndim]
+    for mode, mask in enumerate(masks):
+        if mask is not None:
+            masked = latent.replace(latent[mode], "m")
+            core = np.einsum(f"{latent},m{latent[mode]}->{masked}", core, np.diag(mask))
+    terms = ",".join(o + r for o, r in zip(out, latent, strict=True))
+    kernel: Array = np.einsum(f"{latent},{terms}->{out}", core, *factors)
+    return kernel
+
+
+def full(weight: TuckerWeight) -> Tensor:
+    with sketching.disabled(weight):
+        return weight().detach()
+
+
+def under(weight: TuckerWeight, masks: Masks) -> Tensor:
+    """The kernel under these very masks."""
+    with sketching.replay(weight, Ledger({"": [masks]})):
+        return weight().detach()
+
+
+@st.composite
+def tucker_tensors(draw: st.DrawFn) -> tuple[Array, list[Array], list[Array | None]]:
+    size = st.integers(1, 5)
+    shapes = draw(st.lists(st.tuples(size, size), min_size=2, max_size=5))  # (n, r) of each mode
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    masks = [
+        draw(st.none() | st.lists(st.sampled_from([0.0, 1.0]), min_size=r, max_size=r))
+        for _, r in shapes
+    ]
+    return (
+        random.normal(size=[r for _, r in shapes]),
+        [random.normal(size=shape) for shape in shapes],
+        [None if m is None else np.array(m) for m in masks],
+    )
+
+
+@settings(max_examples=40)
+@given(tucker_tensors())
+def test_reconstruct_is_equation_3_and_4(
+    made: tuple[Array, list[Array], list[Array | None]],
+) -> None:
+    core, factors, masks = made
+    plain = reconstruct(torch.from_numpy(core), [torch.from_numpy(u) for u in factors])
+    np.testing.assert_allclose(plain, equation_4(core, factors, [None] * core.ndim), atol=1e-10)
+
+    weight = TuckerWeight(torch.from_numpy(core), [torch.from_numpy(u) for u in factors], 0.5)
+    drawn = tuple(None if m is None else torch.from_numpy(m).float() for m in masks)
+    sketched = under(weight, drawn) if any(m is not None for m in masks) else full(weight)
+    assert tuple(sketched.shape) == weight.shape == tuple(len(u) for u in factors)
+    np.testing.assert_allclose(sketched, equation_4(core, factors, masks), atol=1e-10)
+
+
+def test_forward_uses_the_drawn_masks() -> None:
+    weight = TuckerWeight.from_dense(torch.randn(6, 5, 4, 3, dtype=torch.float64), 0.6)
+    with sketching.record(nn.ModuleList([weight])) as ledger, torch.no_grad():
+        kernel = weight()
+    ((masks,),) = ledger.draws.values()
+    assert masks is not None
+    expected = equation_4(
+        weight.core.detach().numpy(),
+        [u.detach().numpy() for u in weight.factors],
+        [None if m is None else m.double().numpy() for m in masks],
+    )
+    np.testing.assert_allclose(kernel, expected, atol=1e-12)
+
+
+# --- the start --------------------------------------------------------------------------------
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    return float((a - b).detach().norm() / b.detach().norm())
+
+
+@pytest.mark.parametrize("init", ["hosvd", "random"])
+@pytest.mark.parametrize("shape", [(16, 8, 3, 3), (32, 16, 1, 1), (2, 9, 5, 1), (1, 1, 1, 1)])
+def test_exact_start(shape: tuple[int, ...], init: str) -> None:
+    kernel = torch.randn(shape)
+    weight = TuckerWeight.from_dense(kernel, 0.9, init=init)
+    assert weight.core.shape == kernel.shape
+    with sketching.disabled(weight):
+        assert distance(weight(), kernel) < 1e-6
+    for u in weight.factors:
+        torch.testing.assert_close(u.T @ u, torch.eye(u.shape[1]), atol=1e-5, rtol=0)
+
+
+CONVOLUTIONS: list[dict[str, Any]] = [
+    {},
+    {"stride": 2, "padding": 1},
+    {"stride": (1, 2), "padding": (2, 0), "bias": False},
+    {"padding": "same", "dilation": 2},
+    {"padding": "valid", "dilation": (1, 2)},
+    {"groups": 4, "padding": 1},
+    {"groups": 8, "stride": 2, "bias": False},
+    {"kernel_size": 1, "stride": 2, "bias": False},
+    {"padding": (1, 2), "padding_mode": "reflect"},
+    {"padding": "same", "dilation": 2, "padding_mode": "circular"},
+    {"kernel_size": (5, 2), "groups": 2, "dilation": (1, 3), "padding": (2, 1)},
+]
+
+
+@pytest.mark.parametrize("init", ["hosvd", "random"])
+@pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
+def test_at_theta_1_it_is_the_dense_convolution(options: dict[str, Any], init: str) -> None:
+    dense = nn.Conv2d(8, 16, **{"kernel_size": 3} | options)
+    live = TuckerConv2d.from_conv(dense, 1.0, init=init)
+    sketched = TuckerConv2d.from_conv(dense, 0.5, init=init)
+    x = torch.randn(3, 8, 11, 9)
+    assert distance(live(x), dense(x)) < 1e-5
+    with sketching.disabled(sketched):
+        assert distance(sketched(x), dense(x)) < 1e-5
+    assert distance(sketched(x), dense(x)) > 1e-2
+
+
+def test_dtype_is_kept() -> None:
+    dense = nn.Conv2d(4, 6, 3).double()
+    conv = TuckerConv2d.from_conv(dense, 1.0)
+    assert {p.dtype for p in conv.parameters()} == {torch.float64}
+    x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
+    assert distance(conv(x), dense(x)) < 1e-13
+
+
+def test_the_dense_layer_is_left_alone() -> None:
+    dense = nn.Conv2d(4, 6, 3)
+    before = copy.deepcopy(dense.state_dict())
+    conv = TuckerConv2d.from_conv(dense, 1.0)
+    with torch.no_grad():
+        for p in conv.parameters():
+            p.zero_()
+    assert all(torch.equal(before[k], v) for k, v in dense.state_dict().items())
+
+
+def test_factory_starts_where_conv2d_does() -> None:
+    make = conv_factory(theta=1.0)
+    torch.manual_seed(0)
+    dense = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+    torch.manual_seed(0)
+    conv = make(3, 8, 3, stride=2, padding=1)
+    x = torch.randn(2, 3, 8, 8)
+    assert distance(conv(x), dense(x)) < 1e-5
+
+
+def test_factory_hands_every_option_on() -> None:
+    make = conv_factory(theta=0.5, rank=0.5, modes=[0], min_dim=2, min_keep=4, rescale=True)
+    conv = make(8, 16, 3)
+    assert isinstance(conv, TuckerConv2d)
+    assert conv.weight.core.shape == (8, 4, 2, 2)
+    sketch = conv.weight.sketch
+    assert (sketch.theta, sketch.modes, sketch.min_keep) == (0.5, (0,), 4)
+    assert conv.weight.rescale
+
+
+# --- expectation ------------------------------------------------------------------------------
+
+
+def small(**options: Any) -> TuckerWeight:
+    made = torch.Generator().manual_seed(0)
+    kernel = torch.randn(4, 3, 3, 2, generator=made, dtype=torch.float64)
+    return TuckerWeight.from_dense(kernel, 0.6, **options)
+
+
+@pytest.mark.parametrize(
+    "options, fraction",
+    [
+        ({"min_keep": 0}, 0.6**4),
+        ({}, (0.6 + 0.4**4 / 4) * (0.6 + 0.4**3 / 3) ** 2 * (0.6 + 0.4**2 / 2)),
+        ({"min_dim": 3}, 0.6 + 0.4**4 / 4),
+        ({"modes": [1, 3], "min_keep": 0}, 0.36),
+        ({"modes": []}, 1.0),
+    ],
+)
+def test_expectation_over_draws(options: dict[str, Any], fraction: float) -> None:
+    weight, draws = small(**options), 1500
+    assert weight.kept_fraction == pytest.approx(fraction, abs=1e-12)
+    sketching.seed(weight, 0)
+    with torch.no_grad():
+        kernels = torch.stack([weight() for _ in range(draws)])
+    error = kernels.std(0) / draws**0.5 + 1e-12
+    assert float(((kernels.mean(0) - fraction * full(weight)) / error).abs().max()) < 5
+
+
+def test_exact_expectation_over_all_masks() -> None:
+    """No sampling: every mask of an independent sketch, weighed by its probability."""
+    theta, shape = 0.3, (3, 2, 2)
+    core = torch.randn(shape, dtype=torch.float64)
+    factors = [torch.randn(n, n, dtype=torch.float64) for n in shape]
+    weight = TuckerWeight(core, factors, theta, min_keep=0)
+    mean = torch.zeros(shape, dtype=torch.float64)
+    for bits in product([0.0, 1.0], repeat=sum(shape)):
+        kept = sum(bits)
+        masks = tuple(torch.tensor(bits).split(shape))
+        mean += theta**kept * (1 - theta) ** (len(bits) - kept) * under(weight, masks)
+    torch.testing.assert_close(mean, weight.kept_fraction * full(weight))
+
+
+def test_rescale() -> None:
+    as_printed, rescaled = small(), small(rescale=True)
+    with sketching.frozen(as_printed, seed=1), sketching.frozen(rescaled, seed=1):
+        torch.testing.assert_close(rescaled(), as_printed() / as_printed.kept_fraction)
+    with sketching.disabled(rescaled):
+        torch.testing.assert_close(rescaled(), full(as_printed))
+
+
+def test_a_mode_named_twice_counts_once() -> None:
+    assert small(modes=[0, 0]).kept_fraction == pytest.approx(small(modes=[0]).kept_fraction)
+
+
+# --- rank and basis ---------------------------------------------------------------------------
+
+KERNELS = [((12, 8, 3, 3), 0.5), ((10, 6, 3, 2), 0.7), ((24, 12, 1, 1), 0.5)]
+
+
+@pytest.mark.parametrize("shape, rank", KERNELS)
+def test_rank_fraction_fits_as_well_as_tensorly(shape: tuple[int, ...], rank: float) -> None:
+    kernel = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ranks = [max(1, round(rank * n)) for n in shape]
+    core, factors = decompose(kernel, rank)
+    assert list(core.shape) == ranks
+    theirs = tucker(kernel.numpy(), rank=ranks, n_iter_max=100)
+    best = np.linalg.norm(tl.tucker_to_tensor(theirs) - kernel.numpy())
+    ours = float((reconstruct(core, factors) - kernel).norm())
+    assert ours <= 1.001 * best
+    truncated = [u[:, :r] for u, r in zip(decompose(kernel)[1], ranks, strict=True)]
+    projected = equation_4(
+        equation_4(kernel.numpy(), [u.T.numpy() for u in truncated], [None] * 4),
+        [u.numpy() for u in truncated],
+        [None] * 4,
+    )
+    assert ours <= np.linalg.norm(projected - kernel.numpy()) * (1 + 1e-9)  # HOOI beats HOSVD
+
+
+@pytest.mark.parametrize("init", ["hosvd", "random"])
+def test_lower_rank_is_the_same_fit_in_either_basis(init: str) -> None:
+    kernel = torch.randn(12, 8, 3, 3, dtype=torch.float64)
+    plain = reconstruct(*decompose(kernel, 0.5))
+    core, factors = decompose(kernel, 0.5, init)
+    torch.testing.assert_close(reconstruct(core, factors), plain)
+    for u in factors:
+        torch.testing.assert_close(u.T @ u, torch.eye(u.shape[1], dtype=u.dtype))
+
+
+@pytest.mark.parametrize("shape", [(12, 10, 3, 3), (32, 16, 1, 1), (16, 8, 5, 1)])
+def test_rank_same_has_about_as_many_parameters(shape: tuple[int, ...]) -> None:
+    weight = TuckerWeight.from_dense(torch.randn(shape), 1.0, rank="same")
+    parameters = sum(p.numel() for p in weight.parameters())
+    dense = int(np.prod(shape))
+    assert abs(parameters - dense) <= 0.15 * dense
+    assert weight.core.numel() < dense
+
+
+def test_a_low_rank_kernel_is_found() -> None:
+    factors = [torch.randn(n, r, dtype=torch.float64) for n, r in [(16, 4), (8, 4), (4, 2), (4, 2)]]
+    kernel = reconstruct(torch.randn(4, 4, 2, 2, dtype=torch.float64), factors)
+    core, found = decompose(kernel, 0.5)
+    assert core.shape == (8, 4, 2, 2)
+    assert distance(reconstruct(core, found), kernel) < 1e-6
+
+
+def test_hosvd_orders_the_components_by_energy() -> None:
+    kernel = torch.randn(12, 7, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    core, _ = decompose(kernel)
+    for mode, n in enumerate(kernel.shape):
+        slices = core.movedim(mode, 0).flatten(1).numpy()
+        energies = np.linalg.norm(slices, axis=1)
+        unfolded = kernel.movedim(mode, 0).flatten(1).numpy()
+        np.testing.assert_allclose(energies, np.linalg.svd(unfolded, compute_uv=False)[:n])
+        np.testing.assert_allclose(slices @ slices.T, np.diag(energies**2), atol=1e-9)
+
+
+def test_random_basis_spreads_the_energy() -> None:
+    kernel = torch.zeros(16, 16, 1, 1)
+    kernel[3, 5] = 1.0  # one component carries it all in the HOSVD basis
+    ordered, spread = decompose(kernel)[0], decompose(kernel, init="random")[0]
+    assert float(ordered[0].norm()) > 0.999
+    assert float(spread.flatten(1).norm(dim=1).max()) < 0.9
+
+
+# --- as a layer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"rescale": True, "rank": 0.5}])
+def test_gradcheck_under_a_frozen_sketch(options: dict[str, Any]) -> None:
+    dense = nn.Conv2d(3, 2, (3, 2), stride=(1, 2), padding=1).double()
+    conv = TuckerConv2d.from_conv(dense, 0.6, **options)
+    names, parameters = zip(*conv.named_parameters(), strict=True)
+    assert len(names) == 6
+    x = torch.randn(2, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+
+    def forward(x: Tensor, *values: Tensor) -> Tensor:
+        out: Tensor = functional_call(conv, dict(zip(names, values, strict=True)), (x,))
+        return out
+
+    with sketching.frozen(conv, seed=2):
+        assert torch.autograd.gradcheck(forward, (x, *parameters))
+
+
+def halve(conv: TuckerConv2d) -> None:
+    with torch.no_grad():
+        conv.weight.core *= 0.5
+
+
+def halve_data(conv: TuckerConv2d) -> None:
+    conv.weight.core.data *= 0.5
+
+
+def load(conv: TuckerConv2d) -> None:
+    state = conv.state_dict()
+    conv.load_state_dict(state | {"weight.core": state["weight.core"] / 2})
+
+
+def step(conv: TuckerConv2d) -> None:
+    conv.weight.core.grad = conv.weight.core.detach().clone()
+    torch.optim.SGD([conv.weight.core], lr=0.5).step()
+
+
+data = pytest.param(
+    halve_data, marks=pytest.mark.xfail(strict=True, reason=".data moves no version counter")
+)
+
+
+@pytest.mark.parametrize("change", [halve, load, step, data])
+@pytest.mark.parametrize("theta", [1.0, 0.6])
+def test_what_is_kept_between_forwards_follows_the_parameters(
+    change: Callable[[TuckerConv2d], None], theta: float
+) -> None:
+    conv = TuckerConv2d.from_conv(nn.Conv2d(8, 8, 3, bias=False), theta, min_dim=3)
+    x = torch.randn(2, 8, 5, 5)
+    for wanted in (True, False):
+        conv.requires_grad_(wanted)
+        with torch.no_grad(), sketching.frozen(conv, seed=0):
+            before = conv(x)
+            change(conv)
+            torch.testing.assert_close(conv(x), before / 2)
+    with sketching.frozen(conv, seed=0):
+        frozen_parameters = conv(x)
+        conv.requires_grad_(True)
+        torch.testing.assert_close(conv(x).detach(), frozen_parameters)
+
+
+def test_state_loads_without_running_code(tmp_path: Any) -> None:
+    first, second = (TuckerConv2d.from_conv(nn.Conv2d(4, 6, 3), 0.7) for _ in range(2))
+    torch.save(first.state_dict(), tmp_path / "conv.pt")
+    second.load_state_dict(torch.load(tmp_path / "conv.pt", weights_only=True))
+    twin, x = copy.deepcopy(second), torch.randn(1, 4, 5, 5)
+    with sketching.frozen(first, seed=0), sketching.frozen(second, seed=0):
+        assert torch.equal(first(x), second(x))
+    with sketching.frozen(first, seed=0), sketching.frozen(twin, seed=0):
+        assert torch.equal(first(x), twin(x))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"init": "svd"}, "init must be 'hosvd' or 'random', got 'svd'"),
+        ({"rank": "half"}, "rank must be 'full', 'same' or a fraction in (0, 1], got 'half'"),
+        ({"rank": 0}, "rank must be 'full', 'same' or a fraction in (0, 1], got 0"),
+        ({"rank": 1.5}, "rank must be 'full', 'same' or a fraction in (0, 1], got 1.5"),
+        ({"theta": 0}, "theta must lie in (0, 1], got 0"),
+        ({"modes": [4]}, "mode 4 does not exist: the core has modes 0 to 3"),
+    ],
+)
+def test_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        conv_factory(**{"theta": 0.9} | options)(4, 4, 3)
+    assert message in str(error.value)
+
+
+def test_core_and_factors_must_agree() -> None:
+    with pytest.raises(UsageError) as error:
+        TuckerWeight(torch.ones(2, 3), [torch.ones(4, 2), torch.ones(4, 4)], 0.9)
+    assert str(error.value) == "the core's shape [2, 3] must equal the factors' ranks [2, 4]"
