@@ -212,7 +212,7 @@ def test_state_dicts_copies_and_wrappers(tmp_path: Path) -> None:
 
 
 def test_kept_products_notice_that_the_weights_changed() -> None:
-    layer = TuckerConv2d.from_conv(nn.Conv2d(3, 4, 3), 1.0)
+    layer = TuckerConv2d.from_conv(nn.Conv2d(3, 4, 3), 1.0).eval()
     x = torch.randn(1, 3, 8, 8)
     with torch.no_grad():
         before = layer(x)

@@ -7,7 +7,7 @@ Masking the core's components equals masking the columns of the factors, which i
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -116,10 +116,13 @@ class TuckerWeight(nn.Module):
         return fraction
 
     def _keep(self, what: str, compute: Callable[[], Tensor]) -> Tensor:
-        """Compute once while no gradient is wanted and no parameter changes."""
+        """In evaluation mode, compute once while no gradient is wanted and no parameter changes.
+
+        A write through `.data` moves no version counter and goes unnoticed until the mode is set.
+        """
         parameters = [self.core, *self.factors]
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        if wanted or torch.compiler.is_compiling():
+        if wanted or self.training or torch.compiler.is_compiling():
             return compute()
         device = self.core.device
         dtype = (
@@ -134,6 +137,10 @@ class TuckerWeight(nn.Module):
                 found = state, compute().to(dtype or self.core.dtype)
             self._kept[what, device, dtype] = found
         return found[1]
+
+    def train(self, mode: bool = True) -> Self:
+        self._kept.clear()
+        return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": {}}
