@@ -13,7 +13,11 @@ of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their mea
 from typing import Literal, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from . import sketching
+from .errors import UsageError
 
 Handling = Literal["running", "frozen", "batch", "recalibrated"]
 
@@ -36,14 +40,12 @@ class DrawBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.training or not (self.reference or self.handling == "batch"):
             return super().forward(x)
-        seen = x[: self.reference] if self.reference else x
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.handling == "batch"):
-            variance, mean = torch.var_mean(seen.float(), dim=(0, 2, 3), correction=0)
-        scale = cast(Tensor, self.weight) * torch.rsqrt(variance + self.eps)
-        shift = cast(Tensor, self.bias) - mean * scale
-        return torch.addcmul(
-            shift.view(1, -1, 1, 1).to(x.dtype), x, scale.view(1, -1, 1, 1).to(x.dtype)
-        )
+        if self.handling == "batch":
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        with torch.no_grad():
+            seen = x[: self.reference].float()
+            variance, mean = torch.var_mean(seen, dim=(0, 2, 3), correction=0)
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
 
 
 class Recalibrated(nn.Module):
@@ -66,5 +68,10 @@ class Recalibrated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return cast(Tensor, self.network(x))
+        if sketching.is_per_sample(self.network):
+            raise UsageError(
+                "per-sample draws have no common statistics: use model.batchnorm=running, or one "
+                "draw for the batch"
+            )
         together = torch.cat([self.reference.to(x.dtype), x])
         return cast(Tensor, self.network(together)[len(self.reference) :])

@@ -70,8 +70,9 @@ class Plan:
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         t = self.config.train
+        scale = t.lr_scale if self.base else 1.0
         made: torch.optim.Optimizer = cfg.build(
-            replace(t.optimizer, lr=t.optimizer.lr * t.lr_scale), params=list(network.parameters())
+            replace(t.optimizer, lr=t.optimizer.lr * scale), params=list(network.parameters())
         )
         return made
 
@@ -95,7 +96,13 @@ def plan(config: Config) -> Plan:
     """Load the data onto the device and lay out the run."""
     task: Task = cfg.build(config.dataset)
     laid = Plan(config, task.to(device(config.device)))
-    subset(laid.task.test, config.eval.images)  # refuse an impossible size before hours of training
+    subset(laid.task.test, config.eval.images)  # what cannot be is refused before hours of training
+    attacks(config)
+    if not config.model.reference <= len(task.train):
+        raise UsageError(
+            f"model.reference must be at most {len(task.train)}, the training images, "
+            f"got {config.model.reference}"
+        )
     return laid
 
 

@@ -4,7 +4,7 @@ A pure function of whatever rows exist: no network, no data. Missing cells are m
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import config as cfg
@@ -26,27 +26,34 @@ def render(
     config = cfg.composed([f"experiment={experiment}", *overrides])
     if not config.experiment.columns:
         raise UsageError(f"experiment={experiment} has no columns: it is no table")
-    columns = tuple(
-        _column(
-            label,
-            method,
-            cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"]),
-        )
-        for method, label in config.experiment.columns.items()
-    )
+    cells = {
+        method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
+        for method in config.experiment.columns
+    }
+    labels = config.experiment.columns
+    columns = tuple(_column(labels[method], method, cell) for method, cell in cells.items())
+    _refuse_twins(columns)
     folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
     results.collect(
         Path(config.paths.runs) / "rows",
         folder / "rows",
-        lambda row: any(column.takes(row) for column in columns),
+        lambda row: _in(columns, row),
     )
     rows = results.read([folder / "rows"])
+    if data is None:  # this machine's own rows stand before committed ones from other data
+        own = {
+            r.data_digest
+            for r in results.read([Path(config.paths.runs) / "rows"])
+            if _in(columns, r)
+        }
+        data = own.pop() if len(own) == 1 else None
     aimed = attacks(config)
     table = tables.Table(
         config.experiment.name,
         config.experiment.title,
         columns,
         (("clean", 0.0), *((attack.name, attack.epsilon) for attack in aimed)),
+        _notes({labels[method]: cell for method, cell in cells.items()}),
     )
     reference = config.experiment.published
     known = published(cfg.CONFIGS.parent / "results" / "paper", reference) if reference else {}
@@ -62,6 +69,61 @@ def render(
     print(formats.text(rendered))
     _mirror(config, rendered, made)
     return made
+
+
+def _refuse_twins(columns: Sequence[tables.Column]) -> None:
+    """An override of what the methods set would show one network under two labels."""
+    for i, column in enumerate(columns):
+        for other in columns[:i]:
+            if (column.recipe, column.protocols) == (other.recipe, other.protocols):
+                raise UsageError(
+                    f"'{other.label}' and '{column.label}' are the same run: an override takes the "
+                    "place of what the table's methods set (theta, defence, ...); leave it out"
+                )
+
+
+def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
+    """The settings behind the columns; their hashes are what selects the rows."""
+
+    def each(value: Callable[[Config], str]) -> str:
+        texts: dict[str, list[str]] = {}
+        for label, cell in cells.items():
+            texts.setdefault(value(cell), []).append(label)
+        if len(texts) == 1:
+            return next(iter(texts))
+        return "; ".join(f"{text} ({', '.join(of)})" for text, of in texts.items())
+
+    def sketch(c: Config) -> str:
+        conv = c.defence.conv
+        if conv is None or conv.theta == 1:
+            return "none"
+        which = "all modes" if conv.modes is None else f"modes {conv.modes}"
+        scaled = ", divided by what is kept" if conv.rescale else ""
+        return f"{which} larger than {conv.min_dim}, rank {conv.rank}, {conv.init} basis{scaled}"
+
+    def recipe(c: Config) -> str:
+        t = c.train
+        rate = t.optimizer.lr * (t.lr_scale if cfg.base_of(c) else 1)
+        crop = f", crops of {t.crop}" if t.crop else ""
+        return (
+            f"{t.optimizer._target_.rpartition('.')[2]}, lr {rate:g}, weight decay "
+            f"{t.optimizer.weight_decay:g}, batch {t.batch_size}{crop}, {t.autocast}"
+        )
+
+    def reference(c: Config) -> str:
+        used = cfg.batchnorm(c) == "recalibrated"
+        return f"{c.model.reference} training images" if used else "none"
+
+    return (
+        ("sketch", each(sketch)),
+        ("training", each(recipe)),
+        ("BatchNorm reference", each(reference)),
+        ("attacked in", each(lambda c: c.eval.autocast)),
+    )
+
+
+def _in(columns: Sequence[tables.Column], row: results.Row) -> bool:
+    return any(column.takes(row) for column in columns)
 
 
 def _column(label: str, method: str, config: Config) -> tables.Column:

@@ -64,6 +64,8 @@ def trained(p: "Plan") -> "nn.Module":
                         {
                             "fingerprint": p.fingerprint,
                             "config": cfg.plain(p.config),
+                            "commit": provenance.commit(),
+                            "hardware": provenance.hardware(p.task.train.inputs.device),
                             "progress": vars(now),
                         },
                     )
@@ -172,6 +174,7 @@ def _job(composed: DictConfig) -> None:
 def main() -> None:
     """Exit code 2 and one line for bad input; a traceback only for a bug."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         _job()

@@ -238,6 +238,14 @@ def per_sample(model: nn.Module) -> AbstractContextManager[None]:
     return _controlled(model, lambda i, _, c: replace(c, per_sample=True))
 
 
+def is_per_sample(model: nn.Module) -> bool:
+    """Whether per_sample is in force for any layer, here and now."""
+    controls = _controls.get()
+    return bool(controls) and any(
+        controls.get(sketch, _LIVE).per_sample for sketch in sketches(model).values()
+    )
+
+
 @contextmanager
 def record(model: nn.Module) -> Iterator[Ledger]:
     """Write down every draw of the block."""

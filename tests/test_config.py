@@ -6,6 +6,7 @@ import shlex
 import shutil
 import string
 import subprocess
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import field, make_dataclass
 from functools import cache
@@ -18,11 +19,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import results
 from defensive_tensorization.build import attacks
-from defensive_tensorization.config import CONFIGS, Config, composed, parse_epsilon
+from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.rows import protocol
 
@@ -41,6 +43,22 @@ EPSILON = (
     "{}={} cannot be read: "
     "write a number >= 0 (8 means 8/255 on images) or a fraction such as 8/255"
 )
+
+
+@cache
+def groups(*choices: str) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("config", list(choices))
+
+
+def quick(*overrides: str) -> Config:
+    """As `composed` does, but composing each choice of groups once: a fifth of the time."""
+    choices = [each for each in overrides if each.partition("=")[0] in GROUPS]
+    values = [each for each in overrides if each not in choices]
+    config = groups(*choices).copy()
+    for value in OverridesParser.create().parse_overrides(values):
+        OmegaConf.update(config, value.key_or_group, value.value())
+    return checked(config)
 
 
 def name(path: Path) -> str:
@@ -95,6 +113,12 @@ def test_every_file_opens_with_a_command_that_uses_it(path: Path) -> None:
     assert any(path in each for each in used), f"{path}: its command does not use it"
 
 
+@pytest.mark.xfail(strict=True, reason="README.md has -m after overrides, which Hydra refuses")
+def test_the_readme_s_commands_compose() -> None:
+    commands = re.findall(r"^    (python -m .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert all(uses(command) for command in commands)
+
+
 def header(path: Path) -> list[str]:
     lines = path.read_text().splitlines()
     end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
@@ -107,7 +131,9 @@ def uses(command: str) -> list[set[Path]]:
     if command.startswith("make "):
         return [each for line in expanded(command) for each in uses(line)]
     words = shlex.split(command)[3:]
-    overrides = OverridesParser.create().parse_overrides([w for w in words if w[0] != "-"])
+    first = [word for word in words if not word.startswith("-")]
+    assert words[len(words) - len(first) :] == first, f"{command}: Hydra reads no flag after these"
+    overrides = OverridesParser.create().parse_overrides(first)
     fixed = [o.input_line for o in overrides if not o.is_sweep_override()]
     swept = [
         f"{o.get_key_element()}={value}"
@@ -145,9 +171,9 @@ def expanded(command: str) -> list[str]:
 # --- bad input is one line ----------------------------------------------------------------------
 
 
-def refused(*overrides: str) -> str:
+def refused(*overrides: str, read: Callable[..., Config] = lambda *each: composed([*each])) -> str:
     with pytest.raises(UsageError) as caught:
-        composed(list(overrides))
+        read(*overrides)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -222,13 +248,15 @@ def test_a_word_that_is_no_choice_lists_the_choices(plus: str, key: str, allowed
     ],
 )
 def test_counts_are_at_least_one(key: str, value: int) -> None:
-    assert refused(f"{key}={value}") == f"{key} must be at least 1, got {value}"
+    text = f"{key} must be at least 1, got {value}"
+    assert refused(f"{key}={value}", read=quick) == text
 
 
 @pytest.mark.parametrize("value", ["0.0", "-1.0", "nan", "inf"])
 @pytest.mark.parametrize("key", ["train.optimizer.lr", "train.gamma", "train.lr_scale"])
 def test_rates_are_positive(key: str, value: str) -> None:
-    assert refused(f"{key}={value}") == f"{key} must be a positive number, got {value}"
+    text = f"{key} must be a positive number, got {value}"
+    assert refused(f"{key}={value}", read=quick) == text
 
 
 @given(st.floats(), st.sampled_from(["", "++"]))
@@ -247,7 +275,7 @@ def test_theta_outside_is_refused(theta: float, plus: str) -> None:
 @settings(max_examples=15)
 @example(1.0).via("the closed end")
 def test_theta_inside_reaches_the_layers(theta: float) -> None:
-    config = composed([f"theta={theta!r}"])
+    config = quick(f"theta={theta!r}")
     assert config.defence.conv is not None
     assert config.theta == config.defence.conv.theta == theta
 
@@ -333,7 +361,15 @@ def test_also_refused(override: str, text: str) -> None:
 
 @cache
 def recipe(*overrides: str) -> str:
-    return cfg.recipe(composed(list(overrides)))
+    return cfg.recipe(quick(*overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [[], ["method=baseline", "train.epochs=7"], ["scale=cpu", "theta=0.8", "tucker.modes=[0,1]"]],
+)
+def test_the_quick_way_is_the_same(overrides: list[str]) -> None:
+    assert quick(*overrides) == composed(overrides)
 
 
 @pytest.mark.parametrize("theta", ["theta=0.9", "theta=1"])
@@ -402,7 +438,7 @@ def test_a_method_is_its_defence_and_theta() -> None:
     ],
 )
 def test_a_sketched_network_starts_from_the_one_at_theta_1(overrides: list[str]) -> None:
-    config = composed(overrides)
+    config = quick(*overrides)
     before = deepcopy(config)
     base = cfg.base_of(config)
     assert config == before
@@ -415,7 +451,7 @@ def test_a_sketched_network_starts_from_the_one_at_theta_1(overrides: list[str])
 
 @pytest.mark.parametrize("overrides", [["theta=1"], ["defence=none"], ["train.init=scratch"]])
 def test_the_others_start_from_scratch(overrides: list[str]) -> None:
-    assert cfg.base_of(composed(overrides)) is None
+    assert cfg.base_of(quick(*overrides)) is None
 
 
 def parts(config: Config) -> dict[str, Any]:
@@ -430,10 +466,10 @@ def parts(config: Config) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("part", parts(composed([])))
+@pytest.mark.parametrize("part", parts(quick()))
 @pytest.mark.parametrize("default", ["as before", None, 0.0])
 def test_a_later_field_leaves_old_identities_alone(part: str, default: Any) -> None:
-    config = composed([])
+    config = quick()
     grown = parts(config)[part]
     grown.__class__ = make_dataclass(
         "Later", [("later", Any, field(default=default))], bases=(type(grown),)
@@ -483,11 +519,11 @@ def test_a_run_s_name_spells_every_axis() -> None:
         "defence=none": "digits-resnet18-real-dense-seed0-01234567",
         "seed=3": "digits-resnet18-real-theta0.9-seed3-01234567",
     }
-    assert {each: cfg.run_id(composed([each]), fingerprint) for each in names} == names
+    assert {each: cfg.run_id(quick(each), fingerprint) for each in names} == names
 
 
 def scored(*overrides: str) -> str:
-    config = composed(["attack=[pgd]", "eval.epsilon=[8]", *overrides])
+    config = quick("attack=[pgd]", "eval.epsilon=[8]", *overrides)
     return protocol(config, attacks(config)[0])
 
 

@@ -1,9 +1,9 @@
 """Calling what a `_target_` names."""
 
+from inspect import signature
 from typing import Any
 
-from hydra.errors import HydraException
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object
 
 from ..errors import UsageError
 
@@ -14,11 +14,11 @@ def construct(target: str, **options: Any) -> Any:
 
 
 def build(node: Any, **extra: Any) -> Any:
-    """Call what `_target_` names with the node's other values; None means: not given."""
+    """Call what the node's `_target_` names with its other values; None means: not given."""
     options = {k: v for k, v in vars(node).items() if v is not None and k != "_target_"}
     try:
-        return instantiate({"_target_": node._target_, **options}, **extra, _convert_="all")
-    except HydraException as error:
-        if isinstance(error.__cause__, UsageError):
-            raise error.__cause__ from None
-        raise
+        signature(get_object(node._target_)).bind(**options, **extra)
+    except TypeError as error:
+        name = node._target_.rpartition(".")[2]
+        raise UsageError(f"{name}: {error}; see configs/config.yaml") from None
+    return construct(node._target_, **options, **extra)

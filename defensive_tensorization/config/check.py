@@ -44,7 +44,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "at least 0",
         lambda value: value >= 0,
-        ("train.crop", "tucker.min_dim", "tucker.min_keep"),
+        ("eval.seed", "seed", "train.crop", "tucker.min_dim", "tucker.min_keep"),
     ),
     ("between 0 and 1", lambda value: 0 <= value <= 1, ("train.warmup",)),
 )

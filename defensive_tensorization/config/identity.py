@@ -45,6 +45,7 @@ def recipe(config: Config) -> str:
     c.defence.batchnorm = DefenceConfig.batchnorm
     if base_of(config) is None:
         c.train.init = "scratch"
+        c.train.lr_scale = 1.0
     if (
         c.defence.conv and c.defence.conv.theta == 1
     ):  # what shapes a sketch has no part in a run without one

@@ -13,12 +13,16 @@ __all__ = ["Cell", "Column", "Rendered", "Table", "render"]
 
 @dataclass(frozen=True)
 class Table:
-    """`lines` are (attack, epsilon) pairs such as ("clean", 0), ("fgsm", 2)."""
+    """`lines` are (attack, epsilon) pairs such as ("clean", 0), ("fgsm", 2).
+
+    `notes` join the facts of the caption: what the rows' configuration says and a row does not.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     lines: tuple[tuple[str, float], ...]
+    notes: Facts = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ def render(
     flat = [cell for line in cells for cell in line]
     missing = sum(cell.ours is None for cell in flat)
     return Rendered(
-        table, tuple(cells), _legend(flat, missing, used), facts(table.columns, used), missing
+        table,
+        tuple(cells),
+        _legend(flat, missing, used),
+        (*facts(table.columns, used), *table.notes),
+        missing,
     )
 
 
