@@ -43,7 +43,7 @@ class DrawBatchNorm2d(nn.BatchNorm2d):
         if self.handling == "batch":
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         with torch.no_grad():
-            seen = x[: self.reference].float()
+            seen = x[: self.reference].to(self.weight.dtype)
             variance, mean = torch.var_mean(seen, dim=(0, 2, 3), correction=0)
         return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
 

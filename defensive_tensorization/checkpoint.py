@@ -36,8 +36,8 @@ def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load does not compare the checksums
             damaged = archive.testzip()
-        if damaged:
-            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
+            if damaged or any(entry.external_attr for entry in archive.infolist()):
+                raise zipfile.BadZipFile(f"bad checksum of {damaged or 'the directory'}")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere, and with anything
         log.warning("%s cannot be read (%s): training again", path, str(error).split("\n")[0])

@@ -152,7 +152,6 @@ def test_a_flipped_byte_never_gives_other_values(
     assert found["wrong"] == found["raised"] == 0, found
 
 
-@pytest.mark.xfail(strict=True, reason="torch reads unwritten memory for a folder")
 def test_an_entry_that_claims_to_be_a_folder(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One bit of the archive's directory, which the checksums of its entries do not cover."""
     saved = {"fingerprint": MINE, "weights": torch.rand(1000)}

@@ -113,7 +113,6 @@ def test_every_file_opens_with_a_command_that_uses_it(path: Path) -> None:
     assert any(path in each for each in used), f"{path}: its command does not use it"
 
 
-@pytest.mark.xfail(strict=True, reason="README.md has -m after overrides, which Hydra refuses")
 def test_the_readme_s_commands_compose() -> None:
     commands = re.findall(r"^    (python -m .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert all(uses(command) for command in commands)

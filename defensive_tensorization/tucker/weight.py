@@ -72,7 +72,9 @@ class TuckerWeight(nn.Module):
 
         Under `sketching.per_sample` one for each of `batch` examples: [batch, n_0, ..., n_d].
         """
-        return self.kernel(self.draw(batch))
+        masks = self.draw(batch)
+        kernel = self.kernel(masks)
+        return kernel.clone() if masks is None else kernel  # the full kernel may be a kept one
 
     def draw(self, batch: int | None = None) -> Masks | None:
         return self.sketch.draw(self.core.device, batch)
@@ -122,7 +124,8 @@ class TuckerWeight(nn.Module):
         """
         parameters = [self.core, *self.factors]
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        if wanted or self.training or torch.compiler.is_compiling():
+        unversioned = any(p.is_inference() for p in parameters)
+        if wanted or unversioned or self.training or torch.compiler.is_compiling():
             return compute()
         device = self.core.device
         dtype = (
