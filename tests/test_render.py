@@ -135,6 +135,24 @@ def test_rows_of_two_data_need_a_choice(tmp_path: Path, capsys: pytest.CaptureFi
     assert cells(rendered(tmp_path, data="d" * 16))["fgsm", "Baseline"] == "10.0"
 
 
+def test_own_rows_stand_before_committed_ones_of_other_data(tmp_path: Path) -> None:
+    other = {"data": "digits, twice as large", "data_digest": "e" * 16}
+    write(tmp_path, made_up("baseline", 0.3, **other))
+    rendered(tmp_path)
+    shutil.rmtree(tmp_path / "runs")  # another machine's, from here on
+    write(tmp_path, made_up("baseline", 0.1))
+    assert cells(rendered(tmp_path))["fgsm", "Baseline"] == "10.0"
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(UsageError, match="choose one with --data TITLE"):
+        rendered(tmp_path)
+
+
+def test_an_override_that_makes_two_columns_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'Ours θ=1' and 'Ours θ=0.95' are the same run: "):
+        rendered(tmp_path, "theta=0.9")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_script_says_so_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

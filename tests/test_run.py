@@ -31,7 +31,7 @@ TINY = (
     *("dataset.cache=../digits", "paths.runs=runs", "paths.results=results"),
     *("device=cpu", "logger=none"),
 )
-SMOKE = (*TINY, "train.epochs=1", "eval.runs=2", "eval.epsilon=[2,4]")
+SMOKE = (*TINY, "train.epochs=1", "train.lr_scale=0.1", "eval.runs=2", "eval.epsilon=[2,4]")
 LONGER = (*TINY, "train.epochs=4", "eval.runs=2", "eval.epsilon=[4]", "theta=0.9")
 
 

@@ -259,6 +259,15 @@ def test_epochs_have_draws_of_their_own() -> None:
     assert len(draws) == 6 == len({str(draw) for draw in draws})
 
 
+def test_epochs_have_orders_of_their_own() -> None:
+    data, net, seen = split(32), network(1), []
+    net.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
+    train(net, task(data, data), schedule(epochs=2, batch_size=32), sgd(net), 0)
+    orders = [[found(image, data) for image in x] for x in seen]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(32))
+    assert orders[0] != orders[1]
+
+
 def test_it_learns() -> None:
     """Classes told apart by brightness; the loss is the mean over the epoch's batches."""
     data = split(128)
