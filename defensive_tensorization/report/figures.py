@@ -62,7 +62,7 @@ def robust_vs_epsilon(
         title=title,
         title_fontsize=11,
         loc="outside upper center",
-        ncols=int(width / 1.7),
+        ncols=max(1, int(width / (0.8 + 0.09 * max(map(len, labels))))),
         frameon=False,
         handlelength=3.2,
     )
