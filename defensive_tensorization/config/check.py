@@ -79,7 +79,8 @@ def checked(composed: DictConfig) -> Config:
         key = f"attack.{name}.epsilon"
         if not values:
             raise UsageError(f"{key}=[] has no epsilon: write one, such as [8], or attack=[]")
-        attack.epsilon = [parse_epsilon(value, config.dataset.unit, key=key) for value in values]
+        read = [parse_epsilon(value, config.dataset.unit, key=key) for value in values]
+        attack.epsilon = list(dict.fromkeys(read))  # 8 and 8/255 are one epsilon
     return config
 
 

@@ -177,7 +177,7 @@ def conv_factory(
     rescale: bool = False,
     init: str = "hosvd",
 ) -> Callable[..., nn.Module]:
-    """A drop-in for nn.Conv2d as a model's layer factory: same arguments, same initial kernels."""
+    """A drop-in for nn.Conv2d as a layer factory: same arguments, same initial distribution."""
 
     def make(*args: Any, **kwargs: Any) -> nn.Module:
         return TuckerConv2d.from_conv(

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UsageError
 
 Rank = Literal["full", "same"] | float
-"""full: the kernel's shape. A fraction in (0, 1]: of every mode. same: as many parameters."""
+"""full: the kernel's shape. A fraction in (0, 1]: of every mode. same: about as many parameters."""
 
 
 def decompose(
@@ -33,7 +33,7 @@ def decompose(
         core = _project(exact, factors)
     else:
         with tl.backend_context("pytorch"):
-            core, factors = tucker(exact, rank=list(ranks), svd="symeig_svd", random_state=0)
+            core, factors = tucker(exact, rank=list(ranks), svd="truncated_svd", random_state=0)
     if init == "random":
         turns = [torch.linalg.qr(torch.randn(r, r, dtype=exact.dtype))[0].to(exact) for r in ranks]
         factors = [u @ turn for u, turn in zip(factors, turns, strict=True)]
