@@ -85,10 +85,8 @@ class Plan:
     def classifier(self, network: nn.Module) -> Classifier:
         """The network as it is deployed: what attackers and scorers get."""
         if cfg.batchnorm(self.config) == "recalibrated":
-            chosen = torch.randperm(
-                len(self.task.train), generator=torch.Generator().manual_seed(0)
-            )[: self.config.model.reference]
-            network = Recalibrated(network, decode(self.task.train.inputs[chosen]))
+            reference = self.task.train.head(self.config.model.reference)
+            network = Recalibrated(network, decode(reference.inputs))
         return Classifier(network, self.config.eval.autocast)
 
 

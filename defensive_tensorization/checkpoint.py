@@ -4,10 +4,13 @@ import logging
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """16 hex digits over the names, types, shapes and bytes of a state dict."""
+    state = blake2b(digest_size=8)
+    for name, tensor in weights.items():
+        state.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        state.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def load(path: Path, fingerprint: str) -> dict[str, Any] | None:

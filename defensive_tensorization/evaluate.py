@@ -53,8 +53,7 @@ def subset(split: Split, images: int | None) -> Split:
         return split
     if not 0 < images <= len(split):
         raise UsageError(f"eval.images must lie in 1..{len(split)}, got {images}")
-    chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:images]
-    return Split(split.inputs[chosen], split.labels[chosen])
+    return split.head(images)
 
 
 def described(images: int | None) -> str:
@@ -70,12 +69,16 @@ def evaluate(
     batch_size: int,
 ) -> Iterator[Score]:
     """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known."""
-    started = time.perf_counter()
-    clean = accuracy(classifier, task, split, None, seed, batch_size) if attacks else 0.0
-    for attack in attacks:
-        robust = accuracy(classifier, task, split, attack, seed, batch_size) if attack else clean
-        yield Score(attack, seed, clean, robust, len(split), time.perf_counter() - started)
+
+    def timed(attack: Attack | None) -> tuple[float, float]:
         started = time.perf_counter()
+        share = accuracy(classifier, task, split, attack, seed, batch_size)
+        return share, time.perf_counter() - started
+
+    clean = timed(None) if attacks else (0.0, 0.0)
+    for attack in attacks:
+        robust, seconds = timed(attack) if attack else clean
+        yield Score(attack, seed, clean[0], robust, len(split), seconds)
 
 
 def accuracy(

@@ -30,6 +30,7 @@ def render(
         method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
         for method in config.experiment.columns
     }
+    tracking.mode_of(config.logger.mode)
     labels = config.experiment.columns
     columns = tuple(_column(labels[method], method, cell) for method, cell in cells.items())
     _refuse_twins(columns)
@@ -39,7 +40,7 @@ def render(
         folder / "rows",
         lambda row: _in(columns, row),
     )
-    rows = results.read([folder / "rows"])
+    rows = [row for row in results.read([folder / "rows"]) if _in(columns, row)]
     if data is None:  # this machine's own rows stand before committed ones from other data
         own = {
             r.data_digest
@@ -59,9 +60,10 @@ def render(
     known = published(cfg.CONFIGS.parent / "results" / "paper", reference) if reference else {}
     rendered = tables.render(table, rows, known, data=data)
     made = formats.write(rendered, folder)
+    figure = folder / f"{table.name}.png"
+    figure.unlink(missing_ok=True)  # of rows that are gone
     if rows:
         names = tuple(dict.fromkeys(attack.name for attack in aimed))
-        figure = folder / f"{table.name}.png"
         made.append(
             figures.robust_vs_epsilon(rows, columns, names, figure, title=table.title, data=data)
         )
@@ -107,7 +109,7 @@ def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
         crop = f", crops of {t.crop}" if t.crop else ""
         return (
             f"{t.optimizer._target_.rpartition('.')[2]}, lr {rate:g}, weight decay "
-            f"{t.optimizer.weight_decay:g}, batch {t.batch_size}{crop}, {t.autocast}"
+            f"{t.optimizer.weight_decay or 0:g}, batch {t.batch_size}{crop}, {t.autocast}"
         )
 
     def reference(c: Config) -> str:

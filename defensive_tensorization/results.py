@@ -8,7 +8,7 @@ import json
 import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,7 +23,9 @@ class Row:
 
     Accuracies are fractions in [0, 1]; for the attack "clean" both are the clean accuracy.
     `epsilon` is in the task's unit (8 means 8/255 on images), `epsilon_absolute` and `step_size`
-    in the input's own scale. `seconds` is the time of the attack and its scoring.
+    in the input's own scale. `seconds` is the time of the attack and its scoring. `commit` is the
+    code that attacked and scored, `trained_commit` the code that trained, `weights` the digest of
+    what it trained; rows from before these two were kept have "".
     """
 
     run_id: str
@@ -60,6 +62,8 @@ class Row:
     hardware: str
     seconds: float
     command: str
+    trained_commit: str = ""
+    weights: str = ""
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):
@@ -123,8 +127,9 @@ def read(paths: Iterable[Path]) -> list[Row]:
 def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> list[Path]:
     """Merges the kept rows of one folder into `<run_id>.jsonl` files of another.
 
-    Where both have a key the source's row stands. Files are sorted, so a rerun is byte-identical.
-    Returns the files that hold the kept rows.
+    Where both have a key the source's row stands, and the target's rows of other weights than the
+    source's give way, so that no cell averages two trainings. Files are sorted, so a rerun is
+    byte-identical. Returns the files that hold the kept rows.
     """
     if not source_dir.is_dir():
         return []
@@ -135,7 +140,9 @@ def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> 
         for run_id in sorted({row.run_id for row in kept}):
             path = target_dir / f"{run_id}.jsonl"
             mine = [row for row in kept if row.run_id == run_id]
-            merged = {row.key: row for row in [*read([path]), *mine]}
+            weights = {row.weights for row in mine}
+            others = [row for row in read([path]) if row.weights in weights]
+            merged = {row.key: row for row in [*others, *mine]}
             lines = [f"{row.to_json()}\n" for row in sorted(merged.values(), key=_order)]
             partial = path.with_suffix(".partial")
             partial.write_bytes("".join(lines).encode())
@@ -160,7 +167,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
     """Summary of the rows of one network under one protocol, one row per evaluation seed."""
     if not rows:
         raise ValueError("no rows to summarise")
-    if len({(row.fingerprint, row.protocol, row.n) for row in rows}) > 1:
+    if len({(row.fingerprint, row.weights, row.protocol, row.n) for row in rows}) > 1:
         raise ValueError("rows of more than one network or protocol cannot be averaged")
     if len({row.eval_seed for row in rows}) < len(rows):
         raise ValueError("an evaluation seed occurs twice")
@@ -211,6 +218,7 @@ def _row(record: Any, where: str) -> Row:
     if not isinstance(record, dict):
         raise UsageError(f"{where}: a row must be a JSON object, got {record!r:.40}")
     known = [field.name for field in fields(Row)]
+    later = [field.name for field in fields(Row) if field.default is not MISSING]
     for name in record:
         if name not in known:
             raise UsageError(
@@ -218,14 +226,14 @@ def _row(record: Any, where: str) -> Row:
                 "move the file away or read it with that version"
             )
     for name in known:
-        if name not in record:
+        if name not in record and name not in later:
             raise UsageError(
                 f"{where}: missing field '{name}'; the row is of another version, "
                 "move the file away or read it with that version"
             )
     kinds = get_type_hints(Row)
     try:
-        return Row(**{name: _value(name, kinds[name], record[name]) for name in known})
+        return Row(**{name: _value(name, kinds[name], value) for name, value in record.items()})
     except ValueError as error:
         raise UsageError(f"{where}: {error}; delete this line and run the command again") from None
 

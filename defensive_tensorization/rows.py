@@ -1,6 +1,6 @@
 """From a score to the row that anybody can judge it by."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import config as cfg
 from . import provenance
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from .build import Plan
 
 
+PROTOCOL = 1  # raise it when the same settings attack or score otherwise
+
+
 def protocol(config: Config, attack: Attack | None) -> str:
     """Identity of how a score is made, its seed apart; 12 hex digits, from the configuration."""
     handling = cfg.batchnorm(config)
-    settings = {
+    settings: dict[str, Any] = {
         "attack": attack and [attack.name, attack.epsilon, attack.steps, attack.random_start],
         "step_size": attack and round(attack.step_size / attack.unit, 9),
         "images": config.eval.images,
@@ -25,10 +28,16 @@ def protocol(config: Config, attack: Attack | None) -> str:
         "batchnorm": handling,
         "reference": config.model.reference if handling == "recalibrated" else None,
     }
+    if PROTOCOL > 1:
+        settings["version"] = PROTOCOL
+    if attack and config.dataset.unit != 1 / 255:
+        settings["unit"] = config.dataset.unit
     return cfg.digest(settings, 12)
 
 
-def row(p: "Plan", score: Score, command: str) -> Row:
+def row(
+    p: "Plan", score: Score, command: str, *, trained_commit: str = "", weights: str = ""
+) -> Row:
     c, attack = p.config, score.attack
     conv = c.defence.conv
     commit, dirty = provenance.commit()
@@ -67,6 +76,8 @@ def row(p: "Plan", score: Score, command: str) -> Row:
         hardware=provenance.hardware(p.task.train.inputs.device),
         seconds=round(score.seconds, 3),
         command=command,
+        trained_commit=trained_commit,
+        weights=weights,
     )
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import provenance
+from . import provenance, tracking
 from .config import Config
 from .errors import UsageError
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from .build import Plan
     from .results import Row
-    from .tracking import Run
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,21 @@ def run(config: Config, command: str) -> None:
     from .build import plan
 
     p = plan(config)
-    network = trained(p)
-    rows = evaluated(p, network, command)
+    rows = evaluated(p, trained(p), command)
     log.info("%s  %s", p.name, summary(rows))
     log.info("rows %s", p.rows)
 
 
-def trained(p: "Plan") -> "nn.Module":
+@dataclass(frozen=True)
+class Trained:
+    """A network, the digest of its weights, and the commit whose code trained them."""
+
+    network: "nn.Module"
+    weights: str
+    commit: str
+
+
+def trained(p: "Plan") -> Trained:
     """The trained network: loaded, resumed or trained, by one process while others wait for it."""
     from filelock import FileLock
 
@@ -52,10 +60,12 @@ def trained(p: "Plan") -> "nn.Module":
         network = p.network()
         state = checkpoint.load(p.checkpoint, p.fingerprint)
         progress = Progress(**state["progress"]) if state else None
+        commit, dirty = state.get("commit", ("", False)) if state else ("", False)
         if progress is None and p.base:
-            network.load_state_dict(trained(p.base).state_dict())
+            network.load_state_dict(trained(p.base).network.state_dict())
         if progress is None or progress.epoch < p.schedule.epochs:
             log.info("training %s, %d epochs", p.name, p.schedule.epochs)
+            commit, dirty = provenance.commit()
             with tracker(p, "train") as mirror:
 
                 def keep(now: Progress) -> None:
@@ -64,7 +74,7 @@ def trained(p: "Plan") -> "nn.Module":
                         {
                             "fingerprint": p.fingerprint,
                             "config": cfg.plain(p.config),
-                            "commit": provenance.commit(),
+                            "commit": (commit, dirty),
                             "hardware": provenance.hardware(p.task.train.inputs.device),
                             "progress": vars(now),
                         },
@@ -84,7 +94,7 @@ def trained(p: "Plan") -> "nn.Module":
                     label=p.name,
                 )
         network.load_state_dict(progress.network)
-    return network
+    return Trained(network, checkpoint.digest(progress.network), commit + "+" * dirty)
 
 
 def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
@@ -97,7 +107,7 @@ def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
     )
 
 
-def evaluated(p: "Plan", network: "nn.Module", command: str) -> "list[Row]":
+def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
     from . import results
     from .build import attacks, seeds
@@ -106,20 +116,25 @@ def evaluated(p: "Plan", network: "nn.Module", command: str) -> "list[Row]":
 
     aimed = [None, *attacks(p.config)]
     done = {r.key: r for r in results.read([p.rows])}
+    if any(r.weights not in ("", of.weights) for r in done.values()):
+        raise UsageError(
+            f"{p.rows} holds rows of other weights than {p.checkpoint} ({of.weights}), trained "
+            "anew since: move the rows away, they are made again"
+        )
     keys = {
         seed: {a: results.key(p.fingerprint, protocol(p.config, a), seed) for a in aimed}
         for seed in seeds(p.config)
     }
-    missing = {s: [a for a, key in of.items() if key not in done] for s, of in keys.items()}
-    wanted = [key for of in keys.values() for key in of.values()]
+    missing = {s: [a for a, key in each.items() if key not in done] for s, each in keys.items()}
+    wanted = [key for each in keys.values() for key in each.values()]
     if not any(missing.values()):
         return [done[key] for key in wanted]
-    classifier = p.classifier(network)
+    classifier = p.classifier(of.network)
     split = subset(p.task.test, p.config.eval.images)
     with tracker(p, "eval") as mirror:
         for seed, todo in missing.items():
             for score in evaluate(classifier, p.task, split, todo, seed, p.config.eval.batch_size):
-                made = row(p, score, command)
+                made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 results.append(p.rows, made)
                 done[made.key] = made
             if todo:
@@ -146,9 +161,7 @@ def summary(rows: "list[Row]") -> str:
     )
 
 
-def tracker(p: "Plan", job_type: str) -> "Run":
-    from . import tracking
-
+def tracker(p: "Plan", job_type: str) -> tracking.Run:
     c = p.config
     return tracking.start(
         mode=c.logger.mode,
@@ -165,8 +178,8 @@ def tracker(p: "Plan", job_type: str) -> "Run":
 @hydra.main(config_path=str(cfg.CONFIGS), config_name="config", version_base="1.3")
 def _job(composed: DictConfig) -> None:
     try:
-        task_overrides = HydraConfig.get().overrides.task
-        run(cfg.checked(composed), provenance.command(list(task_overrides)))
+        overrides = list(HydraConfig.get().overrides.task)
+        run(cfg.checked(composed, overrides), provenance.command(overrides))
     except UsageError as error:
         _refuse(error)
 
@@ -176,13 +189,16 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    sweep = ("-m", "--multirun")
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
+    words = [word for word in sys.argv[1:] if word not in sweep]
     try:
+        if not any(word.startswith("-") for word in words):  # such as --help, --cfg
+            for config in cfg.jobs(words, multirun=len(words) < len(sys.argv[1:])):
+                tracking.mode_of(config.logger.mode)
         _job()
-    except Exception as error:
-        refused = cfg.refusal(error)
-        if refused is None:
-            raise
-        _refuse(refused)
+    except UsageError as error:
+        _refuse(error)
 
 
 def _refuse(error: UsageError) -> NoReturn:

@@ -102,14 +102,9 @@ def start(
     mode: online, offline or disabled; where it says offline, WANDB_MODE may say otherwise.
     Raises UsageError for an unknown mode, and for online without a key.
     """
-    chosen = _mode(mode)
+    chosen = mode_of(mode)
     if chosen == "disabled":
         return Run()
-    if chosen == "online" and not _has_key():
-        raise UsageError(
-            "logger.mode=online needs a W&B key and none was found: "
-            "run `wandb login` or set WANDB_API_KEY, or take logger.mode=offline"
-        )
     try:
         return Run(_init(chosen, Path(dir), project, name, group, job_type, tags, config))
     except Exception as error:
@@ -150,12 +145,18 @@ def _init(
     return run
 
 
-def _mode(configured: str) -> Mode:
+def mode_of(configured: str) -> Mode:
+    """The mode that will be used: WANDB_MODE may change offline. UsageError as `start` says."""
     name, source = configured, "logger.mode"
     if configured == "offline" and "WANDB_MODE" in os.environ:
         name, source = os.environ["WANDB_MODE"], "WANDB_MODE"
     if name not in MODES:
         raise UsageError(f"{source} must be online, offline or disabled, got {name!r}")
+    if MODES[name] == "online" and not _has_key():
+        raise UsageError(
+            f"{source}={name} needs a W&B key and none was found: "
+            "run `wandb login` or set WANDB_API_KEY, or take logger.mode=offline"
+        )
     return MODES[name]
 
 

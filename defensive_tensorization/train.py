@@ -154,8 +154,7 @@ def _crop(x: Tensor, padding: int, order: torch.Generator) -> Tensor:
 def _head(split: Split, images: int) -> Split:
     if not 0 < images <= len(split):
         raise UsageError(f"train.images must lie in 1..{len(split)}, got {images}")
-    chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:images]
-    return Split(split.inputs[chosen], split.labels[chosen])
+    return split.head(images)
 
 
 def autocast(device: torch.device, dtype: str) -> AbstractContextManager[Any]:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import field, make_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ METHODS = {
     path.stem: list(yaml.safe_load(path.read_text())["experiment"]["columns"])
     for path in sorted((CONFIGS / "experiment").glob("*.yaml"))
 }
-NO_SUCH_KEY = "unknown key '{}': see configs/config.yaml for the keys there are"
+NO_SUCH_KEY = "unknown key {}: see {} for the keys there are"
 THETA = "theta must lie in (0, 1], got {}: theta=1 keeps everything"
 EPSILON = (
     "{}={} cannot be read: "
@@ -170,7 +170,7 @@ def expanded(command: str) -> list[str]:
 # --- bad input is one line ----------------------------------------------------------------------
 
 
-def refused(*overrides: str, read: Callable[..., Config] = lambda *each: composed([*each])) -> str:
+def refused(*overrides: Any, read: Callable[..., Any] = lambda *each: composed([*each])) -> str:
     with pytest.raises(UsageError) as caught:
         read(*overrides)
     text = str(caught.value)
@@ -184,31 +184,34 @@ def refused(*overrides: str, read: Callable[..., Config] = lambda *each: compose
     "foo train.foo train.optimizer.foo dataset.foo defence.conv.foo attack.pgd.foo".split(),
 )
 def test_an_unknown_key_is_named(plus: str, key: str) -> None:
-    assert refused(f"{plus}{key}=1") == NO_SUCH_KEY.format(key)
+    top = key.partition(".")[0]
+    file = "configs/config.yaml" if top == key else f"configs/{top}/"
+    assert refused(f"{plus}{key}=1") == NO_SUCH_KEY.format(f"{plus}{key}=1", file)
+
+
+def test_a_key_that_is_nearly_right_is_suggested() -> None:
+    assert refused("tucker.rnk=full") == "unknown key tucker.rnk=full: did you mean tucker.rank?"
 
 
 @pytest.mark.parametrize("plus", ["", "++"])
 @pytest.mark.parametrize(
-    ("key", "value", "kind", "wanted"),
+    ("key", "value", "wanted", "file"),
     [
-        ("theta", "abc", "str", "Float"),
-        ("theta", "[1]", "list", "Float"),
-        ("model.width", "abc", "str", "Integer"),
-        ("model.width", "4.5", "float", "Integer"),
-        ("seed", "abc", "str", "Integer"),
-        ("train.optimizer.lr", "fast", "str", "Float"),
-        ("eval.images", "some", "str", "Integer"),
-        ("tucker.rescale", "perhaps", "str", "Boolean"),
-        ("train.milestones", "[a]", "str", "Float"),
+        ("theta", "abc", "a number", "configs/config.yaml"),
+        ("theta", "[1]", "a number", "configs/config.yaml"),
+        ("model.width", "abc", "a whole number", "configs/model/"),
+        ("model.width", "4.5", "a whole number", "configs/model/"),
+        ("seed", "abc", "a whole number", "configs/config.yaml"),
+        ("train.optimizer.lr", "fast", "a number", "configs/train/"),
+        ("eval.images", "some", "a whole number", "configs/config.yaml"),
+        ("tucker.rescale", "perhaps", "true or false", "configs/config.yaml"),
+        ("train.milestones", "[a]", "a number", "configs/train/"),
     ],
 )
-def test_a_wrong_type_is_named(plus: str, key: str, value: str, kind: str, wanted: str) -> None:
-    text = refused(f"{plus}{key}={value}")
+def test_a_wrong_type_is_named(plus: str, key: str, value: str, wanted: str, file: str) -> None:
     at, shown = ("[0]", "a") if key == "train.milestones" else ("", value)
-    expected = f"{key}{at}: Value '{shown}' of type '{kind}' could not be converted to {wanted}"
-    if key == "tucker.rescale":
-        expected = f"{key}: Value '{value}' is not a valid bool (type str)"
-    assert text == f"{expected}; see configs/config.yaml"
+    text = refused(f"{plus}{key}={value}")
+    assert text == f"{key}{at} must be {wanted}, got {shown!r}: see {file}"
 
 
 def options(group: str) -> str:
@@ -252,7 +255,7 @@ def test_counts_are_at_least_one(key: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["0.0", "-1.0", "nan", "inf"])
-@pytest.mark.parametrize("key", ["train.optimizer.lr", "train.gamma", "train.lr_scale"])
+@pytest.mark.parametrize("key", ["train.optimizer.lr", "train.lr_scale"])
 def test_rates_are_positive(key: str, value: str) -> None:
     text = f"{key} must be a positive number, got {value}"
     assert refused(f"{key}={value}", read=quick) == text
@@ -329,13 +332,30 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
     [
         ("theta=1.0000001", THETA.format("1.0000001")),
         ("theta=null", "theta needs a value, got None: see configs/config.yaml"),
+        ("train.gamma=null", "train.gamma needs a value, got None: see configs/train/"),
         ("+theta=2", "theta exists already: write theta=2 without the +"),
         ("+attack.pgd.epsilon=x", "attack.pgd.epsilon exists already: write "),
         ("theta=0.9,0.8", "theta=0.9,0.8 is a sweep: add -m, or quote the value"),
         ("attack=fgsm,pgd", "attack=fgsm,pgd is a sweep: add -m, or quote the value"),
         ("attack=[fgsm,nosuch]", "attack/nosuch does not exist: choose one of "),
-        ("attack=null", "a group cannot be null: name one of its options (attack=[] means no "),
-        ("model=null", "a group cannot be null: name one of its options (attack=[] means no "),
+        ("attack=null", "attack=null: name an option, one of "),
+        ("model=null", "model=null: name an option, one of "),
+        ("~theta", "~theta: a key cannot be taken away, give it another value"),
+        ("theta", "'theta' is no key=value: write one, such as theta=0.9"),
+        ("=3", "'=3' is no key=value: write one, such as theta=0.9"),
+        ("theta==0.9", "theta==0.9 cannot be read: write key=value, special characters in"),
+        ("theta=[1", "theta=[1 cannot be read: write key=value, special characters in q"),
+        ("++dataset=mnist", "++dataset=mnist: a group takes no ++, write dataset=mnist"),
+        ("precision.name=xnor", "precision.name=xnor: the name belongs to the option, choose it "),
+        ("scale.name=paper", "scale.name=paper: the name belongs to the option, choose it with "),
+        ("eval=3", "eval is a group of keys, not a value: set one of them, see configs/"),
+        ("attack.pgd=3", "attack.pgd is a group of keys, not a value: set one of them, see conf"),
+        ("+attack.foo.epsilon=3", "attack.foo is no attack: choose with attack=[fgsm,pgd] among "),
+        ("train.gamma=5", "train.gamma must be in (0, 1], got 5.0"),
+        ("train.gamma=nan", "train.gamma must be in (0, 1], got nan"),
+        ("train.milestones=[2]", "train.milestones are shares of the schedule, between 0 and 1, "),
+        ("dataset.unit=0", "dataset.unit must be positive, got 0: such as 1/255"),
+        ("tucker.modes=[[1]]", "tucker.modes must list modes of the core (0 filters, 1 channels, "),
         ("eval.epsilon=[]", "attack.fgsm.epsilon=[] has no epsilon: write one, such as [8], or "),
         ("eval.images=0", "eval.images must be at least 1, got 0"),
         ("train.images=0", "train.images must be at least 1, got 0"),
@@ -353,6 +373,26 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
 )
 def test_also_refused(override: str, text: str) -> None:
     assert refused(override).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "multirun", "thetas"),
+    [
+        (["theta=0.8"], False, [0.8]),
+        (["theta=1,0.9", "seed=0,1"], True, [1.0, 1.0, 0.9, 0.9]),
+        (["experiment=table1"], False, [1.0, 0.95, 0.9, 0.8]),
+    ],
+)
+def test_a_sweep_is_the_jobs_that_hydra_makes_of_it(
+    words: list[str], multirun: bool, thetas: list[float]
+) -> None:
+    assert [config.theta for config in cfg.jobs(words, multirun=multirun)] == thetas
+
+
+def test_every_job_is_checked_before_the_first() -> None:
+    read = partial(cfg.jobs, multirun=True)
+    assert refused(["theta=1,2"], read=read) == THETA.format("2")
+    assert refused(["theta=[1"], read=read).startswith("theta=[1 cannot be read")
 
 
 # --- identity -----------------------------------------------------------------------------------

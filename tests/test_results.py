@@ -161,6 +161,21 @@ def test_collect_takes_the_sources_row(tmp_path: Path) -> None:
     assert [each.robust_accuracy for each in read([tmp_path / "target"])] == [0.2]
 
 
+def test_rows_of_an_older_training_give_way(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        append(tmp_path / "target" / "x.jsonl", row(run_id="x", eval_seed=seed, weights="old"))
+    append(tmp_path / "source" / "x.jsonl", row(run_id="x", eval_seed=2, weights="new"))
+    collect(tmp_path / "source", tmp_path / "target", lambda each: True)
+    assert [(r.eval_seed, r.weights) for r in read([tmp_path / "target"])] == [(2, "new")]
+
+
+def test_a_row_from_before_the_weights_were_kept_is_read() -> None:
+    record = json.loads(row(weights="w", trained_commit="c").to_json())
+    assert Row.from_json(json.dumps(record), "here") == row(weights="w", trained_commit="c")
+    del record["weights"], record["trained_commit"]
+    assert Row.from_json(json.dumps(record), "here") == row()
+
+
 def test_summary_by_hand() -> None:
     rows = [row(eval_seed=s, robust_accuracy=a) for s, a in enumerate((0.1, 0.2, 0.6))]
     found = summarise(rows)
@@ -184,7 +199,9 @@ def test_summary_agrees_with_numpy(values: list[float]) -> None:
     assert found.robust_std == pytest.approx(numpy.std(values, ddof=1), abs=1e-9)
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "other"}, {"protocol": "other"}, {}])
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": "other"}, {"protocol": "other"}, {"weights": "other"}, {}]
+)
 def test_summary_never_mixes(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="cannot be averaged|occurs twice"):
         summarise([row(), row(**change)])

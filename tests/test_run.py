@@ -17,6 +17,7 @@ import torch
 from defensive_tensorization import config as cfg
 from defensive_tensorization import results
 from defensive_tensorization.build import attacks
+from defensive_tensorization.checkpoint import digest
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.render import render
 from defensive_tensorization.results import Row
@@ -105,6 +106,9 @@ def test_every_row_says_what_it_is(smoke: tuple[Path, str]) -> None:
     aimed = {("clean", 0.0): None} | {(a.name, a.epsilon): a for a in attacks(config)}
     path = file(smoke[0], "0.9")
     rows = results.read([path])
+    network = torch.load(checkpoint(smoke[0], "0.9"), weights_only=True)["progress"]["network"]
+    weights = digest(network)
+    assert weights != digest(network | {"head.bias": network["head.bias"] + 1e-6})
     assert "  evaluation seed 1  " in smoke[1]
     assert list(scores(rows)) == [(*cell, seed) for seed in (0, 1) for cell in aimed]
     for row in rows:
@@ -129,6 +133,8 @@ def test_every_row_says_what_it_is(smoke: tuple[Path, str]) -> None:
         assert round(20 * row.robust_accuracy) / 20 == row.robust_accuracy
         assert attack or row.robust_accuracy == row.clean_accuracy
         assert re.fullmatch(r"[0-9a-f]{7,40}|unknown", row.commit)
+        assert row.trained_commit == row.commit + "+" * row.dirty
+        assert row.weights == weights
         assert row.versions["torch"] == torch.__version__.split("+")[0]
         assert set(row.versions) == {
             *("python", "torch", "torchvision", "foolbox", "numpy", "hydra-core")
@@ -334,6 +340,19 @@ def differing(left: object, right: object, at: str = "progress") -> Iterator[str
         yield at
 
 
+def test_rows_of_other_weights_are_not_gone_on_with(
+    smoke: tuple[Path, str], tmp_path: Path
+) -> None:
+    where = copied(smoke[0], tmp_path)
+    path = file(where, "0.9").relative_to(where)
+    text = (where / path).read_text()
+    (where / path).write_text(text.replace('"weights": "', '"weights": "0'))
+    done = start(where, *SMOKE, "theta=0.9")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {path} holds rows of other weights than ")
+    assert done.stderr.endswith("trained anew since: move the rows away, they are made again\n")
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 
@@ -345,8 +364,15 @@ def options(group: str) -> str:
     ("overrides", "text"),
     [
         ("theta=2", "theta must lie in (0, 1], got 2: theta=1 keeps everything"),
-        ("foo=1", "unknown key 'foo': see configs/config.yaml for the keys there are"),
-        ("+foo=1", "unknown key 'foo': see configs/config.yaml for the keys there are"),
+        ("foo=1", "unknown key foo=1: see configs/config.yaml for the keys there are"),
+        ("+foo=1", "unknown key +foo=1: see configs/config.yaml for the keys there are"),
+        ("-m theta=1,2", "theta must lie in (0, 1], got 2: theta=1 keeps everything"),
+        ("theta=0.9 -m seed=0,x", "seed must be a whole number, got 'x': see configs/config.yaml"),
+        (
+            "logger.mode=online",
+            "logger.mode=online needs a W&B key and none was found: run `wandb login` or set "
+            "WANDB_API_KEY, or take logger.mode=offline",
+        ),
         ("dataset=nosuch", f"dataset/nosuch does not exist: choose one of {options('dataset')}"),
         (
             "eval.epsilon=[big]",
@@ -369,11 +395,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_stops_at_bad_input(tmp_path: Path) -> None:
-    done = start(tmp_path, "-m", "theta=2,0.9")
+def test_data_that_are_not_there_leave_nothing(tmp_path: Path) -> None:
+    done = start(tmp_path, "dataset=cifar10")
     assert done.returncode == 2
-    assert done.stderr == "error: theta must lie in (0, 1], got 2: theta=1 keeps everything\n"
-    assert not (tmp_path / "runs" / "checkpoints").exists()
+    assert done.stderr == (
+        "error: CIFAR-10: data/cifar-10-batches-py/data_batch_1 is missing: set "
+        "dataset.download=true, or dataset.source=folder dataset.root=<tree or tar>\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_lists_the_groups(tmp_path: Path) -> None:

@@ -169,16 +169,17 @@ def test_wandb_mode_is_honoured_over_the_offline_default_alone(
     configured: str, variable: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     if variable is not None:
         monkeypatch.setenv("WANDB_MODE", variable)
-    assert tracking._mode(configured) == expected
+    assert tracking.mode_of(configured) == expected
 
 
 def test_an_unknown_mode_names_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         UsageError, match=r"logger\.mode must be online, offline or disabled, got 'on'"
     ):
-        tracking._mode("on")
+        tracking.mode_of("on")
     monkeypatch.setenv("WANDB_MODE", "nope")
     with pytest.raises(UsageError, match="WANDB_MODE must be .* got 'nope'"):
-        tracking._mode("offline")
+        tracking.mode_of("offline")

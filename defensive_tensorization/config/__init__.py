@@ -4,8 +4,10 @@ With run.py, the only room that knows Hydra and OmegaConf.
 """
 
 from .build import build, construct
-from .check import CONFIGS, checked, composed, parse_epsilon, refusal
+from .check import checked, parse_epsilon
+from .compose import composed, jobs
 from .identity import base_of, batchnorm, digest, plain, recipe, run_id
+from .refuse import CONFIGS, refusal
 from .schema import Config
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "jobs",
     "parse_epsilon",
     "plain",
     "recipe",

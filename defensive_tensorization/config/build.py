@@ -1,24 +1,30 @@
 """Calling what a `_target_` names."""
 
 from inspect import signature
+from pkgutil import resolve_name
 from typing import Any
-
-from hydra.utils import get_object
 
 from ..errors import UsageError
 
 
 def construct(target: str, **options: Any) -> Any:
-    """Call what the dotted path names, the options handed over as they are."""
-    return get_object(target)(**options)
+    """Call what the dotted path names; UsageError where it is not there or takes other options."""
+    try:
+        call = resolve_name(target)
+        takes = signature(call)
+        takes.bind(**options)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"_target_={target} cannot be called: {error}") from None
+    except TypeError as error:
+        strange = ", ".join(key for key in options if key not in takes.parameters)
+        raise UsageError(
+            f"{target}: {f'it takes no {strange}' if strange else error}; "
+            f"it takes {', '.join(takes.parameters)}"
+        ) from None
+    return call(**options)
 
 
 def build(node: Any, **extra: Any) -> Any:
     """Call what the node's `_target_` names with its other values; None means: not given."""
     options = {k: v for k, v in vars(node).items() if v is not None and k != "_target_"}
-    try:
-        signature(get_object(node._target_)).bind(**options, **extra)
-    except TypeError as error:
-        name = node._target_.rpartition(".")[2]
-        raise UsageError(f"{name}: {error}; see configs/config.yaml") from None
     return construct(node._target_, **options, **extra)

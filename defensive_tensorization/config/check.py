@@ -1,21 +1,17 @@
-"""Composing and checking: what is wrong becomes one line with the key, the value, the remedy."""
+"""The rules a composed configuration must keep: a breach is one line with key, value, remedy."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
+from .refuse import usage_error
 from .schema import AttackConfig, Config, TuckerConfig
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 ConfigStore.instance().store(name="schema", node=Config)
 
@@ -39,8 +35,9 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "a positive number",
         lambda value: value > 0,
-        ("train.optimizer.lr", "train.lr_scale", "train.gamma"),
+        ("train.optimizer.lr", "train.lr_scale"),
     ),
+    ("in (0, 1]", lambda value: 0 < value <= 1, ("train.gamma",)),
     (
         "at least 0",
         lambda value: value >= 0,
@@ -50,14 +47,17 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
 )
 
 
-def checked(composed: DictConfig) -> Config:
-    """The typed configuration, or a UsageError. Merging into the schema again catches `+key=`."""
+def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """The typed configuration, or a UsageError. Merging into the schema again catches `+key=`.
+
+    `overrides`, the words that were asked for, are told where a key is unknown.
+    """
     try:
         values = OmegaConf.to_container(composed, resolve=True)
         merged = OmegaConf.merge(OmegaConf.structured(Config), values)
         config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        raise usage_error(error) from error
+        raise usage_error(error, overrides) from error
     theta = f"{config.theta:g}" if float(f"{config.theta:g}") == config.theta else config.theta
     if not 0 < config.theta <= 1:
         raise UsageError(f"theta must lie in (0, 1], got {theta}: theta=1 keeps everything")
@@ -73,7 +73,16 @@ def checked(composed: DictConfig) -> Config:
     _check_tucker(config.tucker)
     for name, attack in config.attack.items():
         _check_attack(f"attack.{name}", attack)
-    config.dataset.unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
+    for share in config.train.milestones:
+        if not 0 < share < 1:
+            raise UsageError(
+                f"train.milestones are shares of the schedule, between 0 and 1, got {share:g}: "
+                "write 0.5 for half-way, or [] for a constant rate"
+            )
+    unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
+    if unit == 0:
+        raise UsageError(f"dataset.unit must be positive, got {config.dataset.unit}: such as 1/255")
+    config.dataset.unit = unit
     for name, attack in config.attack.items():
         values = attack.epsilon if isinstance(attack.epsilon, list) else [attack.epsilon]
         key = f"attack.{name}.epsilon"
@@ -89,7 +98,7 @@ def _check_tucker(tucker: TuckerConfig) -> None:
     number = isinstance(rank, int | float) and not isinstance(rank, bool) and 0 < rank <= 1
     if rank not in ("full", "same") and not number:
         raise UsageError(f"tucker.rank must be full, same or a fraction in (0, 1], got {rank!r}")
-    if modes is not None and not (isinstance(modes, list) and set(modes) <= {0, 1, 2, 3, 4}):
+    if modes is not None and not (isinstance(modes, list) and all(m in range(5) for m in modes)):
         raise UsageError(
             f"tucker.modes must list modes of the core (0 filters, 1 channels, 2... window), "
             f"got {modes}"
@@ -122,68 +131,3 @@ def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:
             "fraction such as 8/255"
         )
     return number if unit == 1 else round(number, 9)
-
-
-def composed(overrides: list[str]) -> Config:
-    """The checked configuration of a list of command-line overrides."""
-    try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return checked(compose("config", overrides))
-    except Exception as error:
-        refused = refusal(error)
-        if refused is None:
-            raise
-        raise refused from error
-
-
-_READINGS = (
-    (
-        r"Could not find '([^']+)'.*Available options in '[^']+': (.*?)(?: Config search|$)",
-        "{0} does not exist: choose one of {1}",
-    ),
-    (
-        r"An item is already at '([^']+)'.*Either remove \+ prefix: '([^']+)'",
-        "{0} exists already: write {1} without the +",
-    ),
-    (r"Ambiguous value for argument '([^']+)'", "{0} is a sweep: add -m, or quote the value"),
-    (
-        r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in",
-        "unknown key '{0}': see configs/config.yaml for the keys there are",
-    ),
-    (r"field '([^']+)' is not Optional", "{0} needs a value, got None: see configs/config.yaml"),
-    (
-        r"Config group override must be a string or a list. Got NoneType",
-        "a group cannot be null: name one of its options (attack=[] means no attack); see --help",
-    ),
-)
-
-
-def refusal(error: Exception) -> UsageError | None:
-    """What Hydra or OmegaConf refused, on one line; None for an error of another kind."""
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return usage_error(error)
-    if type(error) is ValueError and "Config group override" in str(error):
-        return usage_error(error)
-    return None
-
-
-def usage_error(error: Exception) -> UsageError:
-    """Hydra's and OmegaConf's many-line messages as one: the key, the value, the remedy."""
-    cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
-        cause = cause.__cause__
-    key = getattr(cause, "full_key", None) or ""
-    text = " ".join(f"{error} {cause}".split())
-    absent = re.search(r"Could not load '([^']+)/[^/']+'", text)
-    if absent:
-        options = ", ".join(sorted(path.stem for path in (CONFIGS / absent[1]).glob("*.yaml")))
-        return UsageError(f"{absent[0][16:-1]} does not exist: choose one of {options}")
-    for pattern, message in _READINGS:
-        found = re.search(pattern, text)
-        if found:
-            parts = [part for part in found.groups() if part]
-            if key and message.startswith("unknown"):
-                parts = [key]
-            return UsageError(message.format(*(", ".join(part.split()) for part in parts)))
-    first = " ".join(str(cause).split("\n")[0].split())
-    return UsageError(f"{f'{key}: ' if key else ''}{first}; see configs/config.yaml")

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -56,13 +57,14 @@ def cached(
 
     `source` identifies what `build` reads (checksums, names and sizes). Processes that want the
     same file wait for the one that packs it. A damaged file is packed again, with a warning.
-    Without a folder nothing is kept.
+    Without a folder nothing is kept; of a source that `build` refuses nothing is left behind.
     """
     if folder is None:
         content = build()
         return content, digest(content)
     key = _hash(f"{FORMAT} {name} {source}")
     path = Path(folder) / f"{name}-{key}.pt"
+    made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_suffix(".lock"))
@@ -76,6 +78,12 @@ def cached(
             content = build()
             found = content, digest(content)
             _write(path, key, *found)
+    except UsageError:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: somebody else's
+            for each in made:
+                each.rmdir()
+        raise
     finally:
         lock.release()
     return found

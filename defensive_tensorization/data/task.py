@@ -16,6 +16,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def head(self, count: int) -> "Split":
+        """The first `count` examples of a fixed permutation (seed 0)."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        chosen = order[:count].to(self.labels.device)
+        return Split(self.inputs[chosen], self.labels[chosen])
+
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.inputs.to(device), self.labels.to(device))
 

@@ -38,6 +38,7 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
         ("hardware", _listed(row.hardware for row in rows)),
         ("software", _listed(_versions(row) for row in rows)),
         ("commit", _listed(_commit(row) for row in rows)),
+        ("trained at commit", _listed(row.trained_commit or "not recorded" for row in rows)),
         ("attack and scoring time", _duration(math.fsum(row.seconds for row in rows))),
     )
 

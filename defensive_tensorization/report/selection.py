@@ -58,6 +58,11 @@ def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) 
             f"{column.label}, {attack} at epsilon {epsilon:g} has rows of the protocols "
             f"{', '.join(protocols)}; accept one of them, or move the others' files away"
         )
+    if len({row.weights for row in mine}) > 1:
+        raise UsageError(
+            f"{column.label}, {attack} at epsilon {epsilon:g} has rows of two trainings: "
+            "move the files of one of them away"
+        )
     return mine
 
 

@@ -1,0 +1,46 @@
+"""From the words of a command line to checked configurations: one, or one for each job."""
+
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+
+from .check import checked
+from .refuse import CONFIGS, refusal, refuse_malformed
+from .schema import Config
+
+
+def composed(overrides: Sequence[str]) -> Config:
+    """The checked configuration of one job's overrides, or a UsageError."""
+    refuse_malformed(overrides)
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return checked(compose("config", list(overrides)), overrides)
+    except Exception as error:
+        raise refusal(error, overrides) or error from error
+
+
+def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
+    """Every job's checked configuration, so that a bad one is refused before the first begins.
+
+    A sweep is what `-m` says it is, or an experiment that sets hydra.mode.
+    """
+    refuse_malformed(overrides)
+    try:
+        first = _split(overrides)[0] if multirun else list(overrides)
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            hydra = compose("config", first, return_hydra_config=True).hydra
+    except Exception as error:
+        raise refusal(error, overrides) or error from error
+    if not (multirun or hydra.mode == RunMode.MULTIRUN):
+        return [composed(overrides)]
+    swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    return [composed(job) for job in _split([*swept, *overrides])]
+
+
+def _split(overrides: Sequence[str]) -> list[list[str]]:
+    """As Hydra's own sweeper does: one list of overrides for each point of the grid."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]

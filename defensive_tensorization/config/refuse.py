@@ -1,0 +1,149 @@
+"""What Hydra and OmegaConf refuse in many lines, as one: the key, the value, the remedy."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import UsageError
+from .schema import Config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+_NAMED = ("dataset", "model", "precision", "defence", "train", "scale")
+_KINDS = {"Float": "a number", "Integer": "a whole number"}
+
+
+def refuse_malformed(overrides: Sequence[str]) -> None:
+    """Words that are no key=value, and keys that nobody sets by hand."""
+    for override in overrides:
+        key, equals, _ = override.lstrip("+").partition("=")
+        if override.startswith("~"):
+            raise UsageError(f"{override}: a key cannot be taken away, give it another value")
+        if not (key and equals):
+            raise UsageError(f"'{override}' is no key=value: write one, such as theta=0.9")
+        try:
+            OverridesParser.create().parse_override(override)
+        except HydraException:
+            raise UsageError(
+                f"{override} cannot be read: write key=value, special characters in quotes"
+            ) from None
+        group = key.removesuffix(".name")
+        if group != key and group in _NAMED:
+            raise UsageError(
+                f"{override}: the name belongs to the option, choose it with {group}=OPTION, "
+                f"one of {options(group)}"
+            )
+
+
+def refusal(error: Exception, overrides: Sequence[str] = ()) -> UsageError | None:
+    """What Hydra or OmegaConf refused, on one line; None for an error of another kind."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return usage_error(error, overrides)
+    if type(error) is ValueError and "Config group override" in str(error):
+        return usage_error(error, overrides)
+    return None
+
+
+def usage_error(error: Exception, overrides: Sequence[str] = ()) -> UsageError:
+    """One line for an error of Hydra's or OmegaConf's; `overrides` tell what was asked for."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    key = getattr(cause, "full_key", None) or ""
+    text = " ".join(f"{error} {cause}".split())
+    for pattern, reading in _READINGS:
+        found = re.search(pattern, text)
+        if found:
+            return UsageError(reading(key, [part for part in found.groups() if part], overrides))
+    first = " ".join(str(cause).split("\n")[0].split())
+    return UsageError(f"{f'{key}: ' if key else ''}{first}; see {_explained(key)}")
+
+
+def options(group: str) -> str:
+    return ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
+
+
+def _no_option(key: str, found: list[str], overrides: Sequence[str]) -> str:
+    return f"{found[0]} does not exist: choose one of {options(found[0].partition('/')[0])}"
+
+
+def _null_group(key: str, found: list[str], overrides: Sequence[str]) -> str:
+    groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
+    asked = [o for o in overrides if o.partition("=")[0] in groups]
+    at = next((o for o in asked if o.endswith("=null")), (asked or ["a group"])[-1])
+    group = at.partition("=")[0]
+    empty = " (attack=[] means no attack)" if group == "attack" else ""
+    return f"{at}: name an option, one of {options(group)}{empty}"
+
+
+def _unknown(key: str, found: list[str], overrides: Sequence[str]) -> str:
+    key = key or found[0]
+    asked = next((o for o in overrides if o.lstrip("+").partition("=")[0] == key), key)
+    parent, dot, name = key.rpartition(".")
+    siblings = [k.rpartition(".")[2] for k in _keys(Config) if k.rpartition(".")[0] == parent]
+    near = get_close_matches(name, siblings, 1)
+    remedy = f"see {_explained(key)} for the keys there are"
+    if near:
+        remedy = f"did you mean {parent}{dot}{near[0]}?"
+    return f"unknown key {asked}: {remedy}"
+
+
+def _wrong_type(key: str, found: list[str], overrides: Sequence[str]) -> str:
+    value, kind = found
+    return f"{key} must be {_KINDS.get(kind, kind)}, got {value!r}: see {_explained(key)}"
+
+
+def _wrong_bool(key: str, found: list[str], overrides: Sequence[str]) -> str:
+    return f"{key} must be true or false, got {found[0]!r}: see {_explained(key)}"
+
+
+def _not_a_value(key: str, found: list[str], overrides: Sequence[str]) -> str:
+    if found[0] == "AttackConfig" and not key.startswith("attack."):
+        return f"attack.{key} is no attack: choose with attack=[fgsm,pgd] among {options('attack')}"
+    return f"{key} is a group of keys, not a value: set one of them, see {_explained(key)}"
+
+
+_READINGS = (
+    (r"Could not load '([^']+)'", _no_option),
+    (r"Could not find '([^']+)'.*Available options in", _no_option),
+    (
+        r"An item is already at '([^']+)'.*Either remove \+ prefix: '([^']+)'",
+        lambda key, found, _: f"{found[0]} exists already: write {found[1]} without the +",
+    ),
+    (
+        r"force-add of config groups is not supported: '\+\+([^']+)'",
+        lambda key, found, _: f"++{found[0]}: a group takes no ++, write {found[0]}",
+    ),
+    (
+        r"Ambiguous value for argument '([^']+)'",
+        lambda key, found, _: f"{found[0]} is a sweep: add -m, or quote the value",
+    ),
+    (r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", _unknown),
+    (
+        r"field '([^']+)' is not Optional",
+        lambda key, found, _: f"{found[0]} needs a value, got None: see {_explained(found[0])}",
+    ),
+    (r"Value '(.*)' of type '\w+' could not be converted to (\w+)", _wrong_type),
+    (r"Value '(.*)' is not a valid bool", _wrong_bool),
+    (r"Invalid type assigned: \w+ is not a subclass of (\w+)", _not_a_value),
+    (r"Config group override must be a string or a list", _null_group),
+)
+
+
+def _explained(key: str) -> str:
+    """The file that explains a key."""
+    top = key.partition(".")[0]
+    return f"configs/{top}/" if (CONFIGS / top).is_dir() and top else "configs/config.yaml"
+
+
+def _keys(node: type, at: str = "") -> Iterator[str]:
+    for f in fields(node):
+        yield f"{at}{f.name}"
+        if is_dataclass(f.type) and isinstance(f.type, type):
+            yield from _keys(f.type, f"{at}{f.name}.")
