@@ -121,7 +121,8 @@ class Sketch:
             keep = u < self.theta
             if self.min_keep:
                 k = min(self.min_keep, u.shape[-1])
-                keep = keep | (u <= u.kthvalue(k, dim=-1, keepdim=True).values)
+                least = u.amin(-1, True) if k == 1 else u.kthvalue(k, -1, True).values
+                keep = keep | (u <= least)
             masks[mode] = keep.float()
         return tuple(masks)
 

@@ -28,7 +28,8 @@ def contract_window(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
         window = torch.kron(window, u)  # one [K, R] factor for all spatial modes
     last = core.movedim(1, -1).flatten(1, -2)  # [r_0, R, r_1]
     spatial = [u.shape[0] for u in factors]
-    contracted: Tensor = torch.matmul(window, last).unflatten(1, spatial)
+    every = window.expand(len(last), -1, -1)
+    contracted = torch.bmm(every, last).unflatten(1, spatial)  # matmul would copy the core
     return contracted.movedim(-1, 1)
 
 
