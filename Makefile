@@ -17,11 +17,11 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: help setup quickstart test test-slow lint format lock bench-layers reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
+.PHONY: help setup quickstart quickstart-audio test test-slow lint format lock bench-layers reproduce-table1 reproduce-table5 reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table5 render-table5-bim-pgd render-logmel render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
 
@@ -29,20 +29,30 @@ quickstart: $(READY) ## a theta sweep on data that ships with a dependency: a ta
 	$(PY) -m defensive_tensorization experiment=quickstart $(ARGS)
 	$(PY) scripts/render.py quickstart $(ARGS)
 
+quickstart-audio: $(READY) ## theta on generated tones (no speech, no download): a table and a figure in minutes
+	$(PY) -m defensive_tensorization experiment=quickstart_audio $(ARGS)
+	$(PY) scripts/render.py quickstart_audio $(ARGS)
+
 # reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
 reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
+reproduce-table5: ## Table 5 at SCALE: FGSM on Speech Commands
+reproduce-table5-bim-pgd: ## the same networks under BIM and PGD, which the paper leaves out
+reproduce-logmel: ## end-to-end against log-mel: who loses more to FGSM
 render-table1: ## Table 1 from whatever rows exist
 render-batchnorm: ## the BatchNorm comparison from whatever rows exist
+render-table5: ## Table 5 from whatever rows exist
+render-table5-bim-pgd: ## its second table from whatever rows exist
+render-logmel: ## the log-mel comparison from whatever rows exist
 
-EXPERIMENTS := table1 batchnorm
+EXPERIMENTS := table1 table5 table5-bim-pgd logmel batchnorm
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
-	$(PY) -m defensive_tensorization experiment=$* scale=$(SCALE) $(ARGS)
-	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
+	$(PY) -m defensive_tensorization experiment=$(subst -,_,$*) scale=$(SCALE) $(ARGS)
+	$(PY) scripts/render.py $(subst -,_,$*) scale=$(SCALE) $(ARGS)
 
 $(EXPERIMENTS:%=render-%): render-%: $(READY)
-	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
+	$(PY) scripts/render.py $(subst -,_,$*) scale=$(SCALE) $(ARGS)
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
