@@ -17,7 +17,7 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: help setup quickstart quickstart-audio test test-slow lint format lock bench-layers reproduce-table1 reproduce-table5 reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table5 render-table5-bim-pgd render-logmel render-batchnorm
+.PHONY: help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers reproduce-table1 reproduce-table5 reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table5 render-table5-bim-pgd render-logmel render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -53,6 +53,12 @@ $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 
 $(EXPERIMENTS:%=render-%): render-%: $(READY)
 	$(PY) scripts/render.py $(subst -,_,$*) scale=$(SCALE) $(ARGS)
+
+figure-audio: $(READY) ## clips, their adversarial twins and the difference: a figure, WAV files, W&B audio
+	$(PY) scripts/listen.py scale=$(SCALE) $(ARGS)
+
+bench-loader: $(READY) ## what handing over the clips costs an epoch of training
+	$(PY) scripts/bench_loader.py $(ARGS)
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
