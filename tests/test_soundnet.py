@@ -8,6 +8,7 @@ from torch import nn
 from defensive_tensorization import sketching
 from defensive_tensorization.batchnorm import DrawBatchNorm1d
 from defensive_tensorization.models import SoundNet5
+from defensive_tensorization.models.precision import Precision
 from defensive_tensorization.tucker import TuckerConv1d, conv_factory
 
 # [in_channels, out_channels, kernel, stride, padding], Section 4.2
@@ -92,3 +93,28 @@ def test_at_theta_1_it_is_the_dense_network() -> None:
         theirs.conv.load_state_dict(mine.conv.dense().state_dict())  # type: ignore[union-attr, operator]
     with torch.no_grad():
         torch.testing.assert_close(ours(clips()), dense(clips()), atol=1e-4, rtol=1e-4)
+
+
+class Signed(nn.Module):
+    """Stands for any binary layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x)
+        out: torch.Tensor = self.layer(x.sign())
+        return out
+
+
+def test_a_binary_precision_has_its_places_and_signs_of_both_kinds() -> None:
+    precision = Precision(Signed, frozenset({"inner"}), "norm_sign_conv")
+    model = net(precision=precision).train()
+    signed = {name for name, m in model.named_modules() if isinstance(m, Signed)}
+    assert signed == {"hidden", *(f"blocks.{i}.conv" for i in range(1, 5))}
+    assert model(clips(4)).shape == (4, 12)
+    for m in model.modules():
+        if isinstance(m, Signed):
+            assert 0.2 < float((m.seen[0] < 0).float().mean()) < 0.8  # a ReLU would leave none

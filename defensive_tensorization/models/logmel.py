@@ -1,13 +1,13 @@
 """A network on log-mel spectrograms, of SoundNet5's size: what the end-to-end model is held to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Factory = Callable[..., nn.Module]
+from .precision import REAL, Factory, Precision
 
 RATE = 16_000  # Hz
 WINDOW, HOP, BANDS = 400, 160, 64  # 25 ms every 10 ms
@@ -51,21 +51,27 @@ class LogMel(nn.Module):
         std: Sequence[float],
         conv: Factory = nn.Conv2d,
         norm: Factory = nn.BatchNorm2d,
+        precision: Precision = REAL,
     ) -> None:
         super().__init__()
         self.spectrogram = LogMelSpectrogram()
         self.norm = norm(len(mean))
         widths = [len(mean), *(width * i for i in (1, 2, 4, 8, 12))]
         pairs = list(pairwise(widths))
-        self.convs = nn.ModuleList(conv(i, o, 3, stride=1, padding=1, bias=False) for i, o in pairs)
+        first, inner = (precision.at(place, conv) for place in ("first", "inner"))
+        self.convs = nn.ModuleList(
+            (first if o == width else inner)(i, o, 3, stride=1, padding=1, bias=False)
+            for i, o in pairs
+        )
         self.norms = nn.ModuleList(norm(o) for o in widths[1:])
-        self.hidden = nn.Linear(12 * width, 16 * width)
-        self.head = nn.Linear(16 * width, classes)
+        self.activation = nn.ReLU() if precision.order == "conv_norm_relu" else nn.Identity()
+        self.hidden = precision.at("inner", nn.Linear)(12 * width, 16 * width)
+        self.head = precision.at("last", nn.Linear)(16 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.spectrogram(x))
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = F.relu(norm(conv(x)))
+            x = self.activation(norm(conv(x)))
             if i < len(self.convs) - 1:
                 x = F.max_pool2d(x, 2)
         x = F.relu(self.hidden(x.mean((2, 3))))
