@@ -13,7 +13,7 @@ SCALES = {
     "smoke": "seconds of training, shows only that every part runs",
 }
 AS_PRINTED = {  # (scale, data set) that keep the network and the epochs of the paper
-    (scale, "speech_commands"): "the printed width and schedule, in bfloat16"
+    (scale, "speech_commands"): "the printed width and epochs, in bfloat16"
     for scale in ("cpu", "fast")
 }
 
