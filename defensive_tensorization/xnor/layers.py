@@ -8,34 +8,12 @@ the forward, on whatever gives the kernel: a dense parameter, or a tensorized we
 sketches and reconstructs first. Padding adds zeros behind the sign: neither product counts them.
 """
 
-from math import prod
-from typing import ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .sign import convolution, mean_magnitude, sign, sign_of_input
-
-
-def latent(kernel: Tensor, window: int) -> Tensor:
-    """Kernels [..., F, C, k...] of `window` spatial modes, centred over C, then clipped.
-
-    A single channel is not centred, which would leave nothing of it.
-    """
-    channels = -1 - window
-    if kernel.shape[channels] > 1:
-        kernel = kernel - kernel.mean(channels, keepdim=True)
-    return kernel.clamp(-1, 1)
-
-
-def binary(kernel: Tensor, window: int, alpha: bool = True) -> Tensor:
-    """alpha sgn(W) of kernels [..., F, C, k...]; without alpha, sgn(W)."""
-    w = latent(kernel, window)
-    signs = sign(w)
-    if not alpha:
-        return signs
-    return signs * w.abs().mean(tuple(range(-1 - window, 0)), keepdim=True)
+from .product import Geometry, binary_product, binary_weight
 
 
 class XnorConvNd(nn.Module):
@@ -50,7 +28,7 @@ class XnorConvNd(nn.Module):
     geometry: ClassVar[tuple[str, ...]] = ("stride", "padding", "dilation", "groups")
 
     stride: tuple[int, ...]
-    padding: str | tuple[int, ...]
+    padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
 
@@ -72,39 +50,33 @@ class XnorConvNd(nn.Module):
         made = cls(layer.weight, layer.bias, K=K, alpha=alpha)  # type: ignore[arg-type]
         for name in cls.geometry:
             setattr(made, name, getattr(layer, name))
+        if isinstance(made.padding, str):
+            made.padding = _numbers(made.padding, layer)
         return made.train(layer.training)
 
     def kernel(self, batch: int = 1) -> Tensor:
         """alpha sgn(W), for a random weight under a fresh draw."""
-        drawn = self.weight if isinstance(self.weight, Tensor) else self.weight(batch)
-        return binary(drawn, self.window, self.alpha)
+        return binary_weight(self._drawn(batch), self.window, self.alpha)
+
+    def _drawn(self, batch: int) -> Tensor:
+        weight = self.weight
+        return weight if isinstance(weight, Tensor) else cast(Tensor, weight(batch))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == self.window + 1:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        return self._under(self.kernel(len(x)), x)
-
-    def _under(self, kernel: Tensor, x: Tensor) -> Tensor:
-        signs = sign_of_input(x)
-        if kernel.ndim > self.window + 2:  # each example under its own: groups of one convolution
-            together = signs.reshape(1, -1, *x.shape[2:])
-            y = self._convolve(together, kernel.flatten(0, 1), len(x) * self.groups)
+            return XnorConvNd.forward(self, x.unsqueeze(0)).squeeze(0)
+        kernel = self.kernel(len(x))
+        groups = self.groups
+        together = x
+        own = kernel.ndim > self.window + 2
+        if own:  # each example under its own kernel: the groups of one convolution
+            together, groups = x.reshape(1, -1, *x.shape[2:]), len(x) * groups
+            kernel = kernel.flatten(0, 1)
+        geometry = Geometry(self.stride, self.padding, self.dilation, groups)
+        y = binary_product(together, kernel, geometry, self.K)
+        if own:
             y = y.reshape(len(x), -1, *y.shape[2:])
-        else:
-            y = self._convolve(signs, kernel, self.groups)
-        if self.K:
-            y = y * self._scale(mean_magnitude(x, signs, self.groups), kernel.shape)
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.ndim - 2))
-
-    def _scale(self, magnitude: Tensor, kernel: torch.Size) -> Tensor:
-        """K, repeated for every filter: a broadcast over channels-last bfloat16 is slow."""
-        window = kernel[-self.window :]
-        filters = kernel[-2 - self.window]
-        box = magnitude.new_full((filters, 1, *window), 1 / prod(window))
-        return self._convolve(magnitude, box, self.groups)
-
-    def _convolve(self, x: Tensor, kernel: Tensor, groups: int) -> Tensor:
-        return convolution(x)(x, kernel, None, self.stride, self.padding, self.dilation, groups)
 
     def extra_repr(self) -> str:
         shape = cast(tuple[int, ...], self.weight.shape)
@@ -135,13 +107,19 @@ class XnorLinear(XnorConv1d):
     geometry = ()
     stride, padding, dilation, groups = (1,), (0,), (1,), 1
 
-    def kernel(self, batch: int = 1) -> Tensor:
-        drawn = self.weight if isinstance(self.weight, Tensor) else self.weight(batch)
-        return binary(drawn.unsqueeze(-1), self.window, self.alpha)
+    def _drawn(self, batch: int) -> Tensor:
+        return super()._drawn(batch).unsqueeze(-1)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        positions = x.unsqueeze(1).flatten(1, -2).mT  # [B, C, positions]
-        y = self._under(self.kernel(len(x)), positions)
+        y = super().forward(x.unsqueeze(1).flatten(1, -2).mT)  # [B, C, positions]
         return y.mT.reshape(*x.shape[:-1], y.shape[1])
+
+
+def _numbers(padding: str, layer: Any) -> tuple[int, ...]:
+    """What "same" and "valid" mean for the layer."""
+    total = [d * (k - 1) for d, k in zip(layer.dilation, layer.weight.shape[2:], strict=True)]
+    if padding == "same" and any(t % 2 for t in total):
+        raise UsageError("padding='same' with an even window pads unevenly: pad before the layer")
+    return tuple(t // 2 if padding == "same" else 0 for t in total)
