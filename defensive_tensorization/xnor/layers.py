@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor, nn
 
+from .. import sketching
 from ..errors import UsageError
 from .product import Geometry, binary_product, binary_weight
 
@@ -57,6 +58,11 @@ class XnorConvNd(nn.Module):
     def kernel(self, batch: int = 1) -> Tensor:
         """alpha sgn(W), for a random weight under a fresh draw."""
         return binary_weight(self._drawn(batch), self.window, self.alpha)
+
+    @property
+    def random(self) -> bool:
+        """Whether two kernels can differ."""
+        return any(sketch.random for sketch in sketching.sketches(self).values())
 
     def _drawn(self, batch: int) -> Tensor:
         weight = self.weight
