@@ -17,7 +17,7 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers reproduce-table1 reproduce-table5 reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table5 render-table5-tuned render-table5-bim-pgd render-logmel render-batchnorm
+.PHONY: help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-logmel render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -35,19 +35,23 @@ quickstart-audio: $(READY) ## theta on generated tones (no speech, no download):
 
 # reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
 reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
+reproduce-table4: ## Table 4 at SCALE: binary networks under FGSM, BIM and PGD on CIFAR-10
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
-reproduce-table5: ## Table 5 at SCALE: FGSM on Speech Commands
+reproduce-table5: reproduce-table5-binary ## Table 5 at SCALE: FGSM on Speech Commands, real and binary
+reproduce-table5-binary: ## its binary half alone
 reproduce-table5-tuned: ## Table 5 at a learning rate that factorized kernels bear
 reproduce-table5-bim-pgd: ## the same networks under BIM and PGD, which the paper leaves out
 reproduce-logmel: ## end-to-end against log-mel: who loses more to FGSM
 render-table1: ## Table 1 from whatever rows exist
+render-table4: ## Table 4 from whatever rows exist
 render-batchnorm: ## the BatchNorm comparison from whatever rows exist
-render-table5: ## Table 5 from whatever rows exist
+render-table5: render-table5-binary ## Table 5 from whatever rows exist
+render-table5-binary: ## its binary half alone
 render-table5-tuned: ## the same from whatever rows exist
 render-table5-bim-pgd: ## its second table from whatever rows exist
 render-logmel: ## the log-mel comparison from whatever rows exist
 
-EXPERIMENTS := table1 table5 table5-tuned table5-bim-pgd logmel batchnorm
+EXPERIMENTS := table1 table4 table5 table5-binary table5-tuned table5-bim-pgd logmel batchnorm
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 	$(PY) -m defensive_tensorization experiment=$(subst -,_,$*) scale=$(SCALE) $(ARGS)
@@ -64,6 +68,9 @@ bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
+
+bench-xnor: $(READY) ## what a binary network costs, beside the real one
+	$(PY) scripts/bench_xnor.py $(ARGS)
 
 test: $(READY) ## the test suite, without the slow tests
 	$(PY) -m pytest -q $(ARGS)

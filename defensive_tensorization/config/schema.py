@@ -30,7 +30,16 @@ class ModelConfig:
 
 @dataclass
 class PrecisionConfig:
+    """Real weights have none of the knobs, binary ones all."""
+
     name: str = MISSING
+    _target_: str | None = None
+    K: bool | None = None
+    alpha: bool | None = None
+    first: str | None = None
+    last: str | None = None
+    shortcut: str | None = None
+    order: str | None = None
 
 
 @dataclass
@@ -102,6 +111,7 @@ class AttackConfig:
     steps: int | None = None
     steps_round: str | None = None
     level: Any = None
+    surrogate: str | None = None
 
 
 @dataclass
@@ -154,3 +164,10 @@ class Config:
     theta: float = MISSING
     seed: int = MISSING
     device: str = MISSING
+
+
+@dataclass
+class Composed(Config):
+    """What Hydra composes: beside the attacks, `attack` holds what is said of all of them."""
+
+    attack: dict[str, Any] = field(default_factory=dict)
