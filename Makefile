@@ -17,7 +17,7 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: help setup quickstart test test-slow lint format lock bench-layers reproduce-table1 reproduce-batchnorm render-table1 render-batchnorm
+.PHONY: help setup quickstart test test-slow lint format lock bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-batchnorm render-table1 render-table4 render-batchnorm
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -31,11 +31,13 @@ quickstart: $(READY) ## a theta sweep on data that ships with a dependency: a ta
 
 # reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
 reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
+reproduce-table4: ## Table 4 at SCALE: binary networks under FGSM, BIM and PGD on CIFAR-10
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
 render-table1: ## Table 1 from whatever rows exist
+render-table4: ## Table 4 from whatever rows exist
 render-batchnorm: ## the BatchNorm comparison from whatever rows exist
 
-EXPERIMENTS := table1 batchnorm
+EXPERIMENTS := table1 table4 batchnorm
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 	$(PY) -m defensive_tensorization experiment=$* scale=$(SCALE) $(ARGS)
@@ -46,6 +48,9 @@ $(EXPERIMENTS:%=render-%): render-%: $(READY)
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
+
+bench-xnor: $(READY) ## what a binary network costs, beside the real one
+	$(PY) scripts/bench_xnor.py $(ARGS)
 
 test: $(READY) ## the test suite, without the slow tests
 	$(PY) -m pytest -q $(ARGS)

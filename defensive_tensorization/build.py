@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ from .config import Config
 from .data import Task, decode
 from .errors import UsageError
 from .evaluate import Classifier, subset
+from .models import REAL, Precision
+from .models.precision import Order, Place
 from .sketching import stream
 from .train import Schedule
 
@@ -62,6 +65,7 @@ class Plan:
                 std=self.task.std,
                 conv=nn.Conv2d if c.defence.conv is None else cfg.build(c.defence.conv),
                 norm=lambda channels: DrawBatchNorm2d(channels, cfg.batchnorm(self.config)),
+                precision=precision(c),
             )
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -107,10 +111,32 @@ def plan(config: Config) -> Plan:
 def attacks(config: Config) -> list[Attack]:
     """Every attack at every epsilon."""
     return [
-        cfg.build(replace(node, epsilon=epsilon), unit=config.dataset.unit)
+        replace(
+            cfg.build(replace(node, epsilon=epsilon, surrogate=None), unit=config.dataset.unit),
+            surrogate=node.surrogate or "identity",
+        )
         for node in config.attack.values()
         for epsilon in node.epsilon
     ]
+
+
+def precision(config: Config) -> Precision:
+    """Which of a network's layers are binary, and the order in a block."""
+    p = config.precision
+    if p._target_ is None:
+        return REAL
+    layer = partial(cfg.construct, p._target_, K=p.K, alpha=p.alpha)
+    at: dict[Place, str | None] = {
+        "inner": "binary",
+        "first": p.first,
+        "shortcut": p.shortcut,
+        "last": p.last,
+    }
+    return Precision(
+        binary=lambda real: layer(layer=real),
+        places=frozenset(place for place, kind in at.items() if kind == "binary"),
+        order=cast(Order, p.order),
+    )
 
 
 def device(name: str) -> torch.device:

@@ -18,6 +18,7 @@ from .data import Split, Task, decode
 from .errors import UsageError
 from .progress import bar
 from .train import autocast
+from .xnor import surrogate
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def accuracy(
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             if attack is not None:
-                x = attack(classifier, x, y, task.bounds)
+                with surrogate(attack.surrogate):
+                    x = attack(classifier, x, y, task.bounds)
             with torch.no_grad():
                 correct += (classifier(x).argmax(1) == y).sum()
     return int(correct) / len(split)

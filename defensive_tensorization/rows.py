@@ -32,6 +32,8 @@ def protocol(config: Config, attack: Attack | None) -> str:
         settings["version"] = PROTOCOL
     if attack and config.dataset.unit != 1 / 255:
         settings["unit"] = config.dataset.unit
+    if attack and attack.surrogate != "identity":  # a later key, left out at its default
+        settings["surrogate"] = attack.surrogate
     return cfg.digest(settings, 12)
 
 

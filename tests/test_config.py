@@ -576,3 +576,75 @@ def test_how_a_score_is_made_is_in_the_protocol() -> None:
     for same in ("eval.epsilon=8/255", "eval.seed=3", "eval.runs=1", "theta=0.8", "seed=1"):
         assert scored(same) == scored()
     assert scored("theta=1", "model.reference=64") == scored("defence=none")
+
+
+# --- binary networks ----------------------------------------------------------------------------
+
+BINARY_KNOBS = (
+    *("precision.K=false", "precision.alpha=false", "precision.first=binary"),
+    *("precision.last=binary", "precision.shortcut=real", "precision.order=sign_conv_norm"),
+)
+
+
+def test_every_choice_of_a_binary_network_decides_its_weights() -> None:
+    changes = ["precision=real", *(f"precision=xnor {each}" for each in ("", *BINARY_KNOBS))]
+    assert len({recipe(*change.split()) for change in changes}) == len(changes)
+
+
+@pytest.mark.parametrize("knob", BINARY_KNOBS)
+def test_real_weights_have_no_such_choice(knob: str) -> None:
+    name = knob.partition("=")[0]
+    assert refused(knob) == f"{name} has no meaning for real weights: take precision=xnor"
+
+
+@pytest.mark.parametrize(
+    ("knob", "allowed"),
+    [
+        ("precision.shortcut", "real, binary"),
+        ("precision.first", "real, binary"),
+        ("precision.last", "real, binary"),
+        ("precision.order", "norm_sign_conv, sign_conv_norm"),
+    ],
+)
+def test_a_binary_network_s_choices_are_listed(knob: str, allowed: str) -> None:
+    text = f"{knob} must be one of {allowed}, got 'nosuch'"
+    assert refused("precision=xnor", f"{knob}=nosuch") == text
+    missing = f"{knob} must be one of {allowed}, got None"
+    assert refused("precision=xnor", f"{knob}=null") == missing
+
+
+def test_a_surrogate_is_of_all_attacks_or_of_one() -> None:
+    config = composed(["precision=xnor", "attack.surrogate=tanh", "+attack.bim.surrogate=tanh075"])
+    found = {name: attack.surrogate for name, attack in config.attack.items()}
+    assert found == {"fgsm": "tanh", "bim": "tanh075", "pgd": "tanh"}
+    assert {a.name: a.surrogate for a in attacks(config)} == found
+
+
+def test_a_surrogate_is_part_of_the_score_and_not_of_the_weights() -> None:
+    scores = {scored("precision=xnor", f"attack.surrogate={s}") for s in ("tanh", "tanh075")}
+    assert len(scores) == 2 and scored() not in scores
+    assert scored("precision=xnor", "attack.surrogate=identity") == scored()
+    assert recipe("precision=xnor", "attack.surrogate=tanh") == recipe("precision=xnor")
+    config = quick("precision=xnor", "attack.surrogate=tanh")
+    assert protocol(config, None) == protocol(quick(), None)
+
+
+@pytest.mark.parametrize("key", ["attack.surrogate", "+attack.pgd.surrogate"])
+def test_a_surrogate_that_cannot_be(key: str) -> None:
+    name = key.removeprefix("+")
+    unknown = f"{name} must be one of identity, tanh, tanh075, got 'nosuch'"
+    assert refused("precision=xnor", f"{key}=nosuch") == unknown
+    real = f"{name}=tanh needs a sgn to stand for: take precision=xnor"
+    assert refused(f"{key}=tanh") == real
+
+
+def test_table_4_attacks_one_network_in_three_ways() -> None:
+    cells = {m: ["experiment=table4", f"method={m}"] for m in METHODS["table4"]}
+    baselines = [recipe(*cell) for m, cell in cells.items() if m.startswith("baseline")]
+    assert len(set(baselines)) == 1
+    assert recipe(*cells["ours_0.99"]) == recipe(
+        "dataset=cifar10", "precision=xnor", "defence=tensorization", "theta=0.99"
+    )
+    configs = [quick(*cell) for cell in cells.values()]
+    protocols = [protocol(c, a) for c in configs for a in attacks(c)]
+    assert len(set(protocols)) == len(protocols)

@@ -21,6 +21,7 @@ class Attack:
     """Perturbs within |delta| <= epsilon * unit, from images in `bounds` to images in `bounds`.
 
     epsilon in the data's unit (8 means 8/255 on images), step_size in amplitude.
+    surrogate  the derivative that binary layers give sgn while the attack computes gradients.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Attack:
     step_size: float
     random_start: bool
     perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor]
+    surrogate: str = "identity"
 
     @property
     def radius(self) -> float:

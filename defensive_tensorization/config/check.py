@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
-from .refuse import usage_error
-from .schema import AttackConfig, Config, TuckerConfig
+from .refuse import options, usage_error
+from .schema import AttackConfig, Composed, Config, PrecisionConfig, TuckerConfig
 
-ConfigStore.instance().store(name="schema", node=Config)
+ConfigStore.instance().store(name="schema", node=Composed)
 
 _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
@@ -22,6 +22,15 @@ _CHOICES = {
     "eval.autocast": ("float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
     "tucker.init": ("hosvd", "random"),
+}
+_SURROGATES = ("identity", "tanh", "tanh075")
+_PRECISION = {
+    "K": (True, False),
+    "alpha": (True, False),
+    "first": ("real", "binary"),
+    "last": ("real", "binary"),
+    "shortcut": ("real", "binary"),
+    "order": ("norm_sign_conv", "sign_conv_norm"),
 }
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
@@ -53,8 +62,10 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     `overrides`, the words that were asked for, are told where a key is unknown.
     """
     try:
-        values = OmegaConf.to_container(composed, resolve=True)
-        merged = OmegaConf.merge(OmegaConf.structured(Config), values)
+        plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+        surrogate = plain["attack"].pop("surrogate", None)
+        _check_is_attack(plain["attack"])
+        merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
         config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise usage_error(error, overrides) from error
@@ -71,8 +82,12 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
     _check_tucker(config.tucker)
+    _check_precision(config.precision)
+    _check_surrogate("attack", surrogate, config.precision)
     for name, attack in config.attack.items():
+        attack.surrogate = attack.surrogate or surrogate
         _check_attack(f"attack.{name}", attack)
+        _check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
     for share in config.train.milestones:
         if not 0 < share < 1:
             raise UsageError(
@@ -105,6 +120,16 @@ def _check_tucker(tucker: TuckerConfig) -> None:
         )
 
 
+def _check_is_attack(attacks: dict[str, Any]) -> None:
+    """What Hydra composes holds them untyped."""
+    for name, node in attacks.items():
+        if isinstance(node, dict) and "_target_" not in node:
+            raise UsageError(
+                f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
+                f"{options('attack')}"
+            )
+
+
 def _check_attack(key: str, attack: AttackConfig) -> None:
     if attack.steps is not None and attack.steps < 1:
         raise UsageError(f"{key}.steps must be at least 1, got {attack.steps}")
@@ -115,6 +140,26 @@ def _check_attack(key: str, attack: AttackConfig) -> None:
         raise UsageError(
             f"{key}.steps_round must be one of floor, nearest, ceil, got {attack.steps_round!r}"
         )
+
+
+def _check_precision(precision: PrecisionConfig) -> None:
+    binary = precision._target_ is not None
+    for name, allowed in _PRECISION.items():
+        value = getattr(precision, name)
+        if not binary and value is not None:
+            raise UsageError(
+                f"precision.{name} has no meaning for real weights: take precision=xnor"
+            )
+        if binary and value not in allowed:
+            choices = ", ".join(str(each).lower() for each in allowed)
+            raise UsageError(f"precision.{name} must be one of {choices}, got {value!r}")
+
+
+def _check_surrogate(key: str, value: str | None, precision: PrecisionConfig) -> None:
+    if value not in (None, *_SURROGATES):
+        raise UsageError(f"{key}.surrogate must be one of {', '.join(_SURROGATES)}, got {value!r}")
+    if value not in (None, "identity") and precision._target_ is None:
+        raise UsageError(f"{key}.surrogate={value} needs a sgn to stand for: take precision=xnor")
 
 
 def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:

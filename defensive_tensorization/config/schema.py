@@ -28,7 +28,16 @@ class ModelConfig:
 
 @dataclass
 class PrecisionConfig:
+    """Real weights have none of the knobs, binary ones all."""
+
     name: str = MISSING
+    _target_: str | None = None
+    K: bool | None = None
+    alpha: bool | None = None
+    first: str | None = None
+    last: str | None = None
+    shortcut: str | None = None
+    order: str | None = None
 
 
 @dataclass
@@ -98,6 +107,7 @@ class AttackConfig:
     step_size: Any = None
     steps: int | None = None
     steps_round: str | None = None
+    surrogate: str | None = None
 
 
 @dataclass
@@ -149,3 +159,10 @@ class Config:
     theta: float = MISSING
     seed: int = MISSING
     device: str = MISSING
+
+
+@dataclass
+class Composed(Config):
+    """What Hydra composes: beside the attacks, `attack` holds what is said of all of them."""
+
+    attack: dict[str, Any] = field(default_factory=dict)

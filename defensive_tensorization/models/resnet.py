@@ -1,12 +1,13 @@
 """ResNet-18 for 32x32 images (He et al. 2016; the CIFAR form: 3x3 stem, no max-pool)."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Factory = Callable[..., nn.Module]
+from .precision import REAL, Factory, Order, Precision
 
 
 class Normalize(nn.Module):
@@ -27,7 +28,9 @@ class Normalize(nn.Module):
 class BasicBlock(nn.Module):
     """[B, c_in, H, W] to [B, c_out, H / stride, W / stride]."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int, conv: Factory, norm: Factory) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, stride: int, conv: Factory, shortcut: Factory, norm: Factory
+    ) -> None:
         super().__init__()
         self.conv1 = conv(c_in, c_out, 3, stride=stride, padding=1, bias=False)
         self.norm1 = norm(c_out)
@@ -36,13 +39,68 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
             self.shortcut = nn.Sequential(
-                conv(c_in, c_out, 1, stride=stride, padding=0, bias=False), norm(c_out)
+                shortcut(c_in, c_out, 1, stride=stride, padding=0, bias=False), norm(c_out)
             )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         return F.relu(y + self.shortcut(x))
+
+
+class SignBlock(BasicBlock):
+    """Without ReLU, for convolutions that take the sign of their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(self.conv1(x))
+        y = self.norm2(self.conv2(y))
+        return cast(Tensor, y + self.shortcut(x))
+
+
+class NormSignBlock(nn.Module):
+    """The same with BatchNorm in front of every sign."""
+
+    def __init__(
+        self, c_in: int, c_out: int, stride: int, conv: Factory, shortcut: Factory, norm: Factory
+    ) -> None:
+        super().__init__()
+        self.norm1 = norm(c_in)
+        self.conv1 = conv(c_in, c_out, 3, stride=stride, padding=1, bias=False)
+        self.norm2 = norm(c_out)
+        self.conv2 = conv(c_out, c_out, 3, stride=1, padding=1, bias=False)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or c_in != c_out:
+            self.shortcut = nn.Sequential(
+                norm(c_in), shortcut(c_in, c_out, 1, stride=stride, padding=0, bias=False)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(self.norm1(x))
+        y = self.conv2(self.norm2(y))
+        return cast(Tensor, y + self.shortcut(x))
+
+
+class Layout(NamedTuple):
+    """Of a network's blocks, what follows the stem, and what follows the last block."""
+
+    block: Callable[..., nn.Module]
+    after_stem: Callable[[], nn.Module]
+    after_blocks: Callable[[int, Factory], nn.Module]
+
+
+def _nothing(channels: int, norm: Factory) -> nn.Module:
+    return nn.Identity()
+
+
+def _norm_relu(channels: int, norm: Factory) -> nn.Module:
+    return nn.Sequential(norm(channels), nn.ReLU())
+
+
+LAYOUTS: dict[Order, Layout] = {
+    "conv_norm_relu": Layout(BasicBlock, nn.ReLU, _nothing),
+    "norm_sign_conv": Layout(NormSignBlock, nn.Identity, _norm_relu),
+    "sign_conv_norm": Layout(SignBlock, nn.Identity, _norm_relu),
+}
 
 
 class ResNet18(nn.Module):
@@ -60,25 +118,32 @@ class ResNet18(nn.Module):
         std: Sequence[float],
         conv: Factory = nn.Conv2d,
         norm: Factory = nn.BatchNorm2d,
+        precision: Precision = REAL,
     ) -> None:
         super().__init__()
+        layout = LAYOUTS[precision.order]
         self.normalize = Normalize(mean, std)
-        self.stem = conv(len(mean), width, 3, stride=1, padding=1, bias=False)
-        self.norm = norm(width)
-        self.stage1 = self._stage(width, width, 1, conv, norm)
-        self.stage2 = self._stage(width, 2 * width, 2, conv, norm)
-        self.stage3 = self._stage(2 * width, 4 * width, 2, conv, norm)
-        self.stage4 = self._stage(4 * width, 8 * width, 2, conv, norm)
-        self.head = nn.Linear(8 * width, classes)
-
-    @staticmethod
-    def _stage(c_in: int, c_out: int, stride: int, conv: Factory, norm: Factory) -> nn.Sequential:
-        return nn.Sequential(
-            BasicBlock(c_in, c_out, stride, conv, norm), BasicBlock(c_out, c_out, 1, conv, norm)
+        self.stem = precision.at("first", conv)(
+            len(mean), width, 3, stride=1, padding=1, bias=False
         )
+        self.norm = norm(width)
+        self.activation = layout.after_stem()
+        inner = precision.at("inner", conv), precision.at("shortcut", conv), norm
+
+        def stage(c_in: int, c_out: int, stride: int) -> nn.Sequential:
+            return nn.Sequential(
+                layout.block(c_in, c_out, stride, *inner), layout.block(c_out, c_out, 1, *inner)
+            )
+
+        self.stage1 = stage(width, width, 1)
+        self.stage2 = stage(width, 2 * width, 2)
+        self.stage3 = stage(2 * width, 4 * width, 2)
+        self.stage4 = stage(4 * width, 8 * width, 2)
+        self.tail = layout.after_blocks(8 * width, norm)
+        self.head = precision.at("last", nn.Linear)(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.stem(self.normalize(x))))
+        x = self.activation(self.norm(self.stem(self.normalize(x))))
         x = self.stage4(self.stage3(self.stage2(self.stage1(x))))
-        logits: Tensor = self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(self.tail(x).mean((2, 3)))
         return logits

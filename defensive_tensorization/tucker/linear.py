@@ -1,6 +1,6 @@
 """A linear layer whose weight is a randomized Tucker matrix."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ class TuckerLinear(nn.Module):
 
     Under `sketching.per_sample` the first dimension of the input counts the examples.
     """
+
+    dense_type: ClassVar[type[nn.Module]] = nn.Linear
 
     def __init__(self, weight: TuckerWeight, bias: Tensor | None) -> None:
         super().__init__()

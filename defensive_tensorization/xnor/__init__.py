@@ -1,0 +1,16 @@
+"""Binary networks after Rastegari et al. 2016 (XNOR-Net), Eq. 5 of the paper."""
+
+from .convert import binarize, binary_layer
+from .layers import XnorConv1d, XnorConv2d, XnorConv3d, XnorLinear
+from .sign import SURROGATES, surrogate
+
+__all__ = [
+    "SURROGATES",
+    "XnorConv1d",
+    "XnorConv2d",
+    "XnorConv3d",
+    "XnorLinear",
+    "binarize",
+    "binary_layer",
+    "surrogate",
+]

@@ -1,0 +1,173 @@
+"""The two halves of Eq. 5 as functions with gradients of their own.
+
+Binary layers spend their time on memory, not on sums, so no tensor of an activation's size is made
+where a buffer at hand will do. On a CPU's channels-last bfloat16 images a sum over channels is
+fastest as a matrix product, and a factor per position as a copy spread over the channels and then a
+product.
+"""
+
+from math import prod
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from .sign import Derivative, clipped, derivative, sgn
+
+_convolution = torch.ops.aten.convolution
+_convolution_backward = torch.ops.aten.convolution_backward
+
+
+class Geometry(NamedTuple):
+    """Of a convolution, one number for each spatial mode; padding adds zeros."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+def binary_weight(kernel: Tensor, window: int, alpha: bool = True) -> Tensor:
+    """alpha sgn(W) of kernels [..., F, C, k...] with `window` spatial modes; or sgn(W) alone.
+
+    W is the kernel centred over C (a single channel is not: nothing would be left), then clipped
+    to [-1, 1]; alpha the mean of |W| over a filter. The gradient passes through all of it, with
+    the clipped identity for sgn.
+    """
+    made = _BinaryWeight.apply(kernel, window, alpha)  # type: ignore[no-untyped-call]
+    return cast(Tensor, made)
+
+
+def binary_product(x: Tensor, weight: Tensor, geometry: Geometry, K: bool = True) -> Tensor:
+    """(sgn(x) (*) weight) . K for x [B, C, ...] and weight [F, C / groups, k...].
+
+    K averages |x| over the channels of a group and the window. The gradient takes the surrogate
+    in force for sgn's, and K's own.
+    """
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        x, weight = (t.to(torch.get_autocast_dtype(device)) for t in (x, weight))
+    with torch.autocast(device, enabled=False):
+        made = _BinaryProduct.apply(x, weight, geometry, K, derivative())  # type: ignore[no-untyped-call]
+        return cast(Tensor, made)
+
+
+def latent(kernel: Tensor, window: int) -> Tensor:
+    """W: kernels [..., F, C, k...], centred and clipped."""
+    channels = -1 - window
+    if kernel.shape[channels] == 1:
+        return kernel.clamp(-1, 1)
+    return (kernel - kernel.mean(channels, keepdim=True)).clamp_(-1, 1)
+
+
+class _BinaryWeight(Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Tensor, window: int, alpha: bool) -> Tensor:
+        w = latent(kernel, window)
+        signs = sgn(w)
+        ctx.save_for_backward(w, signs)
+        ctx.window, ctx.alpha = window, alpha
+        return signs * _alpha(w, window) if alpha else signs.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        w, signs = ctx.saved_tensors
+        filter_ = tuple(range(-1 - ctx.window, 0))
+        if ctx.alpha:
+            of_alpha = (gradient * signs).mean(filter_, keepdim=True)
+            gradient = (gradient * _alpha(w, ctx.window)).add_(signs * of_alpha)
+        else:
+            gradient = gradient.clone()
+        gradient = clipped(gradient, w)
+        if w.shape[filter_[0]] > 1:
+            gradient = gradient - gradient.mean(filter_[0], keepdim=True)
+        return gradient, None, None
+
+
+def _alpha(w: Tensor, window: int) -> Tensor:
+    return w.abs().mean(tuple(range(-1 - window, 0)), keepdim=True)
+
+
+class _BinaryProduct(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry, K: bool, slope: Derivative
+    ) -> Tensor:
+        ctx.geometry, ctx.slope = geometry, slope
+        signs = torch.empty_like(x)
+        magnitude = _sum(torch.abs(x, out=signs), geometry.groups) if K else None
+        y = _convolve(sgn(x, out=signs), weight, geometry)
+        if magnitude is None:
+            ctx.save_for_backward(x, signs, weight)
+            return y
+        magnitude /= x.shape[1] // geometry.groups
+        scale = box(magnitude, weight.shape[2:], geometry)
+        ctx.save_for_backward(x, signs, weight, y, magnitude, scale)
+        return _spread(scale, y).mul_(y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, signs, weight, *of_K = ctx.saved_tensors
+        g: Geometry = ctx.geometry
+        of_y, of_magnitude = gradient, None
+        if of_K:
+            y, magnitude, scale = of_K
+            of_y = _spread(scale, y).mul_(gradient)
+        of_x, of_weight = _backward(of_y, signs, weight, g, ctx.needs_input_grad[:2])
+        if of_x is not None:
+            of_x = ctx.slope(of_x, x)
+        if of_K and of_x is not None:
+            of_scale = _sum(torch.mul(gradient, y, out=of_y), g.groups)
+            with torch.enable_grad():
+                magnitude.requires_grad_()
+                again = box(magnitude, weight.shape[2:], g)
+            (of_magnitude,) = torch.autograd.grad(again, magnitude, of_scale)
+            of_magnitude /= x.shape[1] // g.groups
+            of_x.add_(_spread(of_magnitude, x).mul_(signs))
+        return of_x, of_weight, None, None, None
+
+
+def box(magnitude: Tensor, window: tuple[int, ...], g: Geometry) -> Tensor:
+    """The mean over the window at each position: [B, groups, ...] to [B, groups, ...]."""
+    if any(step > 1 for step in g.dilation):
+        kernel = magnitude.new_full((g.groups, 1, *window), 1 / prod(window))
+        return _convolve(magnitude, kernel, g)
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(window) - 1]
+    return pool(F.pad(magnitude, [p for p in reversed(g.padding) for _ in "ab"]), window, g.stride)
+
+
+def _sum(x: Tensor, groups: int) -> Tensor:
+    """Over the channels of each group: [B, C, ...] to [B, groups, ...]."""
+    x = x.unflatten(1, (groups, -1))
+    if x.device.type == "cpu" and x.stride(2) == 1:
+        return x.movedim(2, -1) @ x.new_ones(x.shape[2])
+    return x.sum(2)
+
+
+def _spread(scale: Tensor, like: Tensor) -> Tensor:
+    """scale [B, groups, ...] repeated for the channels of each group, [B, n, ...] as `like`."""
+    made = torch.empty_like(like)
+    made.unflatten(1, (scale.shape[1], -1)).copy_(scale.unsqueeze(2))
+    return made
+
+
+def _convolve(x: Tensor, weight: Tensor, g: Geometry) -> Tensor:
+    none = (0,) * len(g.stride)
+    made = _convolution(x, weight, None, g.stride, g.padding, g.dilation, False, none, g.groups)
+    return cast(Tensor, made)
+
+
+def _backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, g: Geometry, wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    none = (0,) * len(g.stride)
+    of_x, of_weight, _ = _convolution_backward(
+        *(gradient, x, weight, None, g.stride, g.padding, g.dilation, False, none, g.groups),
+        (*wanted, False),
+    )
+    return of_x, of_weight

@@ -1,0 +1,66 @@
+"""sgn with sgn(0) = 1, and the derivatives that are taken for its own, which is zero.
+
+Training uses the identity clipped to |x| < 1 (Rastegari et al. 2016). Inside
+
+    with surrogate("tanh"): ...
+
+gradients of inputs are those of tanh(x) instead; every forward is the same.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+
+Derivative = Callable[[Tensor, Tensor], Tensor]
+"""(gradient, x) to the gradient times the derivative at x; the first may be overwritten."""
+
+
+def sgn(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """1 where x >= 0 (-0.0 too), else -1."""
+    made = torch.add(x, 0.0, out=out)  # -0.0 becomes 0.0
+    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), made, out=made)
+
+
+def clipped(gradient: Tensor, x: Tensor) -> Tensor:
+    backward = torch.ops.aten.hardtanh_backward.grad_input
+    return cast(Tensor, backward(gradient, x, -1, 1, grad_input=gradient))
+
+
+def _tanh(slope: float) -> Derivative:
+    def derivative(gradient: Tensor, x: Tensor) -> Tensor:
+        y = torch.tanh(slope * x)
+        return slope * cast(Tensor, torch.ops.aten.tanh_backward(gradient, y))
+
+    return derivative
+
+
+SURROGATES: dict[str, Derivative] = {
+    "identity": clipped,
+    "tanh": _tanh(1.0),
+    "tanh075": _tanh(0.75),
+}
+
+_chosen: ContextVar[str] = ContextVar("surrogate", default="identity")
+
+
+@contextmanager
+def surrogate(name: str) -> Iterator[None]:
+    """Until the block ends, in this thread: the derivative taken for sgn's at a layer's input."""
+    if name not in SURROGATES:
+        raise UsageError(f"surrogate must be one of {', '.join(SURROGATES)}, got {name!r}")
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def derivative() -> Derivative:
+    """The one in force for inputs."""
+    return SURROGATES[_chosen.get()]
