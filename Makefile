@@ -17,11 +17,11 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: help setup quickstart test test-slow lint format lock bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-batchnorm render-table1 render-table4 render-batchnorm
+.PHONY: help setup quickstart test test-slow lint format lock bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-batchnorm render-table1 render-table4 render-batchnorm quickstart-audio figure-audio bench-loader reproduce-table5 reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel render-table5 render-table5-tuned render-table5-bim-pgd render-logmel
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
 
@@ -29,22 +29,40 @@ quickstart: $(READY) ## a theta sweep on data that ships with a dependency: a ta
 	$(PY) -m defensive_tensorization experiment=quickstart $(ARGS)
 	$(PY) scripts/render.py quickstart $(ARGS)
 
+quickstart-audio: $(READY) ## theta on generated tones (no speech, no download): a table and a figure in minutes
+	$(PY) -m defensive_tensorization experiment=quickstart_audio $(ARGS)
+	$(PY) scripts/render.py quickstart_audio $(ARGS)
+
 # reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
 reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
 reproduce-table4: ## Table 4 at SCALE: binary networks under FGSM, BIM and PGD on CIFAR-10
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
+reproduce-table5: ## Table 5 at SCALE: FGSM on Speech Commands
+reproduce-table5-tuned: ## Table 5 at a learning rate that factorized kernels bear
+reproduce-table5-bim-pgd: ## the same networks under BIM and PGD, which the paper leaves out
+reproduce-logmel: ## end-to-end against log-mel: who loses more to FGSM
 render-table1: ## Table 1 from whatever rows exist
 render-table4: ## Table 4 from whatever rows exist
 render-batchnorm: ## the BatchNorm comparison from whatever rows exist
+render-table5: ## Table 5 from whatever rows exist
+render-table5-tuned: ## the same from whatever rows exist
+render-table5-bim-pgd: ## its second table from whatever rows exist
+render-logmel: ## the log-mel comparison from whatever rows exist
 
-EXPERIMENTS := table1 table4 batchnorm
+EXPERIMENTS := table1 table4 table5 table5-tuned table5-bim-pgd logmel batchnorm
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
-	$(PY) -m defensive_tensorization experiment=$* scale=$(SCALE) $(ARGS)
-	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
+	$(PY) -m defensive_tensorization experiment=$(subst -,_,$*) scale=$(SCALE) $(ARGS)
+	$(PY) scripts/render.py $(subst -,_,$*) scale=$(SCALE) $(ARGS)
 
 $(EXPERIMENTS:%=render-%): render-%: $(READY)
-	$(PY) scripts/render.py $* scale=$(SCALE) $(ARGS)
+	$(PY) scripts/render.py $(subst -,_,$*) scale=$(SCALE) $(ARGS)
+
+figure-audio: $(READY) ## clips, their adversarial twins and the difference: a figure, WAV files, W&B audio
+	$(PY) scripts/listen.py scale=$(SCALE) $(ARGS)
+
+bench-loader: $(READY) ## what handing over the clips costs an epoch of training
+	$(PY) scripts/bench_loader.py $(ARGS)
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)

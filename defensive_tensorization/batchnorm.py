@@ -10,7 +10,7 @@ of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their mea
                   what it saw in training, and a prediction depends on its own image alone
 """
 
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,8 @@ from .errors import UsageError
 Handling = Literal["running", "frozen", "batch", "recalibrated"]
 
 
-class DrawBatchNorm2d(nn.BatchNorm2d):
-    """[B, C, H, W] to the same; nn.BatchNorm2d with the handlings above.
+class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """[B, C, ...] to the same; BatchNorm with the handlings above.
 
     reference  how many examples at the head of an evaluation batch are the reference set, whose
                statistics normalise the whole batch (set by Recalibrated); 0: none.
@@ -34,7 +34,7 @@ class DrawBatchNorm2d(nn.BatchNorm2d):
         self.handling = handling
         self.reference = 0
 
-    def train(self, mode: bool = True) -> "DrawBatchNorm2d":
+    def train(self, mode: bool = True) -> Self:
         return super().train(mode and self.handling != "frozen")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,12 +44,20 @@ class DrawBatchNorm2d(nn.BatchNorm2d):
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         with torch.no_grad():
             seen = x[: self.reference].to(self.weight.dtype)
-            variance, mean = torch.var_mean(seen, dim=(0, 2, 3), correction=0)
+            variance, mean = torch.var_mean(seen, dim=(0, *range(2, x.ndim)), correction=0)
         return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
 
 
+class DrawBatchNorm1d(_DrawBatchNorm, nn.BatchNorm1d):
+    """[B, C, L] to the same: nn.BatchNorm1d with the handlings above."""
+
+
+class DrawBatchNorm2d(_DrawBatchNorm, nn.BatchNorm2d):
+    """[B, C, H, W] to the same: nn.BatchNorm2d with the handlings above."""
+
+
 class Recalibrated(nn.Module):
-    """A network whose evaluation carries `reference` images [R, C, H, W] through each forward.
+    """A network whose evaluation carries `reference` examples [R, C, ...] through each forward.
 
     They go first in the batch, meet the same draw as the examples, and give the statistics that
     normalise everybody. Draws shared by the batch only: per-sample draws have no common statistics.
@@ -62,7 +70,7 @@ class Recalibrated(nn.Module):
         self.network = network
         self.register_buffer("reference", reference, persistent=False)
         for norm in network.modules():
-            if isinstance(norm, DrawBatchNorm2d):
+            if isinstance(norm, _DrawBatchNorm):
                 norm.reference = len(reference)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 
 from . import config as cfg
 from .attacks import Attack
-from .batchnorm import DrawBatchNorm2d, Recalibrated
+from .batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
 from .config import Config
 from .data import Task, decode
 from .errors import UsageError
@@ -20,6 +20,10 @@ from .models import REAL, Precision
 from .models.precision import Order, Place
 from .sketching import stream
 from .train import Schedule
+
+MODELS = {"images": "take model=resnet18", "clips": "take model=soundnet5 or model=logmel"}
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
+NORMS = {1: DrawBatchNorm1d, 2: DrawBatchNorm2d}
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Plan:
     def network(self) -> nn.Module:
         """The network with its initial weights, on the task's device."""
         c = self.config
+        d = getattr(cfg.named(c.model._target_), "dimensions", 2)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(c.seed, "init"))
             network: nn.Module = cfg.construct(
@@ -63,8 +68,10 @@ class Plan:
                 classes=len(self.task.classes),
                 mean=self.task.mean,
                 std=self.task.std,
-                conv=nn.Conv2d if c.defence.conv is None else cfg.build(c.defence.conv),
-                norm=lambda channels: DrawBatchNorm2d(channels, cfg.batchnorm(self.config)),
+                conv=CONVOLUTIONS[d]
+                if c.defence.conv is None
+                else cfg.build(c.defence.conv, dimensions=d),
+                norm=lambda channels: NORMS[d](channels, cfg.batchnorm(self.config)),
                 precision=precision(c),
             )
         for module in network.modules():
@@ -96,7 +103,13 @@ class Plan:
 
 def plan(config: Config) -> Plan:
     """Load the data onto the device and lay out the run."""
-    task: Task = cfg.build(config.dataset)
+    task: Task = cfg.build(replace(config.dataset, level=None))
+    reads = getattr(cfg.named(config.model._target_), "reads", task.kind)
+    if reads != task.kind:
+        raise UsageError(
+            f"model={config.model.name} reads {reads}, dataset={config.dataset.name} holds "
+            f"{task.kind}: {MODELS[task.kind]}"
+        )
     laid = Plan(config, task.to(device(config.device)))
     subset(laid.task.test, config.eval.images)  # what cannot be is refused before hours of training
     attacks(config)

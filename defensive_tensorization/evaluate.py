@@ -57,8 +57,8 @@ def subset(split: Split, images: int | None) -> Split:
     return split.head(images)
 
 
-def described(images: int | None) -> str:
-    return "all test images" if images is None else f"{images:,} test images, permutation seed 0"
+def described(images: int | None, kind: str) -> str:
+    return f"all test {kind}" if images is None else f"{images:,} test {kind}, permutation seed 0"
 
 
 def evaluate(

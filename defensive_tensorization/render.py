@@ -57,7 +57,9 @@ def render(
         _notes({labels[method]: cell for method, cell in cells.items()}),
     )
     reference = config.experiment.published
-    known = published(cfg.CONFIGS.parent / "results" / "paper", reference) if reference else {}
+    paper = cfg.CONFIGS.parent / "results" / "paper"
+    lines = config.experiment.published_only
+    known = published(paper, reference, **lines) if reference else {}
     rendered = tables.render(table, rows, known, data=data)
     made = formats.write(rendered, folder)
     figure = folder / f"{table.name}.png"
@@ -114,7 +116,8 @@ def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
 
     def reference(c: Config) -> str:
         used = cfg.batchnorm(c) == "recalibrated"
-        return f"{c.model.reference} training images" if used else "none"
+        kind = cfg.named(c.model._target_).reads
+        return f"{c.model.reference} training {kind}" if used else "none"
 
     def binary(c: Config) -> str:
         p = c.precision

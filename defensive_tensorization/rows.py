@@ -68,7 +68,7 @@ def row(
         random_start=attack.random_start if attack else False,
         draws=_draws(c),
         n=score.images,
-        subset=described(c.eval.images),
+        subset=described(c.eval.images, p.task.kind),
         eval_seed=score.eval_seed,
         clean_accuracy=score.clean_accuracy,
         robust_accuracy=score.robust_accuracy,

@@ -76,6 +76,16 @@ class Run:
 
         self._try(send)
 
+    def audio(self, name: str, path: Path, caption: str) -> None:
+        """A sound file, to be played beside its caption."""
+
+        def send() -> None:
+            import wandb
+
+            self._run.log({name: wandb.Audio(str(path), caption=caption)})
+
+        self._try(send)
+
     def _try(self, send: Callable[[], object]) -> None:
         if self._run is None:
             return

@@ -198,6 +198,15 @@ def test_step_count(epsilon: float, rounding: str, steps: int) -> None:
     assert bim(epsilon=epsilon, unit=UNIT, steps_round=rounding).steps == steps
 
 
+@pytest.mark.parametrize(("amplitude", "on_images"), [(0.008, 2), (0.032, 8), (0.063, 16)])
+def test_levels_give_audio_the_steps_of_images(amplitude: float, on_images: float) -> None:
+    assert step_count(amplitude, level=UNIT) == step_count(on_images)
+    for make in (bim, pgd):
+        made = make(epsilon=amplitude, unit=1, step_size=UNIT, level=UNIT)
+        assert made.steps == step_count(on_images) and made.step_size == UNIT
+        assert made.radius == amplitude
+
+
 def test_given_steps_win() -> None:
     assert step_count(8, 3) == step_count(8, 3, "ceil") == 3
     assert fgsm(epsilon=16, unit=UNIT).steps == 1

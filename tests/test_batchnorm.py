@@ -9,8 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import DrawBatchNorm2d, Handling, Recalibrated
-from defensive_tensorization.tucker import TuckerConv2d
+from defensive_tensorization.batchnorm import (
+    DrawBatchNorm1d,
+    DrawBatchNorm2d,
+    Handling,
+    Recalibrated,
+)
+from defensive_tensorization.models import SoundNet5
+from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 
 HANDLINGS: tuple[Handling, ...] = ("running", "frozen", "batch", "recalibrated")
 
@@ -180,3 +186,42 @@ def test_one_example_under_batch() -> None:
     x = torch.randn(1, 8, 4, 4)
     expected = F.batch_norm(x, None, None, norm.weight, norm.bias, True)
     torch.testing.assert_close(norm(x), expected)
+
+
+@pytest.mark.parametrize("reference", [0, 3])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("handling", HANDLINGS)
+def test_1d_is_2d_at_height_one(handling: Handling, training: bool, reference: int) -> None:
+    image = copy.deepcopy(norms(network(handling))[0]).train(training)
+    clip = DrawBatchNorm1d(8, handling)
+    clip.load_state_dict(image.state_dict())
+    clip.train(training)
+    clip.reference = image.reference = reference
+    x = torch.randn(5, 8, 9) + 1
+    torch.testing.assert_close(clip(x), image(x.unsqueeze(2)).squeeze(2))
+    for key, value in image.state_dict().items():
+        torch.testing.assert_close(clip.state_dict()[key], value)
+
+
+def test_soundnet5_under_recalibrated() -> None:
+    """A clip's prediction depends on the draw and on that clip alone."""
+    torch.manual_seed(0)
+    net = SoundNet5(
+        width=4,
+        classes=12,
+        mean=(0.0,),
+        std=(0.1,),
+        conv=conv_factory(theta=0.7, dimensions=1, min_dim=3, init="random"),
+        norm=lambda channels: DrawBatchNorm1d(channels, "recalibrated"),
+    )
+    made = torch.Generator().manual_seed(0)
+    seen, x = (0.2 * torch.randn(n, 1, 16_000, generator=made) for n in (6, 3))
+    model = Recalibrated(net, seen).eval()
+    with torch.no_grad():
+        assert not torch.allclose(model(x), model(x))
+        with sketching.frozen(model, seed=1):
+            together, alone = model(x), torch.cat([model(each[None]) for each in x])
+            torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+            trained = net.train()(seen)  # the reference meets what training does
+            sees = model.eval().network(seen)
+            torch.testing.assert_close(sees, trained, atol=1e-4, rtol=1e-4)

@@ -566,6 +566,35 @@ def scored(*overrides: str) -> str:
     return protocol(config, attacks(config)[0])
 
 
+@pytest.mark.parametrize("scale", ["cpu", "fast", "paper"])
+def test_audio_keeps_the_printed_network_and_schedule_at_every_scale(scale: str) -> None:
+    config = composed(["experiment=table5", f"scale={scale}", "method=ours_0.9"])
+    train = config.train
+    assert (config.model.width, train.epochs, train.optimizer.lr) == (16, 50, 0.01)
+    assert [share * train.epochs for share in train.milestones] == [25, 35]
+    assert train.optimizer._target_ == "torch.optim.Adam"
+    assert [each.radius for each in attacks(config)] == [0.008, 0.032, 0.063]
+
+
+def test_end_to_end_and_log_mel_differ_in_the_model_alone() -> None:
+    ends, mel = (
+        composed(["experiment=logmel", f"method={method}"]) for method in ("end_to_end", "log_mel")
+    )
+    assert (ends.model.name, mel.model.name) == ("soundnet5", "logmel")
+    mel.model = ends.model
+    assert ends == mel
+    assert cfg.recipe(ends) == recipe("experiment=table5", "method=baseline")
+
+
+def test_audio_takes_the_steps_of_images() -> None:
+    made = attacks(composed(["experiment=table5_bim_pgd", "method=baseline"]))
+    assert [(a.name, a.steps) for a in made] == [
+        (n, s) for n in ("bim", "pgd") for s in (2, 10, 20)
+    ]
+    assert {a.step_size for a in made} == {1 / 255}
+    assert {a.unit for a in made} == {1}
+
+
 def test_how_a_score_is_made_is_in_the_protocol() -> None:
     changes = [
         *("eval.images=20", "eval.batch_size=7", "eval.autocast=bfloat16", "eval.epsilon=[4]"),

@@ -105,8 +105,8 @@ def test_subset_errors(images: int) -> None:
 
 
 def test_described() -> None:
-    assert described(None) == "all test images"
-    assert described(1000) == "1,000 test images, permutation seed 0"
+    assert described(None, "clips") == "all test clips"
+    assert described(1000, "images") == "1,000 test images, permutation seed 0"
 
 
 # --- accuracy ---------------------------------------------------------------------------------

@@ -147,3 +147,13 @@ def test_audio_epsilons_are_amplitudes() -> None:
     assert rendered.missing == 0
     assert "ε in amplitude" in rendered.caption
     assert "| FGSM | 0.008 | 50.0 |" in markdown(rendered)
+
+
+@pytest.mark.parametrize(
+    ("scale", "text"),
+    [("cpu", "the printed width and epochs, in bfloat16"), ("smoke", "seconds of training")],
+)
+def test_audio_at_cpu_scale_is_the_printed_network(scale: str, text: str) -> None:
+    table = Table("t", "Audio", (Column("Baseline", "", "recipe-a"),), (("fgsm", 8),))
+    rendered = render(table, [row(scale=scale, dataset="speech_commands")], {})
+    assert dict(rendered.facts)[f"at {scale} scale"].startswith(text)

@@ -19,6 +19,7 @@ from defensive_tensorization import results
 from defensive_tensorization.build import attacks
 from defensive_tensorization.checkpoint import digest
 from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.errors import UsageError
 from defensive_tensorization.render import render
 from defensive_tensorization.results import Row
 from defensive_tensorization.rows import protocol
@@ -411,3 +412,50 @@ def test_help_lists_the_groups(tmp_path: Path) -> None:
     for group in groups:
         assert f"\n{group}: {options(group)}\n" in output
     assert list(tmp_path.iterdir()) == []
+
+
+AUDIO = (
+    *("experiment=quickstart_audio", "model.width=2", "model.reference=32", "train.images=64"),
+    *("train.epochs=1", "eval.images=20", "eval.epsilon=[0.032]", "dataset.cache=null"),
+    *("paths.runs=runs", "paths.results=results", "device=cpu", "logger=none"),
+)
+
+
+def test_sound_goes_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both networks, dense and sketched, from configuration to table."""
+    monkeypatch.chdir(tmp_path)
+    for cell in (["method=baseline"], ["method=ours_0.9"], ["method=baseline", "model=logmel"]):
+        run(composed([*AUDIO, *cell]), "test")
+    rows = results.read([tmp_path / "runs" / "rows"])
+    assert {r.model for r in rows} == {"soundnet5", "logmel"}
+    for row in rows:
+        assert (row.data_digest, row.n, row.width) == (rows[0].data_digest, 20, 2)
+        assert "synthetic" in row.data and row.subset == "20 test clips, permutation seed 0"
+        assert row.epsilon == row.epsilon_absolute == (0.032 if row.attack == "fgsm" else 0)
+    assert {r.batchnorm for r in rows if r.theta < 1} == {"recalibrated"}
+    render("quickstart_audio", AUDIO[1:])
+    table = (tmp_path / "results" / "smoke" / "quickstart_audio.md").read_text()
+    assert "FGSM" in table and "ε in amplitude" in table and "32 training clips" in table
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            ["dataset=synthetic_tones"],
+            "model=resnet18 reads images, dataset=synthetic_tones holds clips: "
+            "take model=soundnet5 or model=logmel",
+        ),
+        (
+            ["model=soundnet5"],
+            "model=soundnet5 reads clips, dataset=digits holds images: take model=resnet18",
+        ),
+    ],
+)
+def test_a_model_for_other_data_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        run(composed([*overrides, "logger=none"]), "test")
+    assert str(caught.value) == text

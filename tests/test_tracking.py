@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from defensive_tensorization import tracking
@@ -53,6 +55,8 @@ def test_an_offline_run_reads_back_with_everything_logged(
         run.table("table1", ["model", "accuracy"], [["dense", 0.5], ["ours", 0.75]])
         Image.new("RGB", (3, 2)).save(tmp_path / "figure.png")
         run.image("figure", tmp_path / "figure.png")
+        soundfile.write(tmp_path / "clip.wav", np.zeros(800), 16_000)
+        run.audio("clip", tmp_path / "clip.wav", "yes -> no")
         run.summary({"clean_accuracy": 0.75})
     assert capfd.readouterr() == ("", "")
 
@@ -67,6 +71,9 @@ def test_an_offline_run_reads_back_with_everything_logged(
     assert found["summary"]["epoch"] == 3
     assert found["summary"]["loss"] == pytest.approx(1 / 3)
     assert (found["summary"]["figure"]["width"], found["summary"]["figure"]["height"]) == (3, 2)
+    sound = found["summary"]["clip"]
+    assert sound["caption"] == "yes -> no"
+    assert soundfile.info(Path(run.path) / "files" / sound["path"]).frames == 800
     table = json.loads((Path(run.path) / "files" / found["summary"]["table1"]["path"]).read_text())
     assert table == {"columns": ["model", "accuracy"], "data": [["dense", 0.5], ["ours", 0.75]]}
 

@@ -45,15 +45,18 @@ class Attack:
         return self.perturb(model, x, y, bounds, self.radius)
 
 
-def step_count(epsilon: float, steps: int | None = None, steps_round: str = "floor") -> int:
-    """Kurakin et al. 2016: min(epsilon + 4, 1.25 epsilon) in 1/255, at least 1; or as given."""
+def step_count(
+    epsilon: float, steps: int | None = None, steps_round: str = "floor", level: float = 1
+) -> int:
+    """Kurakin et al. 2016: min(epsilon + 4, 1.25 epsilon) in levels, at least 1; or as given."""
     if steps is not None:
         if steps < 1:
             raise UsageError(f"attack steps must be at least 1, got {steps}")
         return steps
     if steps_round not in _ROUND:
         raise UsageError(f"steps_round must be one of {', '.join(_ROUND)}, got {steps_round!r}")
-    return max(1, int(_ROUND[steps_round](min(epsilon + 4, 1.25 * epsilon))))
+    levels = epsilon / level
+    return max(1, int(_ROUND[steps_round](min(levels + 4, 1.25 * levels))))
 
 
 def positive(name: str, value: Any) -> float:

@@ -31,11 +31,11 @@ def bim(
     step_size: float = 1,
     steps: int | None = None,
     steps_round: str = "floor",
+    level: float = 1,
 ) -> Attack:
-    """Eq. 2 from the image itself."""
-    return _iterated(
-        "bim", epsilon, unit, step_size, step_count(epsilon, steps, steps_round), False
-    )
+    """Eq. 2 from the example itself; the rule for its steps counts epsilon in `level`s."""
+    count = step_count(epsilon, steps, steps_round, positive("attack.bim.level", level))
+    return _iterated("bim", epsilon, unit, step_size, count, False)
 
 
 def pgd(
@@ -45,9 +45,11 @@ def pgd(
     step_size: float = 1,
     steps: int | None = None,
     steps_round: str = "floor",
+    level: float = 1,
 ) -> Attack:
-    """Eq. 2 from a uniformly random point of the ball."""
-    return _iterated("pgd", epsilon, unit, step_size, step_count(epsilon, steps, steps_round), True)
+    """Eq. 2 from a uniformly random point of the ball; steps as in `bim`."""
+    count = step_count(epsilon, steps, steps_round, positive("attack.pgd.level", level))
+    return _iterated("pgd", epsilon, unit, step_size, count, True)
 
 
 def _iterated(

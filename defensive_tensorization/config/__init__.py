@@ -3,7 +3,7 @@
 With run.py, the only room that knows Hydra and OmegaConf.
 """
 
-from .build import build, construct
+from .build import build, construct, named
 from .check import checked, parse_epsilon
 from .compose import composed, jobs
 from .identity import base_of, batchnorm, digest, plain, recipe, run_id
@@ -21,6 +21,7 @@ __all__ = [
     "construct",
     "digest",
     "jobs",
+    "named",
     "parse_epsilon",
     "plain",
     "recipe",

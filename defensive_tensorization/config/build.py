@@ -7,13 +7,21 @@ from typing import Any
 from ..errors import UsageError
 
 
+def named(target: str) -> Any:
+    """What the dotted path names; UsageError where there is nothing."""
+    try:
+        return resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"_target_={target} cannot be called: {error}") from None
+
+
 def construct(target: str, **options: Any) -> Any:
     """Call what the dotted path names; UsageError where it is not there or takes other options."""
+    call = named(target)
     try:
-        call = resolve_name(target)
         takes = signature(call)
         takes.bind(**options)
-    except (ImportError, AttributeError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"_target_={target} cannot be called: {error}") from None
     except TypeError as error:
         strange = ", ".join(key for key in options if key not in takes.parameters)

@@ -44,7 +44,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "a positive number",
         lambda value: value > 0,
-        ("train.optimizer.lr", "train.lr_scale"),
+        ("train.optimizer.lr", "train.lr_scale", "dataset.level"),
     ),
     ("in (0, 1]", lambda value: 0 < value <= 1, ("train.gamma",)),
     (

@@ -15,6 +15,8 @@ class DatasetConfig:
     root: str | None = None
     download: bool | None = None
     cache: str | None = None
+    split: str | None = None
+    level: float | None = 1  # one level of the data in its unit: the step of the iterated attacks
 
 
 @dataclass
@@ -94,6 +96,7 @@ class ScaleConfig:
     name: str = MISSING
     width: int = MISSING
     epochs: int = MISSING
+    audio_epochs: int = MISSING
     autocast: str = MISSING
     train_images: int | None = None
     eval_images: int | None = None
@@ -108,6 +111,7 @@ class AttackConfig:
     steps: int | None = None
     steps_round: str | None = None
     surrogate: str | None = None
+    level: Any = None
 
 
 @dataclass
@@ -139,6 +143,7 @@ class ExperimentConfig:
     name: str = "adhoc"
     title: str = ""
     published: str | None = None
+    published_only: dict[str, str] = field(default_factory=dict)  # which lines of that file
     columns: dict[str, str] = field(default_factory=dict)
 
 

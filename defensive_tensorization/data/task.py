@@ -43,6 +43,11 @@ class Task:
     digest: str  # 16 hex digits over the content of every split and the class names
     validation: Split | None = None
 
+    @property
+    def kind(self) -> str:
+        """What an example is: "images", or "clips" of sound."""
+        return "images" if self.train.inputs.ndim == 4 else "clips"
+
     def to(self, device: torch.device | str) -> "Task":
         """The same task with every split on `device`."""
         return replace(

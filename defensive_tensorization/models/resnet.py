@@ -109,6 +109,9 @@ class ResNet18(nn.Module):
     conv and norm are the layer factories, called as nn.Conv2d and nn.BatchNorm2d are.
     """
 
+    reads = "images"
+    dimensions = 2  # of its convolutions
+
     def __init__(
         self,
         *,

@@ -171,9 +171,13 @@ class TuckerConv3d(_TuckerConvNd):
     convolution = F.conv3d
 
 
+TYPES: dict[int, type[_TuckerConvNd]] = {1: TuckerConv1d, 2: TuckerConv2d, 3: TuckerConv3d}
+
+
 def conv_factory(
     *,
     theta: float,
+    dimensions: int = 2,
     rank: Rank = "full",
     modes: list[int] | None = None,
     min_dim: int = 1,
@@ -181,11 +185,15 @@ def conv_factory(
     rescale: bool = False,
     init: str = "hosvd",
 ) -> Callable[..., nn.Module]:
-    """A drop-in for nn.Conv2d as a layer factory: same arguments, same initial distribution."""
+    """A drop-in for nn.Conv2d as a layer factory: same arguments, same initial distribution.
+
+    `dimensions` 1 and 3: for nn.Conv1d and nn.Conv3d.
+    """
+    tucker = TYPES[dimensions]
 
     def make(*args: Any, **kwargs: Any) -> nn.Module:
-        return TuckerConv2d.from_conv(
-            nn.Conv2d(*args, **kwargs),
+        return tucker.from_conv(
+            tucker.dense_type(*args, **kwargs),
             theta,
             rank=rank,
             init=init,

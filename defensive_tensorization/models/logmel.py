@@ -1,0 +1,79 @@
+"""A network on log-mel spectrograms, of SoundNet5's size: what the end-to-end model is held to."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .precision import REAL, Factory, Precision
+
+RATE = 16_000  # Hz
+WINDOW, HOP, BANDS = 400, 160, 64  # 25 ms every 10 ms
+FLOOR = 1e-6  # power below which the logarithm is cut
+
+
+class LogMelSpectrogram(nn.Module):
+    """[B, 1, L] in [-1, 1] to log power [B, 1, BANDS, L / HOP + 1], in float32; differentiable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchaudio.transforms import MelSpectrogram
+
+        self.mel = MelSpectrogram(
+            RATE, n_fft=512, win_length=WINDOW, hop_length=HOP, n_mels=BANDS, f_min=20.0
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            power: Tensor = self.mel(x.float())
+            return (power + FLOOR).log()
+
+
+class LogMel(nn.Module):
+    """[B, 1, 16000] in [-1, 1] to logits [B, classes], by five 3x3 convolutions on a spectrogram.
+
+    Pooled by 2 after each of the first four, averaged after the last; widths 1, 2, 4, 8 and 12
+    times `width`. BatchNorm in front of the first takes the place of a fixed normalisation, which
+    log powers would need besides that of the samples.
+    """
+
+    reads = "clips"
+    dimensions = 2  # of its convolutions
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        conv: Factory = nn.Conv2d,
+        norm: Factory = nn.BatchNorm2d,
+        precision: Precision = REAL,
+    ) -> None:
+        super().__init__()
+        self.spectrogram = LogMelSpectrogram()
+        self.norm = norm(len(mean))
+        widths = [len(mean), *(width * i for i in (1, 2, 4, 8, 12))]
+        pairs = list(pairwise(widths))
+        first, inner = (precision.at(place, conv) for place in ("first", "inner"))
+        self.convs = nn.ModuleList(
+            (first if o == width else inner)(i, o, 3, stride=1, padding=1, bias=False)
+            for i, o in pairs
+        )
+        self.norms = nn.ModuleList(norm(o) for o in widths[1:])
+        self.activation = nn.ReLU() if precision.order == "conv_norm_relu" else nn.Identity()
+        self.hidden = precision.at("inner", nn.Linear)(12 * width, 16 * width)
+        self.head = precision.at("last", nn.Linear)(16 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.spectrogram(x))
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = self.activation(norm(conv(x)))
+            if i < len(self.convs) - 1:
+                x = F.max_pool2d(x, 2)
+        x = F.relu(self.hidden(x.mean((2, 3))))
+        logits: Tensor = self.head(x)
+        return logits
