@@ -119,12 +119,29 @@ def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
         kind = cfg.named(c.model._target_).reads
         return f"{c.model.reference} training {kind}" if used else "none"
 
+    def binary(c: Config) -> str:
+        p = c.precision
+        if not _is_binary(c):
+            return "none"
+        scales = [name for name in ("K", "alpha") if getattr(p, name)]
+        used = {attack.surrogate for attack in c.attack.values()}
+        return (
+            f"{p.order}, scales {' and '.join(scales) or 'none'}, first layer {p.first}, last "
+            f"{p.last}, shortcuts {p.shortcut}; sgn's derivative under attack: "
+            f"{', '.join(sorted(each or 'identity' for each in used))}"
+        )
+
     return (
+        *((("binary layers", each(binary)),) if any(map(_is_binary, cells.values())) else ()),
         ("sketch", each(sketch)),
         ("training", each(recipe)),
         ("BatchNorm reference", each(reference)),
         ("attacked in", each(lambda c: c.eval.autocast)),
     )
+
+
+def _is_binary(config: Config) -> bool:
+    return config.precision._target_ is not None
 
 
 def _in(columns: Sequence[tables.Column], row: results.Row) -> bool:

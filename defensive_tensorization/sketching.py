@@ -64,6 +64,7 @@ class Sketch:
         self.theta = float(theta)
         self.modes = tuple(m for m in sorted(set(wanted)) if shape[m] > min_dim)
         self.min_keep = min_keep
+        self._missing = {mode: self._expected_missing(mode) for mode in self.modes}
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
 
@@ -74,12 +75,15 @@ class Sketch:
 
     def keep_probability(self, mode: int) -> float:
         """P(a given component of the mode is kept), min_keep included."""
-        n, t = self.shape[mode], self.theta
-        if mode not in self.modes or t == 1:
+        if mode not in self.modes or self.theta == 1:
             return 1.0
+        return self.theta + self._missing[mode] / self.shape[mode]
+
+    def _expected_missing(self, mode: int) -> float:
+        """How many components min_keep puts back, on average over draws."""
+        n, t = self.shape[mode], self.theta
         k = min(self.min_keep, n)
-        short = sum((k - j) * math.comb(n, j) * t**j * (1 - t) ** (n - j) for j in range(k))
-        return t + short / n
+        return sum((k - j) * math.comb(n, j) * t**j * (1 - t) ** (n - j) for j in range(k))
 
     def seed(self, value: int) -> None:
         self._seed = value
@@ -116,14 +120,16 @@ class Sketch:
         sizes = [self.shape[m] for m in self.modes]
         lead = () if batch is None else (batch,)
         uniform = torch.rand((*lead, sum(sizes)), generator=generator, device=device)
+        kept = (uniform < self.theta).float()
         masks: list[Tensor | None] = [None] * len(self.shape)
-        for mode, u in zip(self.modes, uniform.split(sizes, dim=-1), strict=True):
-            keep = u < self.theta
-            if self.min_keep:
+        for mode, u, mask in zip(
+            self.modes, uniform.split(sizes, -1), kept.split(sizes, -1), strict=True
+        ):
+            if self._missing[mode] > 1e-30:  # else no draw ever falls short
                 k = min(self.min_keep, u.shape[-1])
                 least = u.amin(-1, True) if k == 1 else u.kthvalue(k, -1, True).values
-                keep = keep | (u <= least)
-            masks[mode] = keep.float()
+                mask = torch.maximum(mask, (u <= least).float())
+            masks[mode] = mask
         return tuple(masks)
 
     def _generator(self, device: torch.device) -> torch.Generator:

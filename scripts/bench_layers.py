@@ -1,6 +1,6 @@
 """What a randomized kernel costs, beside the dense network and beside tensorly-torch.
 
-    make bench-layers                      # results/bench/layers.md, about 15 minutes on two cores
+    make bench-layers                      # results/bench/layers.md, about 12 minutes on two cores
     python scripts/bench_layers.py --quick # two cells, to see that it runs
 
 One process, the three networks in turn (interleaved), minimum and median of many; what is reported
@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from defensive_tensorization import provenance
 from defensive_tensorization.models import ResNet18
-from defensive_tensorization.tucker import conv_factory
+from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 
 RESULTS = Path(__file__).parents[1] / "results" / "bench"
+KINDS = ("dense", "ours", "tensorly-torch")
 MIN_DIM = 3  # modes of up to this size are not sketched, the default of both libraries' recipes
 
 
@@ -119,16 +120,15 @@ def operation(net: nn.Module, setting: Setting, x: Tensor, y: Tensor) -> Callabl
     return step
 
 
-def measure(setting: Setting, device: torch.device, budget: float) -> list[Timing]:
-    """Interleaved runs of the three networks, at least 5 rounds, about `budget` seconds."""
+def measure(
+    networks: dict[str, nn.Module], setting: Setting, device: torch.device, budget: float
+) -> list[Timing]:
+    """Interleaved runs of the networks, at least 5 rounds, about `budget` seconds."""
     x = torch.rand(setting.batch, 3, 32, 32, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(10, (setting.batch,), device=device)
-    steps = {
-        kind: operation(network(kind, setting.width, setting.theta, device), setting, x, y)
-        for kind in ("dense", "ours", "tensorly-torch")
-    }
-    taken: dict[str, list[float]] = {kind: [] for kind in steps}
+    taken: dict[str, list[float]] = {kind: [] for kind in networks}
+    steps = {kind: operation(net, setting, x, y) for kind, net in networks.items()}
     for step in steps.values():
         step()
         step()
@@ -169,6 +169,39 @@ def _peak(kind: str, setting: Setting) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def paths(width: int) -> list[str]:
+    """A table of the path that each layer of ours takes, theta 0.8, by batch and operation."""
+    net = network("ours", width, 0.8, torch.device("cpu"))
+    layers = {name: each for name, each in net.named_modules() if isinstance(each, TuckerConv2d)}
+    taken: dict[str, list[str]] = {name: [] for name in layers}
+
+    def note(name: str) -> Callable[..., None]:
+        def before(layer: TuckerConv2d, inputs: tuple[Tensor]) -> None:
+            split = layer._cheaper_factorized(inputs[0])
+            taken[name].append("factorized" if split else "reconstruct")
+
+        return before
+
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(note(name))
+    cases = [(batch, what) for batch in (1, 128) for what in ("forward", "attack", "training")]
+    for batch, what in cases:
+        net.train(what == "training").requires_grad_(what == "training")
+        with torch.set_grad_enabled(what != "forward"):
+            net(torch.rand(batch, 3, 32, 32, requires_grad=what == "attack"))
+    head = [f"{what} {batch}" for batch, what in cases]
+    return [
+        f"The path of each layer at width {width}, by operation and batch (fewer multiply-adds):",
+        "",
+        "| layer | kernel | " + " | ".join(head) + " |",
+        "|---|---|" + "---|" * len(head),
+        *(
+            f"| {name} | {'x'.join(map(str, layers[name].weight.shape))} | {' | '.join(path)} |"
+            for name, path in taken.items()
+        ),
+    ]
+
+
 def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circumstances: str) -> str:
     lines = [
         "# What a randomized kernel costs: ResNet-18, ratios to the dense network",
@@ -184,7 +217,7 @@ def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circums
         dense = by["dense"]
         ratios = [
             f"{by[k].minimum / dense.minimum:.2f} ({by[k].median / dense.median:.2f})"
-            for k in ("ours", "tensorly-torch")
+            for k in KINDS[1:]
         ]
         lines.append(
             f"| {s.width} | {s.dtype} | {s.batch} | {s.theta:g} | {s.operation} | "
@@ -192,8 +225,9 @@ def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circums
         )
     lines += ["", "Peak memory of a training step, MiB:", ""]
     lines += ["| network | " + " | ".join(memory) + " |", "|---|" + "---:|" * len(memory)]
-    for kind in ("dense", "ours", "tensorly-torch"):
+    for kind in KINDS:
         lines.append(f"| {kind} | " + " | ".join(f"{m[kind]:.0f}" for m in memory.values()) + " |")
+    lines += ["", *paths(64)]
     return "\n".join([*lines, "", circumstances, ""])
 
 
@@ -203,7 +237,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="two cells, nothing written")
     parser.add_argument(
-        "--budget", type=float, default=6.0, help="seconds a cell, at least 5 rounds"
+        "--budget", type=float, default=4.0, help="seconds a cell, at least 5 rounds"
     )
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -218,14 +252,18 @@ def main() -> None:
     if options.quick:
         settings = [s for s in settings if s.width == 16 and s.batch == 1 and s.theta == 0.8][:2]
     timings = []
+    built: dict[tuple[int, float], dict[str, nn.Module]] = {}
     for setting in settings:
-        timings += measure(setting, device, options.budget)
+        key = setting.width, setting.theta
+        if key not in built:
+            built[key] = {kind: network(kind, *key, device) for kind in KINDS}
+        timings += measure(built[key], setting, device, options.budget)
         ours, dense = timings[-2], timings[-3]
         print(f"{setting}  ours / dense {ours.minimum / dense.minimum:.2f}", flush=True)
     memory = {
         f"width {width}, batch {batch}": {
             kind: peak(kind, Setting(width, "float32", 0.8, batch, "training step"))
-            for kind in ("dense", "ours", "tensorly-torch")
+            for kind in KINDS
         }
         for width, batch in ([(16, 1)] if options.quick else [(64, 128), (16, 128), (64, 1)])
     }

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ from defensive_tensorization.evaluate import (
     subset,
 )
 from defensive_tensorization.tucker import TuckerConv2d
+from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate
+from defensive_tensorization.xnor.sign import derivative
 
 UNIT = 1 / 255
 FGSM, PGD = fgsm(epsilon=4, unit=UNIT), pgd(epsilon=4, unit=UNIT, steps=2)
@@ -238,3 +241,33 @@ def test_classifier_gives_float32(dtype: str) -> None:
     classifier = Classifier(spy, dtype)
     assert classifier(torch.rand(2, 3, 8, 8)).dtype == torch.float32
     assert spy.dtypes == [getattr(torch, dtype)]
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_a_surrogate_is_the_attack_s_alone(name: str) -> None:
+    """Scoring, like training, has the clipped identity."""
+    met: dict[str, str] = {}
+    slopes = {slope: each for each, slope in SURROGATES.items()}
+
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            met["attack" if torch.is_grad_enabled() else "scoring"] = slopes[derivative()]
+            return x.flatten(1)[:, :4]
+
+    data = task(split(4), split(4))
+    attack = replace(FGSM, surrogate=name)
+    accuracy(Classifier(Watched(), "float32"), data, data.test, attack, 0, 4)
+    assert met == {"attack": name, "scoring": "identity"}
+
+
+def test_surrogates_attack_in_different_directions() -> None:
+    torch.manual_seed(0)
+    inner = binary_layer(nn.Conv2d(8, 8, 3))
+    layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), inner, nn.Flatten(), nn.Linear(128, 4))
+    model = Classifier(nn.Sequential(*layers), "float32")
+    x, y = torch.rand(4, 3, 8, 8), torch.arange(4)
+    found = []
+    for name in SURROGATES:
+        with surrogate(name):
+            found.append(FGSM(model, x, y, (0.0, 1.0)))
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])

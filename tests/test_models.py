@@ -8,8 +8,11 @@ from torch import nn
 from torchvision.models import resnet18
 
 from defensive_tensorization import sketching
-from defensive_tensorization.models import ResNet18
+from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
+from defensive_tensorization.models import REAL, Precision, ResNet18
+from defensive_tensorization.models.precision import Order, Place
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
+from defensive_tensorization.xnor import XnorConv2d, XnorLinear, binary_layer
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
@@ -87,3 +90,84 @@ def test_every_layer_comes_from_a_factory() -> None:
 
 def test_one_channel() -> None:
     assert net(mean=(0.5,), std=(0.5,))(torch.rand(2, 1, 32, 32)).shape == (2, 10)
+
+
+# --- binary networks ------------------------------------------------------------------------------
+
+
+def binary(*places: Place, order: Order = "norm_sign_conv") -> Precision:
+    return Precision(binary_layer, frozenset({"inner", *places}), order)
+
+
+def names(model: nn.Module, kind: type[nn.Module]) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, kind)]
+
+
+def test_a_binary_network_s_first_and_last_layer_are_real() -> None:
+    model = net(precision=binary("shortcut"))
+    assert len(names(model, XnorConv2d)) == 19
+    assert names(model, nn.Conv2d) == ["stem"]
+    assert isinstance(model.head, nn.Linear)
+    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_each_place_can_be_binary_or_real() -> None:
+    shortcuts = [f"stage{i}.0.shortcut.1" for i in (2, 3, 4)]
+    assert names(net(precision=binary()), nn.Conv2d) == ["stem", *shortcuts]
+    model = net(precision=binary("first", "shortcut", "last"))
+    assert names(model, nn.Conv2d) == names(model, nn.Linear) == []
+    assert isinstance(model.stem, XnorConv2d) and isinstance(model.head, XnorLinear)
+
+
+@pytest.mark.parametrize("order", ["norm_sign_conv", "sign_conv_norm"])
+def test_the_order_of_a_binary_network(order: Order) -> None:
+    """Every binary layer's input comes from BatchNorm, or goes to one; no ReLU before the tail."""
+    model = net(precision=binary("shortcut", order=order)).eval()
+    seen: list[tuple[str, int, int]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, XnorConv2d | nn.BatchNorm2d | nn.ReLU):
+            module.register_forward_hook(
+                lambda m, i, out, name=name: seen.append((name, id(i[0]), id(out)))
+            )
+    outputs: list[Any] = []  # kept, so that no two tensors have one id
+    for module in model.modules():
+        module.register_forward_hook(lambda m, i, out: outputs.append((i, out)))
+    model(torch.rand(2, 3, 32, 32))
+    norms = [s for s in seen if "norm" in s[0] or "shortcut" in s[0] or s[0] == "tail.0"]
+    for name, taken, given in seen:
+        if "conv" in name and order == "norm_sign_conv":
+            assert taken in {out for _, _, out in norms}
+        if "conv" in name and order == "sign_conv_norm":
+            assert given in {taken for _, taken, _ in norms}
+    assert [name for name, _, _ in seen if name in names(model, nn.ReLU)] == ["tail.1"]
+
+
+def test_a_binary_network_composes_with_the_sketch() -> None:
+    model = net(conv=conv_factory(theta=0.9, init="random"), precision=binary("shortcut")).eval()
+    assert len(sketching.sketches(model)) == 20  # the real stem is sketched too
+    assert names(model, TuckerConv2d) == ["stem"]
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert not torch.equal(model(x), model(x))
+        with sketching.frozen(model, seed=1):
+            assert torch.equal(model(x), model(x))
+
+
+def test_recalibrated_predictions_of_a_binary_network_are_of_one_image() -> None:
+    model = Recalibrated(
+        net(
+            conv=conv_factory(theta=0.9, init="random"),
+            norm=lambda channels: DrawBatchNorm2d(channels, "recalibrated"),
+            precision=binary("shortcut"),
+        ),
+        torch.rand(8, 3, 32, 32),
+    ).eval()
+    x = torch.rand(4, 3, 32, 32)
+    with torch.no_grad(), sketching.frozen(model, seed=0):
+        torch.testing.assert_close(model(x)[:1], model(x[:1]))
+        assert not torch.allclose(model(x)[0], model(x)[1])
+
+
+def test_real_is_the_default() -> None:
+    assert str(net()) == str(net(precision=REAL))
+    assert not names(net(), XnorConv2d)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
-from .refuse import usage_error
+from .refuse import options, usage_error
 from .schema import AttackConfig, Composed, Config, PrecisionConfig, TuckerConfig
 
 ConfigStore.instance().store(name="schema", node=Composed)
@@ -64,6 +64,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     try:
         plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
         surrogate = plain["attack"].pop("surrogate", None)
+        _check_is_attack(plain["attack"])
         merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
         config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
@@ -117,6 +118,16 @@ def _check_tucker(tucker: TuckerConfig) -> None:
             f"tucker.modes must list modes of the core (0 filters, 1 channels, 2... window), "
             f"got {modes}"
         )
+
+
+def _check_is_attack(attacks: dict[str, Any]) -> None:
+    """What Hydra composes holds them untyped."""
+    for name, node in attacks.items():
+        if isinstance(node, dict) and "_target_" not in node:
+            raise UsageError(
+                f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
+                f"{options('attack')}"
+            )
 
 
 def _check_attack(key: str, attack: AttackConfig) -> None:

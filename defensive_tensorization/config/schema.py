@@ -110,8 +110,8 @@ class AttackConfig:
     step_size: Any = None
     steps: int | None = None
     steps_round: str | None = None
-    level: Any = None
     surrogate: str | None = None
+    level: Any = None
 
 
 @dataclass

@@ -93,7 +93,8 @@ class _TuckerConvNd(nn.Module):
         if masks is not None and any(m is not None and m.ndim == 2 for m in masks):
             return self._per_sample(self.weight.kernel(masks), x)
         if masks is not None and self._cheaper_factorized(x):
-            return factorized(x, *self.weight.latent(masks), self.bias, self._convolve)
+            core, first, second = self.weight.latent((None, None, *masks[2:]))
+            return factorized(x, core, first, second, masks, self.bias, self._convolve)
         return self._convolve(x, self.weight.kernel(masks), self.bias)
 
     def _cheaper_factorized(self, x: Tensor) -> bool:
@@ -104,7 +105,10 @@ class _TuckerConvNd(nn.Module):
         for size, step in zip(x.shape[2:], self.stride, strict=True):
             inputs *= size
             outputs *= -(-size // step)
-        return factorized_is_cheaper(self.weight.core.shape, self.weight.shape, inputs, outputs)
+        return factorized_is_cheaper(
+            *(self.weight.core.shape, self.weight.shape, inputs, outputs),
+            attack=self.weight.frozen and x.requires_grad,
+        )
 
     def _per_sample(self, kernels: Tensor, x: Tensor) -> Tensor:
         """kernels [B, n_0, n_1, k...] and x [B, C, ...]: each example under its own kernel."""

@@ -56,8 +56,9 @@ class TuckerLinear(nn.Module):
             y = y.reshape(*x.shape[:-1], y.shape[-1])
             return y if self.bias is None else y + self.bias
         core = self.weight.core.shape
+        attack = self.weight.frozen and x.requires_grad
         if masks is not None and factorized_is_cheaper(
-            core, self.weight.shape, positions, positions
+            core, self.weight.shape, positions, positions, attack=attack
         ):
             latent, first, second = self.weight.latent(masks)
             return F.linear(F.linear(F.linear(x, second.T), latent), first, self.bias)

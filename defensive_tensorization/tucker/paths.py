@@ -6,8 +6,8 @@ factorized   a 1x1 convolution into the core's space, the core's convolution, a 
              out of it. Nothing of the kernel's size times its width is ever computed, so it wins
              where the input is small (batch 1; the last stages).
 
-Both are the same function. Masks multiply the small factors: every product keeps its shape from
-draw to draw, which the libraries' caches of compiled primitives reward.
+Both are the same function. Masks multiply the small factors or the activations: every product
+keeps its shape from draw to draw, which the libraries' caches of compiled primitives reward.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def contract_window(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     last = core.movedim(1, -1).flatten(1, -2)  # [r_0, R, r_1]
     spatial = [u.shape[0] for u in factors]
     every = window.expand(len(last), -1, -1)
-    contracted = torch.bmm(every, last).unflatten(1, spatial)  # matmul would copy the core
+    contracted: Tensor = torch.bmm(every, last).unflatten(1, spatial)  # matmul copies the core
     return contracted.movedim(-1, 1)
 
 
@@ -52,12 +52,25 @@ def reconstruct(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
 
 
 def factorized(
-    x: Tensor, core: Tensor, first: Tensor, second: Tensor, bias: Tensor | None, convolve: Convolve
+    x: Tensor,
+    core: Tensor,
+    first: Tensor,
+    second: Tensor,
+    masks: Sequence[Tensor | None],
+    bias: Tensor | None,
+    convolve: Convolve,
 ) -> Tensor:
-    """x [B, n_1, ...] through U_C, the core [r_0, r_1, k...] and U_F to [B, n_0, ...]."""
-    x = pointwise(x, second.T)
-    x = convolve(x, core, None)
+    """x [B, n_1, ...] through U_C, the core [r_0, r_1, k...] and U_F to [B, n_0, ...].
+
+    masks of the core's modes 0 and 1 [r], which multiply the activations.
+    """
+    x = _masked(pointwise(x, second.T), masks[1])
+    x = _masked(convolve(x, core, None), masks[0])
     return pointwise(x, first, bias)
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask.to(x.dtype).view(-1, *[1] * (x.ndim - 2))
 
 
 def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -68,14 +81,21 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def factorized_is_cheaper(
-    core: Sequence[int], kernel: Sequence[int], inputs: int, outputs: int
+    core: Sequence[int],
+    kernel: Sequence[int],
+    inputs: int,
+    outputs: int,
+    *,
+    attack: bool = False,
 ) -> bool:
     """By multiply-adds, given the number of input and output positions (batch included).
 
-    What both do alike, the contraction of the window, is left out.
+    What both do alike, the contraction of the window, is left out. A gradient for the input alone
+    (`attack`) repeats the convolutions, but not the reconstruction of a frozen kernel.
     """
     (r0, r1, *_), (n0, n1, *k) = core, kernel
     window = prod(k)
-    dense = n0 * n1 * window * outputs + r0 * window * n1 * (r1 + n0)
+    passes = 2 if attack else 1
+    dense = passes * n0 * n1 * window * outputs + r0 * window * n1 * (r1 + n0)
     split = inputs * n1 * r1 + outputs * r0 * r1 * window + outputs * r0 * n0
-    return split < dense
+    return passes * split < dense

@@ -110,6 +110,12 @@ class TuckerWeight(nn.Module):
         return core, first, second
 
     @property
+    def frozen(self) -> bool:
+        """No gradient is wanted for any of its parameters."""
+        trained = any(p.requires_grad for p in (self.core, *self.factors))
+        return not (torch.is_grad_enabled() and trained)
+
+    @property
     def kept_fraction(self) -> float:
         """E[kernel] = kept_fraction * full kernel, over draws: P(kept), multiplied over modes."""
         fraction = 1.0
@@ -123,9 +129,8 @@ class TuckerWeight(nn.Module):
         A write through `.data` moves no version counter and goes unnoticed until the mode is set.
         """
         parameters = [self.core, *self.factors]
-        wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         unversioned = any(p.is_inference() for p in parameters)
-        if wanted or unversioned or self.training or torch.compiler.is_compiling():
+        if not self.frozen or unversioned or self.training or torch.compiler.is_compiling():
             return compute()
         device = self.core.device
         dtype = (
