@@ -211,6 +211,25 @@ def test_state_dicts_copies_and_wrappers(tmp_path: Path) -> None:
                 assert relative(random(x).float(), expected) < 0.05
 
 
+def test_distributed_data_parallel_gives_every_parameter_its_gradient(tmp_path: Path) -> None:
+    from torch import distributed
+
+    torch.manual_seed(0)
+    random = dt.tensorize(small(), theta=0.8)
+    x = torch.randn(2, 3, 32, 32)
+    with sketching.frozen(random, seed=1):
+        expected = torch.autograd.grad(random(x).square().sum(), list(random.parameters()))
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+        )
+        try:
+            nn.parallel.DistributedDataParallel(random)(x).square().sum().backward()
+        finally:
+            distributed.destroy_process_group()
+    for parameter, gradient in zip(random.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
 def test_kept_products_notice_that_the_weights_changed() -> None:
     layer = TuckerConv2d.from_conv(nn.Conv2d(3, 4, 3), 1.0).eval()
     x = torch.randn(1, 3, 8, 8)

@@ -19,7 +19,14 @@ from torch.func import functional_call
 from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.sketching import Ledger, Masks
-from defensive_tensorization.tucker import TuckerConv2d, TuckerWeight, conv_factory, reconstruct
+from defensive_tensorization.tucker import (
+    TuckerConv1d,
+    TuckerConv2d,
+    TuckerConv3d,
+    TuckerWeight,
+    conv_factory,
+    reconstruct,
+)
 from defensive_tensorization.tucker.decompose import decompose
 
 Array = NDArray[np.float64]
@@ -92,6 +99,45 @@ def test_forward_uses_the_drawn_masks() -> None:
         [None if m is None else m.double().numpy() for m in masks],
     )
     np.testing.assert_allclose(kernel, expected, atol=1e-12)
+
+
+DENSE = {1: (nn.Conv1d, TuckerConv1d), 2: (nn.Conv2d, TuckerConv2d), 3: (nn.Conv3d, TuckerConv3d)}
+CASES = [  # dimensions, channels in and out, kernel, batch, size, path without a gradient
+    (1, 24, 32, 5, 1, 12, "factorized"),
+    (1, 6, 8, 5, 16, 40, "reconstruct"),
+    (2, 32, 24, 3, 1, 6, "factorized"),
+    (2, 8, 6, 3, 8, 12, "reconstruct"),
+    (3, 32, 24, 3, 1, 4, "factorized"),
+    (3, 4, 6, 2, 4, 6, "reconstruct"),
+]
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize(("dims", "c_in", "c_out", "k", "batch", "size", "path"), CASES)
+def test_either_path_is_the_convolution_with_the_drawn_kernel(
+    dims: int, c_in: int, c_out: int, k: int, batch: int, size: int, path: str, rescale: bool
+) -> None:
+    torch.manual_seed(0)
+    plain, randomized = DENSE[dims]
+    conv = plain(c_in, c_out, k, stride=2, padding=1).double()
+    layer = randomized.from_conv(conv, 0.6, rescale=rescale)
+    x = torch.randn(batch, c_in, *[size] * dims, dtype=torch.float64)
+    with torch.no_grad():
+        assert layer._cheaper_factorized(x) == (path == "factorized")
+    for frozen in (False, True):  # training; an attack on fixed weights
+        layer.requires_grad_(not frozen)
+        with sketching.frozen(layer, seed=3):
+            kernel = layer.weight()
+            seen, known = (x.clone().requires_grad_() for _ in range(2))
+            y = layer(seen)
+            expected = layer.convolution(known, kernel, layer.bias, stride=2, padding=1)
+            torch.testing.assert_close(y, expected)
+            weights = torch.randn_like(y)
+            parameters = [] if frozen else list(layer.parameters())
+            ours = torch.autograd.grad((y * weights).sum(), [seen, *parameters])
+            theirs = torch.autograd.grad((expected * weights).sum(), [known, *parameters])
+            for mine, reference in zip(ours, theirs, strict=True):
+                torch.testing.assert_close(mine, reference)
 
 
 # --- the start --------------------------------------------------------------------------------
