@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -124,9 +125,10 @@ def test_either_path_is_the_convolution_with_the_drawn_kernel(
     x = torch.randn(batch, c_in, *[size] * dims, dtype=torch.float64)
     with torch.no_grad():
         assert layer._cheaper_factorized(x) == (path == "factorized")
-    for frozen in (False, True):  # training; an attack on fixed weights
+    live, off = partial(sketching.frozen, seed=3), sketching.disabled
+    for sketch, frozen in product((live, off), (False, True)):  # training; fixed weights, attacked
         layer.requires_grad_(not frozen)
-        with sketching.frozen(layer, seed=3):
+        with sketch(layer):
             kernel = layer.weight()
             seen, known = (x.clone().requires_grad_() for _ in range(2))
             y = layer(seen)

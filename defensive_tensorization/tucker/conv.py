@@ -92,9 +92,10 @@ class _TuckerConvNd(nn.Module):
         """x [B, C, ...] under one draw, by the cheaper path."""
         if masks is not None and any(m is not None and m.ndim == 2 for m in masks):
             return self._per_sample(self.weight.kernel(masks), x)
-        if masks is not None and self._cheaper_factorized(x):
-            core, first, second = self.weight.latent((None, None, *masks[2:]))
-            return factorized(x, core, first, second, masks, self.bias, self._convolve)
+        if not (masks is None and self.weight.keeps) and self._cheaper_factorized(x):
+            own = masks and (None, None, *masks[2:])
+            of_channels = masks[:2] if masks else (None, None)
+            return factorized(x, *self.weight.latent(own), of_channels, self.bias, self._convolve)
         return self._convolve(x, self.weight.kernel(masks), self.bias)
 
     def _cheaper_factorized(self, x: Tensor) -> bool:

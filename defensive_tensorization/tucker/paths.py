@@ -62,7 +62,7 @@ def factorized(
 ) -> Tensor:
     """x [B, n_1, ...] through U_C, the core [r_0, r_1, k...] and U_F to [B, n_0, ...].
 
-    masks of the core's modes 0 and 1 [r], which multiply the activations.
+    masks of modes 0 and 1 of the core [r], which multiply the activations.
     """
     x = _masked(pointwise(x, second.T), masks[1])
     x = _masked(convolve(x, core, None), masks[0])

@@ -7,7 +7,7 @@ Masking the core's components equals masking the columns of the factors, which i
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ class TuckerWeight(nn.Module):
             raise UsageError(
                 f"the core's shape {list(core.shape)} must equal the factors' ranks {ranks}"
             )
+        self.shape = tuple(u.shape[0] for u in factors)
         self.core = nn.Parameter(_channels_last(core))
         self.factors = nn.ParameterList([nn.Parameter(u) for u in factors])
         self.sketch = Sketch(core.shape, theta, modes=modes, min_dim=min_dim, min_keep=min_keep)
@@ -62,10 +63,6 @@ class TuckerWeight(nn.Module):
         """Start at `kernel` exactly (full rank) or at its best Tucker approximation."""
         core, factors = decompose(kernel.detach(), rank, init)
         return cls(core, factors, theta, **options)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(u.shape[0] for u in self.factors)
 
     def forward(self, batch: int | None = None) -> Tensor:
         """One kernel [n_0, ..., n_d] under a fresh draw (or whatever `sketching` has in force).
@@ -112,8 +109,19 @@ class TuckerWeight(nn.Module):
     @property
     def frozen(self) -> bool:
         """No gradient is wanted for any of its parameters."""
-        trained = any(p.requires_grad for p in (self.core, *self.factors))
-        return not (torch.is_grad_enabled() and trained)
+        return not (torch.is_grad_enabled() and any(p.requires_grad for p in self._all))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether full products are computed once: in evaluation, while no gradient is wanted."""
+        if self.training or not self.frozen or torch.compiler.is_compiling():
+            return False
+        return not any(p.is_inference() for p in self._all)  # those count no versions
+
+    @property
+    def _all(self) -> list[Tensor]:
+        """Core and factors, without the detours of ParameterList: small batches feel them."""
+        return [cast(Tensor, p) for m in (self, self.factors) for p in m._parameters.values()]
 
     @property
     def kept_fraction(self) -> float:
@@ -128,9 +136,7 @@ class TuckerWeight(nn.Module):
 
         A write through `.data` moves no version counter and goes unnoticed until the mode is set.
         """
-        parameters = [self.core, *self.factors]
-        unversioned = any(p.is_inference() for p in parameters)
-        if not self.frozen or unversioned or self.training or torch.compiler.is_compiling():
+        if not self.keeps:
             return compute()
         device = self.core.device
         dtype = (
@@ -138,7 +144,7 @@ class TuckerWeight(nn.Module):
             if torch.is_autocast_enabled(device.type)
             else None
         )
-        state = [(p.data_ptr(), p._version) for p in parameters]
+        state = [(p.data_ptr(), p._version) for p in self._all]
         found = self._kept.get((what, device, dtype))
         if found is None or found[0] != state:
             with torch.inference_mode(False), torch.no_grad():
