@@ -1,9 +1,8 @@
 """The two halves of Eq. 5 as functions with gradients of their own.
 
-Binary layers spend their time on memory, not on sums, so no tensor of an activation's size is made
-where a buffer at hand will do. On a CPU's channels-last bfloat16 images a sum over channels is
-fastest as a matrix product, and a factor per position as a copy spread over the channels and then a
-product.
+Binary layers spend their time on memory, not on sums: tensors of an activation's size are made only
+where no buffer at hand will do, and a CPU sums over the channels of channels-last images as a
+matrix product, which is its fastest way.
 """
 
 from math import prod
@@ -107,28 +106,28 @@ class _BinaryProduct(Function):
         magnitude /= x.shape[1] // geometry.groups
         scale = box(magnitude, weight.shape[2:], geometry)
         ctx.save_for_backward(x, signs, weight, y, magnitude, scale)
-        return _spread(scale, y).mul_(y)
+        return y * _spread(scale, y)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, signs, weight, *of_K = ctx.saved_tensors
         g: Geometry = ctx.geometry
-        of_y, of_magnitude = gradient, None
+        of_y = gradient
         if of_K:
             y, magnitude, scale = of_K
-            of_y = _spread(scale, y).mul_(gradient)
+            of_y = gradient * _spread(scale, y)
         of_x, of_weight = _backward(of_y, signs, weight, g, ctx.needs_input_grad[:2])
         if of_x is not None:
             of_x = ctx.slope(of_x, x)
         if of_K and of_x is not None:
             of_scale = _sum(torch.mul(gradient, y, out=of_y), g.groups)
             with torch.enable_grad():
-                magnitude.requires_grad_()
-                again = box(magnitude, weight.shape[2:], g)
-            (of_magnitude,) = torch.autograd.grad(again, magnitude, of_scale)
+                leaf = magnitude.detach().requires_grad_()
+                again = box(leaf, weight.shape[2:], g)
+            (of_magnitude,) = torch.autograd.grad(again, leaf, of_scale)
             of_magnitude /= x.shape[1] // g.groups
-            of_x.add_(_spread(of_magnitude, x).mul_(signs))
+            of_x = torch.addcmul(of_x, signs, _spread(of_magnitude, x))
         return of_x, of_weight, None, None, None
 
 
@@ -150,10 +149,18 @@ def _sum(x: Tensor, groups: int) -> Tensor:
 
 
 def _spread(scale: Tensor, like: Tensor) -> Tensor:
-    """scale [B, groups, ...] repeated for the channels of each group, [B, n, ...] as `like`."""
+    """scale [B, groups, ...], such that a product with `like` [B, C, ...] repeats it in a group."""
+    wide = scale.unsqueeze(2).expand(-1, -1, like.shape[1] // scale.shape[1], *scale.shape[2:])
+    if scale.shape[1] == 1 and not _short(like):
+        return wide.squeeze(1)
     made = torch.empty_like(like)
-    made.unflatten(1, (scale.shape[1], -1)).copy_(scale.unsqueeze(2))
+    made.unflatten(1, (scale.shape[1], -1)).copy_(wide)
     return made
+
+
+def _short(x: Tensor) -> bool:
+    """Rows of so few bytes that a CPU is slow to broadcast to them."""
+    return x.device.type == "cpu" and x.stride(1) == 1 and x.shape[1] * x.element_size() <= 32
 
 
 def _convolve(x: Tensor, weight: Tensor, g: Geometry) -> Tensor:
