@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import sketching
-from .attacks import Attack
+from .attacks import Attack, attacker, defender
 from .data import Split, Task, decode
 from .errors import UsageError
 from .progress import bar
@@ -68,12 +68,16 @@ def evaluate(
     attacks: Sequence[Attack | None],
     seed: int,
     batch_size: int,
+    twin: nn.Module | None = None,
 ) -> Iterator[Score]:
-    """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known."""
+    """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known.
+
+    twin  the network that black-box attacks are computed on.
+    """
 
     def timed(attack: Attack | None) -> tuple[float, float]:
         started = time.perf_counter()
-        share = accuracy(classifier, task, split, attack, seed, batch_size)
+        share = accuracy(classifier, task, split, attack, seed, batch_size, twin)
         return share, time.perf_counter() - started
 
     clean = timed(None) if attacks else (0.0, 0.0)
@@ -89,8 +93,10 @@ def accuracy(
     attack: Attack | None,
     seed: int,
     batch_size: int,
+    twin: nn.Module | None = None,
 ) -> float:
-    """The fraction classified correctly, on fresh draws, after the attack (None: clean)."""
+    """The fraction classified correctly after the attack (None: clean), on the draws it leaves."""
+    known = attack.knowledge if attack else "fresh"
     label = f"{attack.name} {attack.epsilon:g}" if attack else "clean"
     correct = torch.zeros((), dtype=torch.long, device=split.labels.device)
     with _streams(classifier, seed, label):
@@ -101,10 +107,11 @@ def accuracy(
             y = split.labels[start : start + batch_size]
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
+            held = sketching.stream(seed, label, "held", start)
             if attack is not None:
-                with surrogate(attack.surrogate):
-                    x = attack(classifier, x, y, task.bounds)
-            with torch.no_grad():
+                with surrogate(attack.surrogate), attacker(known, classifier, held, twin) as model:
+                    x = attack(model, x, y, task.bounds)
+            with torch.no_grad(), defender(known, classifier, held):
                 correct += (classifier(x).argmax(1) == y).sum()
     return int(correct) / len(split)
 

@@ -34,6 +34,8 @@ def protocol(config: Config, attack: Attack | None) -> str:
         settings["unit"] = config.dataset.unit
     if attack and attack.surrogate != "identity":  # a later key, left out at its default
         settings["surrogate"] = attack.surrogate
+    if attack and attack.knowledge != "fresh":
+        settings["knowledge"] = attack.knowledge
     return cfg.digest(settings, 12)
 
 
@@ -66,7 +68,7 @@ def row(
         steps=attack.steps if attack else 0,
         step_size=attack.step_size if attack else 0.0,
         random_start=attack.random_start if attack else False,
-        draws=_draws(c),
+        draws=_draws(c, attack),
         n=score.images,
         subset=described(c.eval.images, p.task.kind),
         eval_seed=score.eval_seed,
@@ -80,12 +82,20 @@ def row(
         command=command,
         trained_commit=trained_commit,
         weights=weights,
+        knowledge=attack.knowledge if attack else "fresh",
     )
 
 
-def _draws(config: Config) -> str:
+def _draws(config: Config, attack: Attack | None) -> str:
     conv = config.defence.conv
     if conv is None or conv.theta == 1:
         return "none: deterministic network"
     size = config.eval.batch_size
-    return f"one per forward, shared by a batch of {size}; fresh for each step and scoring"
+    scored = f"a fresh one per batch of {size} for scoring"
+    return {
+        "fresh": f"one per forward, shared by a batch of {size}; fresh for each step and scoring",
+        "frozen": f"one per batch of {size}, the same for every step and scoring",
+        "transfer": f"one per batch of {size} for every step; {scored}",
+        "omniscient": f"none for the attack (theta = 1); {scored}",
+        "blackbox": f"none for the attack (dense twin); {scored}",
+    }[attack.knowledge if attack else "fresh"]

@@ -677,3 +677,39 @@ def test_table_4_attacks_one_network_in_three_ways() -> None:
     configs = [quick(*cell) for cell in cells.values()]
     protocols = [protocol(c, a) for c in configs for a in attacks(c)]
     assert len(set(protocols)) == len(protocols)
+
+
+# --- what the attacker knows --------------------------------------------------------------------
+
+
+def test_knowledge_is_of_all_attacks_or_of_one() -> None:
+    config = composed(["attack.knowledge=omniscient", "+attack.bim.knowledge=frozen"])
+    found = {a.name: a.knowledge for a in attacks(config)}
+    assert found == {"fgsm": "omniscient", "bim": "frozen", "pgd": "omniscient"}
+
+
+def test_knowledge_is_part_of_the_score_and_not_of_the_weights() -> None:
+    kinds = ("frozen", "transfer", "omniscient", "blackbox")
+    scores = {scored(f"attack.knowledge={kind}") for kind in kinds}
+    assert len(scores) == len(kinds) and scored() not in scores
+    assert scored("attack.knowledge=fresh") == scored()
+    assert recipe("attack.knowledge=frozen") == recipe()
+    assert protocol(quick("attack.knowledge=frozen"), None) == protocol(quick(), None)
+
+
+@pytest.mark.parametrize("key", ["attack.knowledge", "+attack.pgd.knowledge"])
+def test_knowledge_that_cannot_be(key: str) -> None:
+    name = key.removeprefix("+")
+    kinds = "fresh, frozen, transfer, omniscient, blackbox"
+    assert refused(f"{key}=nosuch") == f"{name} must be one of {kinds}, got 'nosuch'"
+    dense = f"{name}=blackbox needs a defence: the dense network is its own twin"
+    assert refused(f"{key}=blackbox", "defence=none") == dense
+
+
+@pytest.mark.parametrize("method", ["ours_0.9", "ours_1", "bn_batch", "bn_frozen"])
+def test_the_twin_is_the_dense_baseline(method: str) -> None:
+    twin = cfg.twin_of(composed(["experiment=table1", f"method={method}"]))
+    baseline = composed(["experiment=table1", "method=baseline"])
+    assert cfg.run_id(twin, "0" * 16) == cfg.run_id(baseline, "0" * 16)
+    assert cfg.batchnorm(twin) == cfg.batchnorm(baseline)
+    assert cfg.recipe(twin) == cfg.recipe(baseline)

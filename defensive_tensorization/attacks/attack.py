@@ -22,6 +22,7 @@ class Attack:
 
     epsilon in the data's unit (8 means 8/255 on images), step_size in amplitude.
     surrogate  the derivative that binary layers give sgn while the attack computes gradients.
+    knowledge  what it knows of the network, one of KNOWLEDGE.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Attack:
     random_start: bool
     perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor]
     surrogate: str = "identity"
+    knowledge: str = "fresh"
 
     @property
     def radius(self) -> float:

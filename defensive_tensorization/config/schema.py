@@ -111,6 +111,7 @@ class AttackConfig:
     steps: int | None = None
     steps_round: str | None = None
     surrogate: str | None = None
+    knowledge: str | None = None
     level: Any = None
 
 
