@@ -135,8 +135,8 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     split = subset(p.task.test, p.config.eval.images)
     with tracker(p, "eval") as mirror:
         for seed, todo in missing.items():
-            size = p.config.eval.batch_size
-            for score in evaluate(classifier, p.task, split, todo, seed, size, twin):
+            size, draws = p.config.eval.batch_size, p.config.eval.draws
+            for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 results.append(p.rows, made)
                 done[made.key] = made

@@ -39,7 +39,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value >= 1,
         (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
-            *("train.images", "eval.batch_size", "eval.runs", "eval.images"),
+            *("train.images", "eval.batch_size", "eval.runs", "eval.images", "eval.draws"),
         ),
     ),
     (
@@ -99,6 +99,8 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
                 f"train.milestones are shares of the schedule, between 0 and 1, got {share:g}: "
                 "write 0.5 for half-way, or [] for a constant rate"
             )
+    if config.eval.draws > 255:
+        raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
     if unit == 0:
         raise UsageError(f"dataset.unit must be positive, got {config.dataset.unit}: such as 1/255")
