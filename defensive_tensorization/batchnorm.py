@@ -32,6 +32,7 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
     def __init__(self, channels: int, handling: Handling = "running") -> None:
         super().__init__(channels)
         self.handling = handling
+        self.shared_draws = handling == "batch"  # whose statistics need one draw for all
         self.reference = 0
 
     def train(self, mode: bool = True) -> Self:
@@ -64,6 +65,7 @@ class Recalibrated(nn.Module):
     """
 
     reference: Tensor
+    shared_draws = True
 
     def __init__(self, network: nn.Module, reference: Tensor) -> None:
         super().__init__()

@@ -56,6 +56,11 @@ class Plan:
         base = cfg.base_of(self.config)
         return None if base is None else replace(self, config=base)
 
+    @property
+    def twin(self) -> "Plan":
+        """The dense network that a black-box attacker holds."""
+        return replace(self, config=cfg.twin_of(self.config))
+
     def network(self) -> nn.Module:
         """The network with its initial weights, on the task's device."""
         c = self.config
@@ -125,8 +130,12 @@ def attacks(config: Config) -> list[Attack]:
     """Every attack at every epsilon."""
     return [
         replace(
-            cfg.build(replace(node, epsilon=epsilon, surrogate=None), unit=config.dataset.unit),
+            cfg.build(
+                replace(node, epsilon=epsilon, surrogate=None, knowledge=None),
+                unit=config.dataset.unit,
+            ),
             surrogate=node.surrogate or "identity",
+            knowledge=node.knowledge or "fresh",
         )
         for node in config.attack.values()
         for epsilon in node.epsilon

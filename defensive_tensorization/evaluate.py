@@ -8,15 +8,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching
-from .attacks import Attack
+from .attacks import Attack, attacker, defender, manner
 from .data import Split, Task, decode
 from .errors import UsageError
 from .progress import bar
+from .scores import Answers
 from .train import autocast
 from .xnor import surrogate
 
@@ -31,6 +34,8 @@ class Score:
     robust_accuracy: float
     images: int
     seconds: float
+    answers: Answers
+    manner: str = ""  # how an averaging attack's draws were made
 
 
 class Classifier(nn.Module):
@@ -68,18 +73,27 @@ def evaluate(
     attacks: Sequence[Attack | None],
     seed: int,
     batch_size: int,
+    twin: nn.Module | None = None,
+    draws: int = 1,
 ) -> Iterator[Score]:
-    """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known."""
+    """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known.
 
-    def timed(attack: Attack | None) -> tuple[float, float]:
+    twin   the network that black-box attacks are computed on.
+    draws  how many fresh ones score each image.
+    """
+
+    def timed(attack: Attack | None) -> tuple[Answers, float]:
         started = time.perf_counter()
-        share = accuracy(classifier, task, split, attack, seed, batch_size)
-        return share, time.perf_counter() - started
+        found = answers(classifier, task, split, attack, seed, batch_size, twin, draws)
+        return found, time.perf_counter() - started
 
-    clean = timed(None) if attacks else (0.0, 0.0)
+    made = manner(classifier, split.labels.device)
+    clean, took = timed(None) if attacks else (None, 0.0)
     for attack in attacks:
-        robust, seconds = timed(attack) if attack else clean
-        yield Score(attack, seed, clean[0], robust, len(split), seconds)
+        assert clean is not None
+        robust, seconds = timed(attack) if attack else (clean, took)
+        rates = (clean.accuracy, robust.accuracy)
+        yield Score(attack, seed, *rates, len(split), seconds, robust, made)
 
 
 def accuracy(
@@ -89,10 +103,26 @@ def accuracy(
     attack: Attack | None,
     seed: int,
     batch_size: int,
+    twin: nn.Module | None = None,
 ) -> float:
-    """The fraction classified correctly, on fresh draws, after the attack (None: clean)."""
+    """The fraction classified correctly after the attack (None: clean), on the draws it leaves."""
+    return answers(classifier, task, split, attack, seed, batch_size, twin).accuracy
+
+
+def answers(
+    classifier: Classifier,
+    task: Task,
+    split: Split,
+    attack: Attack | None,
+    seed: int,
+    batch_size: int,
+    twin: nn.Module | None = None,
+    draws: int = 1,
+) -> Answers:
+    """What each attacked image (None: clean) gets from so many draws, each shared by a batch."""
+    known = attack.knowledge if attack else "fresh"
     label = f"{attack.name} {attack.epsilon:g}" if attack else "clean"
-    correct = torch.zeros((), dtype=torch.long, device=split.labels.device)
+    found: list[Answers] = []
     with _streams(classifier, seed, label):
         for start in bar(
             range(0, len(split), batch_size), -(-len(split) // batch_size), f"{label}, seed {seed}"
@@ -101,12 +131,27 @@ def accuracy(
             y = split.labels[start : start + batch_size]
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
+            held = sketching.stream(seed, label, "held", start)
             if attack is not None:
-                with surrogate(attack.surrogate):
-                    x = attack(classifier, x, y, task.bounds)
-            with torch.no_grad():
-                correct += (classifier(x).argmax(1) == y).sum()
-    return int(correct) / len(split)
+                with surrogate(attack.surrogate), attacker(known, classifier, held, twin) as model:
+                    x = attack(model, x, y, task.bounds)
+            with torch.no_grad(), defender(known, classifier, held):
+                found.append(judged(torch.stack([classifier(x) for _ in range(draws)]), y))
+    return reduce(Answers.__add__, found)
+
+
+def judged(logits: Tensor, y: Tensor) -> Answers:
+    """logits [n, B, C] and labels y [B]; a majority is of the most votes, and a tie is none."""
+    right = logits.argmax(2) == y
+    votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(0)
+    others = votes.scatter(1, y[:, None], -1).amax(1)
+    mean = logits.softmax(2).mean(0).argmax(1) == y
+    return Answers(
+        right.sum(0).cpu().numpy(),
+        (right.sum(0) > others).cpu().numpy(),
+        mean.cpu().numpy(),
+        right.sum(1).cpu().numpy(),
+    )
 
 
 @contextmanager

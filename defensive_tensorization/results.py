@@ -25,7 +25,9 @@ class Row:
     `epsilon` is in the task's unit (8 means 8/255 on images), `epsilon_absolute` and `step_size`
     in the input's own scale. `seconds` is the time of the attack and its scoring. `commit` is the
     code that attacked and scored, `trained_commit` the code that trained, `weights` the digest of
-    what it trained; rows from before these two were kept have "".
+    what it trained; rows from before these two were kept have "". `knowledge` is the attacker's,
+    `options` are its further settings, `scored` is how many draws the accuracies are the mean of;
+    where they are several, the last three are what each image got (`scores.Answers.decoded`).
     """
 
     run_id: str
@@ -64,6 +66,12 @@ class Row:
     command: str
     trained_commit: str = ""
     weights: str = ""
+    knowledge: str = "fresh"
+    options: str = ""
+    scored: int = 1
+    correct: str = ""
+    votes: str = ""
+    by_draw: str = ""
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):

@@ -34,6 +34,12 @@ def protocol(config: Config, attack: Attack | None) -> str:
         settings["unit"] = config.dataset.unit
     if attack and attack.surrogate != "identity":  # a later key, left out at its default
         settings["surrogate"] = attack.surrogate
+    if attack and attack.knowledge != "fresh":
+        settings["knowledge"] = attack.knowledge
+    if attack and attack.options:
+        settings["options"] = dict(attack.options)
+    if config.eval.draws != 1:
+        settings["draws"] = config.eval.draws
     return cfg.digest(settings, 12)
 
 
@@ -41,6 +47,7 @@ def row(
     p: "Plan", score: Score, command: str, *, trained_commit: str = "", weights: str = ""
 ) -> Row:
     c, attack = p.config, score.attack
+    answers = score.answers.encoded() if c.eval.draws > 1 else ("", "", "")
     conv = c.defence.conv
     commit, dirty = provenance.commit()
     return Row(
@@ -66,7 +73,7 @@ def row(
         steps=attack.steps if attack else 0,
         step_size=attack.step_size if attack else 0.0,
         random_start=attack.random_start if attack else False,
-        draws=_draws(c),
+        draws=_draws(c, score),
         n=score.images,
         subset=described(c.eval.images, p.task.kind),
         eval_seed=score.eval_seed,
@@ -80,12 +87,30 @@ def row(
         command=command,
         trained_commit=trained_commit,
         weights=weights,
+        knowledge=attack.knowledge if attack else "fresh",
+        options=" ".join(f"{key}={value}" for key, value in attack.options) if attack else "",
+        scored=c.eval.draws,
+        correct=answers[0],
+        votes=answers[1],
+        by_draw=answers[2],
     )
 
 
-def _draws(config: Config) -> str:
-    conv = config.defence.conv
+def _draws(config: Config, score: Score) -> str:
+    conv, attack = config.defence.conv, score.attack
     if conv is None or conv.theta == 1:
         return "none: deterministic network"
-    size = config.eval.batch_size
-    return f"one per forward, shared by a batch of {size}; fresh for each step and scoring"
+    size, n = config.eval.batch_size, config.eval.draws
+    known, k = (attack.knowledge, attack.draws) if attack else ("fresh", 1)
+    scored = f"{'a fresh one' if n == 1 else f'{n} fresh ones'} per batch of {size} for scoring"
+    if known == "fresh" and k > 1:
+        return f"{k} for each question of the attack, averaged, {score.manner}; {scored}"
+    if known == "fresh" and n > 1:
+        return f"one per forward of the attack; {scored}"
+    return {
+        "fresh": f"one per forward, shared by a batch of {size}; fresh for each step and scoring",
+        "frozen": f"one per batch of {size}, the same for every step and scoring",
+        "transfer": f"one per batch of {size} for every step; {scored}",
+        "omniscient": f"none for the attack (theta = 1); {scored}",
+        "blackbox": f"none for the attack (dense twin); {scored}",
+    }[known]

@@ -129,11 +129,14 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     wanted = [key for each in keys.values() for key in each.values()]
     if not any(missing.values()):
         return [done[key] for key in wanted]
-    classifier = p.classifier(of.network)
+    classifier, twin = p.classifier(of.network), None
+    if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
+        twin = p.twin.classifier(trained(p.twin).network)
     split = subset(p.task.test, p.config.eval.images)
     with tracker(p, "eval") as mirror:
         for seed, todo in missing.items():
-            for score in evaluate(classifier, p.task, split, todo, seed, p.config.eval.batch_size):
+            size, draws = p.config.eval.batch_size, p.config.eval.draws
+            for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 results.append(p.rows, made)
                 done[made.key] = made

@@ -253,6 +253,13 @@ def is_per_sample(model: nn.Module) -> bool:
     )
 
 
+def is_live(model: nn.Module) -> bool:
+    """Whether two forwards, here and now, can meet different draws."""
+    controls = _controls.get()
+    found = [(sketch, controls.get(sketch, _LIVE)) for sketch in sketches(model).values()]
+    return any(s.random and c.enabled and c.frozen is None and c.replay is None for s, c in found)
+
+
 @contextmanager
 def record(model: nn.Module) -> Iterator[Ledger]:
     """Write down every draw of the block."""

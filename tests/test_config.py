@@ -677,3 +677,69 @@ def test_table_4_attacks_one_network_in_three_ways() -> None:
     configs = [quick(*cell) for cell in cells.values()]
     protocols = [protocol(c, a) for c in configs for a in attacks(c)]
     assert len(set(protocols)) == len(protocols)
+
+
+# --- what the attacker knows --------------------------------------------------------------------
+
+
+def test_knowledge_is_of_all_attacks_or_of_one() -> None:
+    config = composed(["attack.knowledge=omniscient", "+attack.bim.knowledge=frozen"])
+    found = {a.name: a.knowledge for a in attacks(config)}
+    assert found == {"fgsm": "omniscient", "bim": "frozen", "pgd": "omniscient"}
+
+
+def test_knowledge_is_part_of_the_score_and_not_of_the_weights() -> None:
+    kinds = ("frozen", "transfer", "omniscient", "blackbox")
+    scores = {scored(f"attack.knowledge={kind}") for kind in kinds}
+    assert len(scores) == len(kinds) and scored() not in scores
+    assert scored("attack.knowledge=fresh") == scored()
+    assert recipe("attack.knowledge=frozen") == recipe()
+    assert protocol(quick("attack.knowledge=frozen"), None) == protocol(quick(), None)
+
+
+@pytest.mark.parametrize("key", ["attack.knowledge", "+attack.pgd.knowledge"])
+def test_knowledge_that_cannot_be(key: str) -> None:
+    name = key.removeprefix("+")
+    kinds = "fresh, frozen, transfer, omniscient, blackbox"
+    assert refused(f"{key}=nosuch") == f"{name} must be one of {kinds}, got 'nosuch'"
+    dense = f"{name}=blackbox needs a defence: the dense network is its own twin"
+    assert refused(f"{key}=blackbox", "defence=none") == dense
+
+
+@pytest.mark.parametrize("method", ["ours_0.9", "ours_1", "bn_batch", "bn_frozen"])
+def test_the_twin_is_the_dense_baseline(method: str) -> None:
+    twin = cfg.twin_of(composed(["experiment=table1", f"method={method}"]))
+    baseline = composed(["experiment=table1", "method=baseline"])
+    assert cfg.run_id(twin, "0" * 16) == cfg.run_id(baseline, "0" * 16)
+    assert cfg.batchnorm(twin) == cfg.batchnorm(baseline)
+    assert cfg.recipe(twin) == cfg.recipe(baseline)
+
+
+# --- averaging attacks --------------------------------------------------------------------------
+
+EOT = ("attack=[eot_pgd,apgd_ce,apgd_dlr,square]", "eval.epsilon=[8]")
+
+
+def test_averaging_attacks_are_what_their_files_say() -> None:
+    made = attacks(composed([*EOT, "attack.apgd_dlr.draws=5", "attack.square.average=logit"]))
+    assert [a.name for a in made] == ["eot_pgd", "apgd_ce", "apgd_dlr", "square"]
+    assert [a.draws for a in made] == [20, 20, 5, 20]
+    assert [a.steps for a in made] == [10, 100, 100, 1000]
+    assert dict(made[3].options) == {"average": "logit", "draws": 20, "restarts": 1, "p": 0.8}
+    assert attacks(composed(["attack=[pgd]"]))[0].draws == 1
+
+
+def test_what_an_averaging_attack_does_is_in_the_protocol() -> None:
+    attack = ("attack=[eot_pgd]", "eval.epsilon=[8]")
+    changes = [
+        *("attack.eot_pgd.draws=5", "attack.eot_pgd.average=logit", "attack.eot_pgd.restarts=2"),
+        *("attack.eot_pgd.keep=last", "attack.eot_pgd.steps=50", "eval.draws=30"),
+    ]
+    assert len({scored(*attack), *(scored(*attack, c) for c in changes)}) == len(changes) + 1
+    assert recipe(*attack, "eval.draws=30") == recipe()
+
+
+def test_draws_of_the_score_fit_a_row() -> None:
+    text = "eval.draws must be at most 255, a row's byte, got 300"
+    assert refused("eval.draws=300") == text
+    assert refused("eval.draws=0") == "eval.draws must be at least 1, got 0"

@@ -16,8 +16,10 @@ from defensive_tensorization.evaluate import (
     Classifier,
     Score,
     accuracy,
+    answers,
     described,
     evaluate,
+    judged,
     subset,
 )
 from defensive_tensorization.tucker import TuckerConv2d
@@ -219,6 +221,38 @@ def test_epsilons_have_streams_of_their_own() -> None:
         accuracy(classifier, task(test, test), test, attack, 0, 8)
     assert seen[0] == seen[1]
     assert seen[0][0] != seen[2][0] and seen[0][1] != seen[2][1]
+
+
+# --- several draws ----------------------------------------------------------------------------
+
+
+def test_draws_are_judged_by_hand() -> None:
+    """Three draws of four images of class 0."""
+    p = torch.tensor(
+        [
+            [[0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.6, 0.4, 0.0], [0.4, 0.5, 0.1]],
+            [[0.6, 0.4, 0.0], [0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.4, 0.1, 0.5]],
+            [[0.7, 0.3, 0.0], [0.4, 0.6, 0.0], [0.6, 0.4, 0.0], [0.5, 0.4, 0.1]],
+        ]
+    )
+    made = judged(p.log(), torch.zeros(4, dtype=torch.long))
+    assert made.correct.tolist() == [3, 1, 2, 1]
+    assert made.by_draw.tolist() == [2, 2, 3]
+    assert made.majority.tolist() == [True, False, True, False]  # the last: a tie of three
+    assert made.probability.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("attack", [None, PGD])
+def test_one_draw_is_the_accuracy_and_more_go_on_from_it(attack: Attack | None) -> None:
+    test, classifier = split(40), randomized()
+    data = task(test, test)
+    one = accuracy(classifier, data, test, attack, 3, 16)
+    many = answers(classifier, data, test, attack, 3, 16, None, 5)
+    assert (many.draws, len(many.correct)) == (5, 40)
+    assert one == answers(classifier, data, test, attack, 3, 16).accuracy
+    whole = answers(classifier, data, test, attack, 3, 40, None, 5)  # a later batch: later draws
+    assert whole.by_draw[0] / 40 == accuracy(classifier, data, test, attack, 3, 40)
+    assert len(set(many.by_draw.tolist())) > 1
 
 
 # --- the classifier ---------------------------------------------------------------------------

@@ -20,13 +20,14 @@ SHARED = {"errors", "provenance"}  # any room may import these
 INSIDE = {
     "errors": set(),
     "provenance": set(),
+    "scores": set(),
     "sketching": set(),
     "tucker": {"sketching"},
     "xnor": {"sketching"},
     "models": {"sketching"},
     "attacks": {"sketching", "data.task"},
     "defences": {"sketching", "data.task"},
-    "report": {"results"},
+    "report": {"results", "scores"},
     "tracking": set(),
 }
 # room -> what of the package it may not import, where the rest is left open
@@ -36,6 +37,7 @@ NOT_INSIDE = {
 }
 # room -> the only libraries, beyond Python's own, that it may import
 LIBRARIES = {
+    "scores": {"numpy"},
     "sketching": {"torch", "tensorly"},
     "tucker": {"torch", "tensorly"},
     "xnor": {"torch", "tensorly"},

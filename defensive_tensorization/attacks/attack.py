@@ -22,6 +22,8 @@ class Attack:
 
     epsilon in the data's unit (8 means 8/255 on images), step_size in amplitude.
     surrogate  the derivative that binary layers give sgn while the attack computes gradients.
+    knowledge  what it knows of the network, one of KNOWLEDGE.
+    options    whatever else decides its result, by name: `draws` is K, how many it averages over.
     """
 
     name: str
@@ -32,11 +34,18 @@ class Attack:
     random_start: bool
     perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor]
     surrogate: str = "identity"
+    knowledge: str = "fresh"
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def radius(self) -> float:
         """epsilon as an amplitude."""
         return self.epsilon * self.unit
+
+    @property
+    def draws(self) -> int:
+        """K, of the network, at every step."""
+        return int(dict(self.options).get("draws", 1))
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]

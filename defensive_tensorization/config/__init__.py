@@ -6,7 +6,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 from .build import build, construct, named
 from .check import checked, parse_epsilon
 from .compose import composed, jobs
-from .identity import base_of, batchnorm, digest, plain, recipe, run_id
+from .identity import base_of, batchnorm, digest, plain, recipe, run_id, twin_of
 from .refuse import CONFIGS, refusal
 from .schema import Config
 
@@ -27,4 +27,5 @@ __all__ = [
     "recipe",
     "refusal",
     "run_id",
+    "twin_of",
 ]

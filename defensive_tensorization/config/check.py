@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
 from .refuse import options, usage_error
-from .schema import AttackConfig, Composed, Config, PrecisionConfig, TuckerConfig
+from .schema import AttackConfig, Composed, Config, DefenceConfig, PrecisionConfig, TuckerConfig
 
 ConfigStore.instance().store(name="schema", node=Composed)
 
@@ -24,6 +24,7 @@ _CHOICES = {
     "tucker.init": ("hosvd", "random"),
 }
 _SURROGATES = ("identity", "tanh", "tanh075")
+_KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
 _PRECISION = {
     "K": (True, False),
     "alpha": (True, False),
@@ -38,7 +39,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value >= 1,
         (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
-            *("train.images", "eval.batch_size", "eval.runs", "eval.images"),
+            *("train.images", "eval.batch_size", "eval.runs", "eval.images", "eval.draws"),
         ),
     ),
     (
@@ -64,6 +65,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     try:
         plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
         surrogate = plain["attack"].pop("surrogate", None)
+        knowledge = plain["attack"].pop("knowledge", None)
         _check_is_attack(plain["attack"])
         merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
         config = cast(Config, OmegaConf.to_object(merged))
@@ -84,16 +86,21 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     _check_tucker(config.tucker)
     _check_precision(config.precision)
     _check_surrogate("attack", surrogate, config.precision)
+    _check_knowledge("attack", knowledge, config.defence)
     for name, attack in config.attack.items():
         attack.surrogate = attack.surrogate or surrogate
         _check_attack(f"attack.{name}", attack)
         _check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
+        attack.knowledge = attack.knowledge or knowledge
+        _check_knowledge(f"attack.{name}", attack.knowledge, config.defence)
     for share in config.train.milestones:
         if not 0 < share < 1:
             raise UsageError(
                 f"train.milestones are shares of the schedule, between 0 and 1, got {share:g}: "
                 "write 0.5 for half-way, or [] for a constant rate"
             )
+    if config.eval.draws > 255:
+        raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
     if unit == 0:
         raise UsageError(f"dataset.unit must be positive, got {config.dataset.unit}: such as 1/255")
@@ -160,6 +167,15 @@ def _check_surrogate(key: str, value: str | None, precision: PrecisionConfig) ->
         raise UsageError(f"{key}.surrogate must be one of {', '.join(_SURROGATES)}, got {value!r}")
     if value not in (None, "identity") and precision._target_ is None:
         raise UsageError(f"{key}.surrogate={value} needs a sgn to stand for: take precision=xnor")
+
+
+def _check_knowledge(key: str, value: str | None, defence: DefenceConfig) -> None:
+    if value not in (None, *_KNOWLEDGE):
+        raise UsageError(f"{key}.knowledge must be one of {', '.join(_KNOWLEDGE)}, got {value!r}")
+    if value == "blackbox" and defence.name == "none":
+        raise UsageError(
+            f"{key}.knowledge=blackbox needs a defence: the dense network is its own twin"
+        )
 
 
 def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:

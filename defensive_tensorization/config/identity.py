@@ -26,6 +26,15 @@ def base_of(config: Config) -> Config | None:
     return base
 
 
+def twin_of(config: Config) -> Config:
+    """The same network trained alike without the defence: what a black-box attacker holds."""
+    twin = deepcopy(config)
+    twin.defence = DefenceConfig(name="none")
+    twin.model.batchnorm = DefenceConfig.batchnorm
+    twin.theta = 1.0
+    return twin
+
+
 def batchnorm(config: Config) -> Any:
     """BatchNorm's handling; a network without random kernels needs none."""
     conv = config.defence.conv

@@ -111,6 +111,13 @@ class AttackConfig:
     steps: int | None = None
     steps_round: str | None = None
     surrogate: str | None = None
+    knowledge: str | None = None
+    loss: str | None = None
+    draws: int | None = None
+    average: str | None = None
+    restarts: int | None = None
+    keep: str | None = None
+    p: float | None = None
     level: Any = None
 
 
@@ -120,6 +127,7 @@ class EvalConfig:
     images: int | None = None
     runs: int = MISSING
     seed: int = 0
+    draws: int = 1
     batch_size: int = MISSING
     autocast: str = "float32"
 

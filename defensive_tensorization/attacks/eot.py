@@ -1,0 +1,61 @@
+"""PGD whose every step follows an average over K draws (expectation over transformation)."""
+
+from torch import Tensor
+
+from ..errors import UsageError
+from .attack import Attack, positive, step_count
+from .expectation import Expectation, cross_entropy
+from .search import Ball, Best, searching
+
+KEEP = ("best", "last")
+
+
+def eot_pgd(
+    *,
+    epsilon: float,
+    unit: float,
+    step_size: float = 1,
+    steps: int | None = None,
+    steps_round: str = "floor",
+    level: float = 1,
+    draws: int = 20,
+    average: str = "loss",
+    restarts: int = 1,
+    keep: str = "best",
+) -> Attack:
+    """Eq. 2 from a uniform start; steps as in `pgd`.
+
+    keep  the best point on the way, by the average over draws, or, as the paper does, the last.
+    With keep=last and one restart on a deterministic network this is Foolbox's PGD.
+    """
+    count = step_count(epsilon, steps, steps_round, positive("attack.eot_pgd.level", level))
+    step = positive("attack.eot_pgd.step_size", step_size) * unit
+    if keep not in KEEP:
+        raise UsageError(f"attack.eot_pgd.keep must be one of {', '.join(KEEP)}, got {keep!r}")
+
+    def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
+        now, best = ball.start(), Best(ball.x)
+        for _ in range(count):
+            made = asked(now, y)
+            if keep == "best":
+                best.offer(now, made)
+            assert made.gradient is not None
+            now = ball.project(now + step * made.gradient.sign())
+        if keep == "last" and restarts == 1:  # nothing to compare it with
+            best.x = now
+            return best
+        return best.offer(now, asked(now, y, gradient=False))
+
+    return searching(
+        "eot_pgd",
+        search,
+        cross_entropy,
+        epsilon=epsilon,
+        unit=unit,
+        steps=count,
+        step_size=step,
+        draws=draws,
+        average=average,
+        restarts=restarts,
+        keep=keep,
+    )

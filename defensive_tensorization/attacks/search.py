@@ -1,0 +1,94 @@
+"""What the averaging attacks share: the ball, each image's best point so far, restarts."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from .attack import Attack
+from .expectation import AVERAGES, Estimate, Expectation, Objective
+
+
+@dataclass(frozen=True)
+class Ball:
+    """|delta| <= radius around x [B, ...], within the bounds."""
+
+    x: Tensor
+    radius: float
+    bounds: tuple[float, float]
+
+    def project(self, z: Tensor) -> Tensor:
+        near = self.x + (z - self.x).clamp(-self.radius, self.radius)
+        return near.clamp(*self.bounds)
+
+    def start(self) -> Tensor:
+        """Uniform in the ball, then into the bounds."""
+        return (self.x + torch.rand_like(self.x) * (2 * self.radius) - self.radius).clamp(
+            *self.bounds
+        )
+
+
+class Best:
+    """Each image's best point so far: the fewest draws right, then the highest averaged loss."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.clone()
+        self.loss = torch.full((len(x),), -math.inf, device=x.device)
+        self.right = torch.full((len(x),), math.inf, device=x.device)
+
+    def offer(self, x: Tensor, made: "Estimate | Best") -> Self:
+        tie = (made.right == self.right) & (made.loss > self.loss)
+        better = (made.right < self.right) | tie
+        self.x = torch.where(better.view(-1, *[1] * (x.ndim - 1)), x, self.x)
+        self.loss = torch.where(better, made.loss, self.loss)
+        self.right = torch.where(better, made.right, self.right)
+        return self
+
+
+Search = Callable[[Expectation, Ball, Tensor], Best]
+"""One start of an attack: the best points that it found for labels y [B]."""
+
+
+def searching(
+    name: str,
+    search: Search,
+    objective: Objective,
+    *,
+    epsilon: float,
+    unit: float,
+    steps: int,
+    step_size: float,
+    draws: int,
+    average: str,
+    restarts: int,
+    **others: Any,
+) -> Attack:
+    """The attack that searches from `restarts` starts and keeps each image's best point.
+
+    step_size in amplitude; `others` are further settings, told in the row.
+    """
+    for key, value in (("draws", draws), ("restarts", restarts), ("steps", steps)):
+        if not (isinstance(value, int) and value >= 1):
+            raise UsageError(f"attack.{name}.{key} must be at least 1, got {value}")
+    if average not in AVERAGES:
+        raise UsageError(
+            f"attack.{name}.average must be one of {', '.join(AVERAGES)}, got {average!r}"
+        )
+
+    def perturb(
+        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
+    ) -> Tensor:
+        ball = Ball(x, radius, bounds)
+        asked = Expectation(model, x, objective, draws=draws, average=average)
+        best = search(asked, ball, y)
+        for _ in range(restarts - 1):
+            found = search(asked, ball, y)
+            best.offer(found.x, found)
+        return best.x.detach()
+
+    told = {"average": average, "draws": draws, "restarts": restarts, **others}
+    return Attack(name, epsilon, unit, steps, step_size, True, perturb, options=tuple(told.items()))

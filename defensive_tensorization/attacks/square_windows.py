@@ -1,0 +1,82 @@
+"""The Square attack (Andriushchenko et al. 2020, l-infinity) on averages over K draws.
+
+No gradient: windows of +-epsilon are tried at random places, and kept where the averaged margin
+falls. A window is a square of an image, an interval of a sound.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .attack import Attack, positive
+from .expectation import Expectation, margin
+from .search import Ball, Best, searching
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
+
+
+def share(step: int, steps: int, first: float) -> float:
+    """The share of positions that the window of a step covers."""
+    at = int(step / steps * 10_000)
+    return first / (1 << sum(at > query for query in _HALVINGS))
+
+
+def square(
+    *,
+    epsilon: float,
+    unit: float,
+    steps: int = 1000,
+    p: float = 0.8,
+    draws: int = 20,
+    average: str = "loss",
+    restarts: int = 1,
+) -> Attack:
+    """steps: how many windows are tried, each at the price of K forwards; p: the first's share."""
+    positive("attack.square.p", p)
+
+    def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
+        x, radius = ball.x, ball.radius
+        stripes = (*x.shape[:2], *[1] * (x.ndim - 3), x.shape[-1])
+        now = ball.project(x + radius * _signs(x, stripes))
+        best = Best(x).offer(now, asked(now, y, gradient=False))
+        for step in range(steps):
+            inside = windows(x, share(step, steps, p))
+            change = 2 * radius * _signs(x, (*x.shape[:2], *[1] * (x.ndim - 2)))
+            then = ball.project(best.x + change * inside)
+            best.offer(then, asked(then, y, gradient=False))
+        return best
+
+    return searching(
+        "square",
+        search,
+        margin,
+        epsilon=epsilon,
+        unit=unit,
+        steps=steps,
+        step_size=2 * epsilon * unit,
+        draws=draws,
+        average=average,
+        restarts=restarts,
+        p=p,
+    )
+
+
+def windows(x: Tensor, covered: float) -> Tensor:
+    """[B, 1, ...] of 0 and 1: for each example a window at a uniformly random place."""
+    sizes = x.shape[2:]
+    side = round((covered * math.prod(sizes)) ** (1 / len(sizes)))
+    mask = torch.ones((len(x), 1, *[1] * len(sizes)), device=x.device)
+    for axis, size in enumerate(sizes):
+        length = min(max(side, 1), size)
+        first = torch.randint(size - length + 1, (len(x), 1), device=x.device)
+        place = torch.arange(size, device=x.device)
+        hit = (place >= first) & (place < first + length)
+        shape = [len(x), 1, *[1] * len(sizes)]
+        shape[2 + axis] = size
+        mask = mask * hit.view(shape)
+    return mask
+
+
+def _signs(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return torch.randint(2, shape, device=x.device).to(x.dtype) * 2 - 1

@@ -1,0 +1,128 @@
+"""What n draws say of each image, the scores that follow, and their intervals. Pure numpy.
+
+    mean         share of right answers over images and draws: the headline
+    majority     images whose most frequent answer is right; a tie is wrong
+    probability  images whose mean probabilities are highest at the right class
+    worst, best  images that are right under every draw, under at least one
+    lucky        images that the majority gets right although some draw misses: whoever stops at
+                 the first success calls them broken
+
+Images are the unit. The variance of a score is that between images, plus that between draws where a
+draw is shared by many images; both together are, if anything, too wide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+NAMES = ("mean", "majority", "probability", "worst", "best", "lucky")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """correct [N], right answers of n draws; the votes majority and probability [N], right or not;
+    by_draw [n], images right under each."""
+
+    correct: Array
+    majority: Array
+    probability: Array
+    by_draw: Array
+
+    def __add__(self, other: Self) -> "Answers":
+        """Of further images, draw by draw."""
+        return Answers(
+            np.concatenate([self.correct, other.correct]),
+            np.concatenate([self.majority, other.majority]),
+            np.concatenate([self.probability, other.probability]),
+            self.by_draw + other.by_draw,
+        )
+
+    @property
+    def draws(self) -> int:
+        return len(self.by_draw)
+
+    @property
+    def accuracy(self) -> float:
+        """Exact: a quotient of two whole numbers."""
+        return int(self.correct.sum()) / (len(self.correct) * self.draws)
+
+    def encoded(self) -> tuple[str, str, str]:
+        """For a row: two hex digits an image, one (1: majority, 2: probability), counts a draw."""
+        votes = self.majority.astype(int) + 2 * self.probability.astype(int)
+        return (
+            bytes(self.correct.astype(np.uint8)).hex(),
+            "".join(f"{vote:x}" for vote in votes),
+            " ".join(str(count) for count in self.by_draw),
+        )
+
+    @classmethod
+    def decoded(cls, correct: str, votes: str, by_draw: str) -> Self:
+        vote = np.array([int(digit, 16) for digit in votes])
+        counts = np.frombuffer(bytes.fromhex(correct), dtype=np.uint8).astype(int)
+        return cls(counts, vote % 2 > 0, vote // 2 > 0, np.array([int(c) for c in by_draw.split()]))
+
+
+@dataclass(frozen=True)
+class Interval:
+    estimate: float
+    low: float
+    high: float
+
+
+def per_image(answers: Answers, score: str) -> Array:
+    """[N] in [0, 1]; the score is its mean."""
+    n = answers.draws
+    values = {
+        "mean": answers.correct / n,
+        "majority": answers.majority,
+        "probability": answers.probability,
+        "worst": answers.correct == n,
+        "best": answers.correct > 0,
+        "lucky": answers.majority & (answers.correct < n),
+    }[score]
+    return np.asarray(values, dtype=float)
+
+
+def interval(seeds: Sequence[Answers], score: str = "mean", level: float = 0.95) -> Interval:
+    """A score over evaluation seeds of the same images, by Wilson's formula.
+
+    Its sample size is the number of coin tosses that would have the variance found, so that 0% and
+    100% have an interval too.
+    """
+    values = np.mean([per_image(answers, score) for answers in seeds], axis=0)
+    p = float(values.mean())
+    size = float(len(values))
+    variance = values.var() / len(values) + _between_draws(seeds, score)
+    if 0 < p < 1 and variance > 0:
+        size = p * (1 - p) / variance
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (p + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z * np.sqrt(p * (1 - p) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
+    return Interval(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+
+
+def difference(
+    ours: Sequence[Answers], theirs: Sequence[Answers], score: str = "mean", level: float = 0.95
+) -> Interval:
+    """Ours minus theirs on the same images, which are paired; by the normal distribution."""
+    mine, other = (np.mean([per_image(a, score) for a in each], axis=0) for each in (ours, theirs))
+    if len(mine) != len(other):
+        raise ValueError(f"{len(mine)} and {len(other)} images cannot be paired")
+    gap = mine - other
+    drawn = _between_draws(ours, score) + _between_draws(theirs, score)
+    error = float(np.sqrt(gap.var(ddof=1) / len(gap) + drawn))
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return Interval(float(gap.mean()), float(gap.mean() - z * error), float(gap.mean() + z * error))
+
+
+def _between_draws(seeds: Sequence[Answers], score: str) -> float:
+    """Variance of the mean score that the choice of draws causes; the other scores use them all."""
+    if score != "mean":
+        return 0.0
+    shares = np.concatenate([answers.by_draw / len(answers.correct) for answers in seeds])
+    return float(shares.var(ddof=1) / len(shares)) if len(shares) > 1 else 0.0

@@ -1,0 +1,385 @@
+"""Averaging attacks: on a deterministic network those of others; on a random one, true averages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from test_attacks import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
+from torch import Tensor, nn
+
+from defensive_tensorization import sketching
+from defensive_tensorization.attacks import Attack, apgd, eot_pgd, pgd, square
+from defensive_tensorization.attacks.auto_pgd import checkpoints
+from defensive_tensorization.attacks.expectation import (
+    AVERAGES,
+    Expectation,
+    batches_draws,
+    cross_entropy,
+    dlr,
+    manner,
+    margin,
+)
+from defensive_tensorization.attacks.search import Best
+from defensive_tensorization.attacks.square_windows import share, windows
+from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.tucker import TuckerConv2d
+
+MAKERS = [
+    eot_pgd,
+    lambda **o: apgd(**{"steps": 12} | o),
+    lambda **o: apgd(**{"steps": 12, "loss": "dlr"} | o),
+    lambda **o: square(**{"steps": 25} | o),
+]
+NAMES = ["eot_pgd", "apgd_ce", "apgd_dlr", "square"]
+each_attack = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
+
+
+def randomized(theta: float = 0.6) -> nn.Module:
+    torch.manual_seed(0)
+    conv = TuckerConv2d.from_conv(nn.Conv2d(2, 8, 3), theta, init="random")
+    model = nn.Sequential(conv, nn.Tanh(), nn.Flatten(), nn.Linear(32, CLASSES))
+    sketching.seed(model, 0)
+    return model.eval().requires_grad_(False)
+
+
+def run(attack: Attack, model: nn.Module, bounds: tuple[float, float] = IMAGES) -> Tensor:
+    torch.manual_seed(4)
+    return attack(model, *batch(bounds), bounds)
+
+
+# --- on a deterministic network -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bounds", [IMAGES, AUDIO])
+@pytest.mark.parametrize("average", AVERAGES)
+def test_pgd_is_foolbox_s(average: str, bounds: tuple[float, float]) -> None:
+    ours = eot_pgd(epsilon=8, unit=UNIT, draws=7, average=average, keep="last")
+    found, expected = run(ours, curved(), bounds), run(pgd(epsilon=8, unit=UNIT), curved(), bounds)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@each_attack
+@pytest.mark.parametrize("average", AVERAGES)
+def test_k_changes_nothing(make: Callable[..., Attack], average: str) -> None:
+    """Bit for bit: draws that cannot differ are not made. Nor does what is averaged matter."""
+    found = [
+        run(make(epsilon=8, unit=UNIT, draws=k, average=average), curved()) for k in (1, 2, 20)
+    ]
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("k", [3, 8])
+def test_equal_draws_average_to_one(average: str, k: int) -> None:
+    x, y = batch()
+    one = Expectation(curved(), x, cross_entropy)(x, y)
+    asked = Expectation(curved(), x, cross_entropy, average=average)
+    asked.draws = k  # in spite of the model's being deterministic
+    many = asked(x, y)
+    assert one.gradient is not None and many.gradient is not None
+    torch.testing.assert_close(many.loss, one.loss, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(many.gradient, one.gradient, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(many.right, one.right)
+
+
+@pytest.mark.parametrize("context", ["frozen", "disabled"])
+def test_a_held_draw_is_met_once(context: str) -> None:
+    model, x = randomized(), batch()[0]
+    held = {
+        "frozen": lambda: sketching.frozen(model, seed=3),
+        "disabled": lambda: sketching.disabled(model),
+    }
+    with held[context]():
+        assert Expectation(model, x, cross_entropy, draws=9).draws == 1
+    assert Expectation(model, x, cross_entropy, draws=9).draws == 9
+    noisy = nn.Sequential(nn.Flatten(), nn.Dropout(0.5).train())
+    assert Expectation(noisy, x, cross_entropy, draws=9).draws == 9
+
+
+# --- on a random one ----------------------------------------------------------------------------
+
+
+def by_hand(average: str, z: Tensor, y: Tensor) -> Tensor:
+    """z [K, B, C] to the loss [B]."""
+    if average in ("gradient", "loss"):
+        return torch.stack(
+            [nn.functional.cross_entropy(each, y, reduction="none") for each in z]
+        ).mean(0)
+    p = z.softmax(2).mean(0) if average == "probability" else z.mean(0).softmax(1)
+    return -p[torch.arange(len(y)), y].log()
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("batched", [False, True])
+def test_averages_by_hand(average: str, batched: bool) -> None:
+    """The very draws are recorded and replayed one by one."""
+    model, (x, y) = randomized(), batch()
+    asked = Expectation(model, x, cross_entropy, draws=5, average=average, batched=batched)
+    with sketching.record(model) as ledger:
+        made = asked(x, y)
+    (drawn,) = ledger.draws.values()
+    assert len(drawn) == (1 if batched else 5)
+    leaf = x.clone().requires_grad_()
+    with sketching.replay(model, ledger):
+        if batched:
+            with sketching.per_sample(model):
+                z = model(leaf.repeat(5, 1, 1, 1)).unflatten(0, (5, len(x)))
+        else:
+            z = torch.stack([model(leaf) for _ in range(5)])
+    loss = by_hand(average, z, y)
+    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    assert made.gradient is not None
+    torch.testing.assert_close(made.loss, loss.detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(made.gradient, gradient, atol=1e-5, rtol=1e-4)
+    right = (z.argmax(2) == y).float().mean(0)
+    if average in ("gradient", "loss"):
+        torch.testing.assert_close(made.right, right)
+    else:
+        assert set(made.right.tolist()) <= {0.0, 1.0}
+
+
+def test_batched_and_looped_draws_have_one_expectation() -> None:
+    model, (x, y) = randomized(), batch()
+    losses = []
+    for batched in (False, True):
+        asked = Expectation(model, x, cross_entropy, draws=300, batched=batched)
+        losses.append(asked(x, y, gradient=False).loss)
+    assert asked(x, y, gradient=False).gradient is None
+    torch.testing.assert_close(losses[0], losses[1], atol=0.1, rtol=0)
+
+
+def test_many_draws_are_split_into_passes() -> None:
+    sizes: list[int] = []
+    model, (x, y) = randomized(), batch()
+    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    Expectation(model, x, cross_entropy, draws=400, batched=True)(x, y)
+    assert sum(sizes) == 400 * len(x) and max(sizes) <= 1024 and len(sizes) == 3
+
+
+def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    model = randomized()
+    assert batches_draws(model, gpu) and not batches_draws(model, cpu)
+    assert manner(model, gpu) == "batched, a draw an example" and manner(model, cpu) == "in a loop"
+    assert not batches_draws(Recalibrated(model, batch()[0]), gpu)
+    assert not batches_draws(nn.Sequential(model, DrawBatchNorm2d(2, "batch")), gpu)
+    assert batches_draws(nn.Sequential(model, DrawBatchNorm2d(2, "running")), gpu)
+    with sketching.frozen(model, seed=0):
+        assert not batches_draws(model, gpu)
+
+
+@each_attack
+def test_every_question_is_asked_of_k_draws(make: Callable[..., Attack]) -> None:
+    model = randomized()
+    counts = []
+    for k in (1, 4):
+        with sketching.record(model) as ledger:
+            run(make(epsilon=8, unit=UNIT, draws=k), model)
+        (drawn,) = ledger.draws.values()
+        assert len({str(each) for each in drawn}) > 0.9 * len(drawn)
+        counts.append(len(drawn))
+    assert counts[1] == 4 * counts[0]
+
+
+def test_averaging_beats_a_single_draw() -> None:
+    """Many draws, judged on fresh ones: a higher expected loss than K = 1 reaches."""
+    model, (x, y) = randomized(0.5), batch()
+    reached = []
+    for k in (1, 10):
+        attacked = run(eot_pgd(epsilon=32, unit=UNIT, step_size=4, draws=k, keep="last"), model)
+        judge = Expectation(model, x, cross_entropy, draws=200)
+        reached.append(judge(attacked, y, gradient=False).loss.mean())
+    assert reached[1] > reached[0]
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+
+@each_attack
+@pytest.mark.parametrize("bounds", [IMAGES, AUDIO])
+def test_stays_in_the_ball_and_the_bounds(
+    make: Callable[..., Attack], bounds: tuple[float, float]
+) -> None:
+    x, y = batch(bounds)
+    model = randomized()
+    attacked = run(make(epsilon=16, unit=UNIT, draws=6, restarts=2), model, bounds)
+    assert float((attacked - x).abs().max()) <= 16 / 255 + 1e-6
+    assert float(attacked.min()) >= bounds[0] and float(attacked.max()) <= bounds[1]
+    assert not attacked.requires_grad
+    judge = Expectation(model, x, cross_entropy, draws=200)
+    assert judge(attacked, y).loss.mean() > judge(x, y).loss.mean()
+
+
+@each_attack
+def test_restarts_only_help(make: Callable[..., Attack]) -> None:
+    y = batch()[1]
+    merit = []
+    for restarts in (1, 6):
+        z = curved()(run(make(epsilon=4, unit=UNIT, restarts=restarts), curved()))
+        merit.append((z.argmax(1) == y).float().mean())
+    assert merit[1] <= merit[0]
+
+
+@each_attack
+def test_sounds(make: Callable[..., Attack]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(1, 6, 5), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 60, 4))
+    model.eval().requires_grad_(False)
+    x, y = torch.rand(5, 1, 64) * 2 - 1, torch.arange(5) % 4
+    attacked = make(epsilon=0.1, unit=1)(model, x, y, AUDIO)
+    assert attacked.shape == x.shape and float((attacked - x).abs().max()) <= 0.1 + 1e-6
+    assert cross_entropy(model(attacked), y).mean() > cross_entropy(model(x), y).mean()
+
+
+def test_best_prefers_few_right_draws_then_a_high_loss() -> None:
+    from defensive_tensorization.attacks.expectation import Estimate
+
+    best = Best(torch.zeros(3, 1))
+    best.offer(torch.ones(3, 1), Estimate(torch.tensor([1.0, 1, 1]), torch.tensor([0.5, 0.5, 0.5])))
+    best.offer(
+        2 * torch.ones(3, 1), Estimate(torch.tensor([9.0, 0, 2]), torch.tensor([0.6, 0.4, 0.5]))
+    )
+    assert best.x.flatten().tolist() == [1, 2, 2]
+    assert best.loss.tolist() == [1, 0, 2]
+
+
+def test_objectives_by_hand() -> None:
+    z, y = torch.tensor([[3.0, 1.0, 0.0, -2.0], [1.0, 4.0, 2.0, 0.0]]), torch.tensor([0, 2])
+    torch.testing.assert_close(margin(z, y), torch.tensor([-2.0, 2.0]))
+    torch.testing.assert_close(dlr(z, y), torch.tensor([-2 / 3, 2 / 3]))
+    torch.testing.assert_close(dlr(10 * z + 5, y), dlr(z, y))
+    with pytest.raises(UsageError, match="needs 3 classes, got 2: take loss=ce"):
+        dlr(z[:, :2], y)
+
+
+# --- Auto-PGD -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (100, [22, 41, 57, 70, 80, 87, 93, 99]),  # p_j of the paper times 100
+        (20, [4, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]),
+        (1, [1]),
+    ],
+)
+def test_checkpoints(steps: int, expected: list[int]) -> None:
+    assert checkpoints(steps) == expected
+
+
+def reference(
+    model: nn.Module, x: Tensor, y: Tensor, start: Tensor, radius: float, steps: int
+) -> Tensor:
+    """Algorithm 1 for a single image, scalar by scalar, with its trail kept whole."""
+
+    def at(point: Tensor) -> tuple[float, Tensor]:
+        point = point.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(model(point), y)
+        return float(loss.detach()), torch.autograd.grad(loss, point)[0]
+
+    def into(point: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(point, x - radius), x + radius).clamp(0, 1)
+
+    eta, trail, f, g = 2 * radius, [start], [], []
+    judged, last, halved = checkpoints(steps), 0, False
+    value, slope = at(start)
+    f.append(value)
+    g.append(slope)
+    seen = [(value, start, slope)]
+    bests = [value]
+    rises = 0
+    for k in range(steps):
+        z = into(trail[k] + eta * g[k].sign())
+        if k == 0:
+            new = z
+        else:
+            new = into(trail[k] + 0.75 * (z - trail[k]) + 0.25 * (trail[k] - trail[k - 1]))
+        value, slope = at(new)
+        seen.append((value, new, slope))
+        rises += value > f[k]
+        trail.append(new), f.append(value), g.append(slope)
+        top = max(seen, key=lambda each: each[0])
+        if k + 1 in judged:
+            halve = rises <= 0.75 * (k + 1 - last) or (not halved and bests[-1] >= top[0])
+            if halve:
+                eta /= 2
+                f[-1], trail[-1], g[-1] = top
+            halved, last, rises = halve, k + 1, 0
+            bests.append(top[0])
+    wrong = [s for s in seen if int(model(s[1]).argmax()) != int(y)]
+    return max(wrong or seen, key=lambda each: each[0])[1]
+
+
+@pytest.mark.parametrize("steps", [5, 40])
+def test_apgd_is_algorithm_1(steps: int) -> None:
+    model, (x, y) = curved().double(), batch()
+    x = x.double()  # where gradients vanish float32 knows no sign
+    torch.manual_seed(4)
+    found = apgd(epsilon=12, unit=UNIT, steps=steps, draws=3)(model, x, y, IMAGES)
+    torch.manual_seed(4)
+    start = (x + (torch.rand_like(x) * 2 - 1) * 12 / 255).clamp(0, 1)
+    for i in range(len(x)):
+        one = slice(i, i + 1)
+        expected = reference(model, x[one], y[one], start[one], 12 / 255, steps)
+        torch.testing.assert_close(found[one], expected, atol=1e-5, rtol=0)
+
+
+# --- Square -------------------------------------------------------------------------------------
+
+
+def test_the_window_shrinks_as_published() -> None:
+    at = [0, 10, 11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001]
+    halvings = [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [share(step, 10_000, 0.8) for step in at] == [0.8 / 2**n for n in halvings]
+    assert share(500, 1000, 0.8) == share(5000, 10_000, 0.8)
+
+
+@pytest.mark.parametrize(("shape", "side"), [((40, 3, 10, 10), (5, 5)), ((40, 1, 64), (16,))])
+def test_windows_are_anywhere_and_of_their_size(
+    shape: tuple[int, ...], side: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    made = windows(torch.zeros(shape), 0.25)
+    assert made.shape == (40, 1, *shape[2:])
+    for mask in made[:, 0]:
+        places = mask.nonzero()
+        assert tuple((places.amax(0) - places.amin(0) + 1).tolist()) == side
+        assert len(places) == torch.tensor(side).prod()
+    assert len({str(mask.nonzero()[0].tolist()) for mask in made[:, 0]}) > 5
+    assert windows(torch.zeros(2, 1, 4, 4), 1e-6).sum() == 2  # never empty
+
+
+def test_square_asks_for_no_gradient() -> None:
+    class Hard(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not torch.is_grad_enabled()
+            return x.flatten(1)[:, :CLASSES].round()
+
+    run(square(epsilon=64, unit=UNIT, steps=5), Hard().eval())
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (eot_pgd, {"draws": 0}, "attack.eot_pgd.draws must be at least 1, got 0"),
+        (eot_pgd, {"restarts": 0}, "attack.eot_pgd.restarts must be at least 1, got 0"),
+        (eot_pgd, {"keep": "all"}, "attack.eot_pgd.keep must be one of best, last, got 'all'"),
+        (apgd, {"loss": "cw"}, "attack.apgd.loss must be one of ce, dlr, got 'cw'"),
+        (apgd, {"steps": 0}, "attack.apgd_ce.steps must be at least 1, got 0"),
+        (square, {"p": 0}, "attack.square.p must be a positive number"),
+        (
+            square,
+            {"average": "x"},
+            "attack.square.average must be one of gradient, loss, probability, logit, got 'x'",
+        ),
+    ],
+)
+def test_errors(make: Callable[..., Attack], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make(epsilon=8, unit=UNIT, **options)
+    assert message in str(error.value)

@@ -1,0 +1,132 @@
+"""Scores by hand, intervals against scipy and against repeated experiments."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from defensive_tensorization.scores import NAMES, Answers, difference, interval, per_image
+
+
+def of(right: Any, majority: Any = None, probability: Any = None) -> Answers:
+    """right [n, N]: draws by images."""
+    right = np.asarray(right, dtype=int)
+    half = right.sum(0) * 2 > len(right)
+    return Answers(
+        right.sum(0),
+        half if majority is None else np.array(majority, dtype=bool),
+        half if probability is None else np.array(probability, dtype=bool),
+        right.sum(1),
+    )
+
+
+FOUR = of(
+    [[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0]], majority=[1, 1, 0, 1], probability=[1, 0, 0, 1]
+)
+
+
+@pytest.mark.parametrize(
+    ("score", "values"),
+    [
+        ("mean", [1, 2 / 3, 0, 2 / 3]),
+        ("majority", [1, 1, 0, 1]),
+        ("probability", [1, 0, 0, 1]),
+        ("worst", [1, 0, 0, 0]),
+        ("best", [1, 1, 0, 1]),
+        ("lucky", [0, 1, 0, 1]),
+    ],
+)
+def test_scores_by_hand(score: str, values: list[float]) -> None:
+    assert per_image(FOUR, score).tolist() == pytest.approx(values)
+    assert interval([FOUR], score).estimate == pytest.approx(np.mean(values))
+
+
+def test_accuracy_is_a_quotient() -> None:
+    assert FOUR.accuracy == 7 / 12
+    assert FOUR.draws == 3 and FOUR.by_draw.tolist() == [3, 2, 2]
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_a_row_gives_back_what_it_was_given(draws: int, images: int, seed: int) -> None:
+    made = np.random.default_rng(seed).integers(0, 2, (draws + 2, images))
+    answers = of(made[2:], made[0], made[1])
+    words = answers.encoded()
+    assert len(words[0]) == 2 * images and len(words[1]) == images
+    again = Answers.decoded(*words)
+    for name in ("correct", "majority", "probability", "by_draw"):
+        assert getattr(again, name).tolist() == getattr(answers, name).tolist()
+    worst, mean, best = (per_image(again, s).mean() for s in ("worst", "mean", "best"))
+    assert worst <= mean <= best
+
+
+def test_batches_join() -> None:
+    right = np.random.default_rng(0).integers(0, 2, (5, 9))
+    joined = of(right[:, :4]) + of(right[:, 4:])
+    assert joined.encoded() == of(right).encoded()
+
+
+@pytest.mark.parametrize("right", [0, 1, 37, 199, 200])
+@pytest.mark.parametrize("level", [0.95, 0.9])
+def test_a_single_draw_has_wilson_s_interval(right: int, level: float) -> None:
+    answers = of([[1] * right + [0] * (200 - right)])
+    made = interval([answers], level=level)
+    known = stats.binomtest(right, 200).proportion_ci(level, method="wilson")
+    assert (made.low, made.high) == pytest.approx((known.low, known.high), abs=1e-12)
+
+
+def test_images_are_the_unit() -> None:
+    """Repeating every answer 30 times adds no certainty."""
+    right = np.random.default_rng(0).integers(0, 2, (1, 300))
+    once, often = interval([of(right)]), interval([of(np.repeat(right, 30, 0))])
+    assert (once.low, once.high) == pytest.approx((often.low, often.high))
+    assert interval([of(right)] * 4).low <= once.low + 1e-9
+
+
+def test_a_mean_s_interval_is_the_bootstrap_s() -> None:
+    random = np.random.default_rng(0)
+    chance = random.beta(2, 2, 800)
+    right = random.random((30, 800)) < chance
+    made = interval([of(right)])
+    known = stats.bootstrap((right.mean(0),), np.mean, rng=random, method="percentile")
+    low, high = known.confidence_interval
+    assert (made.low, made.high) == pytest.approx((low, high), abs=0.004)
+
+
+def test_intervals_hold_what_they_promise() -> None:
+    """Images and shared draws both vary; 95% means 95% or a little more."""
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(400):
+        skill, mood = random.normal(0, 1, 150), random.normal(0, 0.5, (30, 1))
+        right = skill + mood + random.normal(0, 1, (30, 150)) > 0
+        made = interval([of(right)])
+        held += made.low <= 0.5 <= made.high
+    assert held / 400 >= 0.92
+
+
+def test_a_difference_is_paired() -> None:
+    random = np.random.default_rng(0)
+    mine, other = (random.random((1, 400)) < p for p in (0.6, 0.5))
+    made = difference([of(mine)], [of(other)])
+    known = stats.ttest_rel(mine[0].astype(float), other[0].astype(float)).confidence_interval()
+    assert made.estimate == pytest.approx(mine.mean() - other.mean())
+    assert (made.low, made.high) == pytest.approx((known.low, known.high), abs=1e-3)
+    same = difference([of(mine)], [of(mine)])
+    assert (same.estimate, same.low, same.high) == (0, 0, 0)
+    with pytest.raises(ValueError, match="400 and 10 images cannot be paired"):
+        difference([of(mine)], [of(other[:, :10])])
+
+
+def test_seeds_are_averaged_image_by_image() -> None:
+    random = np.random.default_rng(0)
+    seeds = [of(random.integers(0, 2, (30, 60))) for _ in range(3)]
+    for score in NAMES:
+        values = np.mean([per_image(each, score) for each in seeds], axis=0)
+        assert interval(seeds, score).estimate == pytest.approx(values.mean())
+    assert (
+        interval(seeds).high - interval(seeds).low
+        < interval(seeds[:1]).high - interval(seeds[:1]).low
+    )
