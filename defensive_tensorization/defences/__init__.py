@@ -1,0 +1,1 @@
+"""Defences beside tensorization: what fills the slots that it leaves open."""
