@@ -9,7 +9,7 @@ from torchvision.models import resnet18
 
 from defensive_tensorization import sketching
 from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
-from defensive_tensorization.models import REAL, Precision, ResNet18
+from defensive_tensorization.models import REAL, LogMel, Precision, ResNet18, SoundNet5
 from defensive_tensorization.models.precision import Order, Place
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 from defensive_tensorization.xnor import XnorConv2d, XnorLinear, binary_layer
@@ -171,3 +171,33 @@ def test_recalibrated_predictions_of_a_binary_network_are_of_one_image() -> None
 def test_real_is_the_default() -> None:
     assert str(net()) == str(net(precision=REAL))
     assert not names(net(), XnorConv2d)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "relus"),
+    [(ResNet18, (2, 3, 32, 32), 17), (SoundNet5, (2, 1, 16000), 6), (LogMel, (2, 1, 16000), 6)],
+)
+def test_every_activation_comes_from_a_factory(
+    model: Any, shape: tuple[int, ...], relus: int
+) -> None:
+    """None is left inside a forward."""
+    seen: list[float] = []
+
+    class Spy(nn.ReLU):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(float(x.min()))
+            return super().forward(x)
+
+    options = {"width": 4, "classes": 5, "mean": (0.1,) * shape[1], "std": (1.0,) * shape[1]}
+    torch.manual_seed(0)
+    spied = model(**options, relu=Spy).eval()
+    plain = model(**options).eval()
+    plain.load_state_dict(spied.state_dict())
+    x = torch.rand(shape)
+    with torch.no_grad():
+        assert torch.equal(plain(x), spied(x))
+        linear = model(**options, relu=nn.Identity).eval()
+        linear.load_state_dict(spied.state_dict())
+        assert not torch.allclose(linear(x), plain(x))
+    assert len(seen) == relus
+    assert min(seen) < 0

@@ -51,6 +51,7 @@ class LogMel(nn.Module):
         std: Sequence[float],
         conv: Factory = nn.Conv2d,
         norm: Factory = nn.BatchNorm2d,
+        relu: Factory = nn.ReLU,
         precision: Precision = REAL,
     ) -> None:
         super().__init__()
@@ -64,16 +65,19 @@ class LogMel(nn.Module):
             for i, o in pairs
         )
         self.norms = nn.ModuleList(norm(o) for o in widths[1:])
-        self.activation = nn.ReLU() if precision.order == "conv_norm_relu" else nn.Identity()
+        activation = relu if precision.order == "conv_norm_relu" else nn.Identity
+        self.activations = nn.ModuleList(activation() for _ in self.norms)
         self.hidden = precision.at("inner", nn.Linear)(12 * width, 16 * width)
+        self.relu = relu()
         self.head = precision.at("last", nn.Linear)(16 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.spectrogram(x))
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = self.activation(norm(conv(x)))
+        layers = zip(self.convs, self.norms, self.activations, strict=True)
+        for i, (conv, norm, activation) in enumerate(layers):
+            x = activation(norm(conv(x)))
             if i < len(self.convs) - 1:
                 x = F.max_pool2d(x, 2)
-        x = F.relu(self.hidden(x.mean((2, 3))))
+        x = self.relu(self.hidden(x.mean((2, 3))))
         logits: Tensor = self.head(x)
         return logits

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .precision import REAL, Factory, Order, Precision
@@ -29,13 +28,21 @@ class BasicBlock(nn.Module):
     """[B, c_in, H, W] to [B, c_out, H / stride, W / stride]."""
 
     def __init__(
-        self, c_in: int, c_out: int, stride: int, conv: Factory, shortcut: Factory, norm: Factory
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        conv: Factory,
+        shortcut: Factory,
+        norm: Factory,
+        relu: Factory,
     ) -> None:
         super().__init__()
         self.conv1 = conv(c_in, c_out, 3, stride=stride, padding=1, bias=False)
         self.norm1 = norm(c_out)
         self.conv2 = conv(c_out, c_out, 3, stride=1, padding=1, bias=False)
         self.norm2 = norm(c_out)
+        self.relu1, self.relu2 = relu(), relu()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
             self.shortcut = nn.Sequential(
@@ -43,9 +50,9 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.relu1(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return F.relu(y + self.shortcut(x))
+        return cast(Tensor, self.relu2(y + self.shortcut(x)))
 
 
 class SignBlock(BasicBlock):
@@ -61,7 +68,14 @@ class NormSignBlock(nn.Module):
     """The same with BatchNorm in front of every sign."""
 
     def __init__(
-        self, c_in: int, c_out: int, stride: int, conv: Factory, shortcut: Factory, norm: Factory
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        conv: Factory,
+        shortcut: Factory,
+        norm: Factory,
+        relu: Factory,
     ) -> None:
         super().__init__()
         self.norm1 = norm(c_in)
@@ -84,29 +98,33 @@ class Layout(NamedTuple):
     """Of a network's blocks, what follows the stem, and what follows the last block."""
 
     block: Callable[..., nn.Module]
-    after_stem: Callable[[], nn.Module]
-    after_blocks: Callable[[int, Factory], nn.Module]
+    after_stem: Callable[[Factory], nn.Module]
+    after_blocks: Callable[[int, Factory, Factory], nn.Module]
 
 
-def _nothing(channels: int, norm: Factory) -> nn.Module:
+def _relu(relu: Factory) -> nn.Module:
+    return relu()
+
+
+def _nothing(*of: object) -> nn.Module:
     return nn.Identity()
 
 
-def _norm_relu(channels: int, norm: Factory) -> nn.Module:
-    return nn.Sequential(norm(channels), nn.ReLU())
+def _norm_relu(channels: int, norm: Factory, relu: Factory) -> nn.Module:
+    return nn.Sequential(norm(channels), relu())
 
 
 LAYOUTS: dict[Order, Layout] = {
-    "conv_norm_relu": Layout(BasicBlock, nn.ReLU, _nothing),
-    "norm_sign_conv": Layout(NormSignBlock, nn.Identity, _norm_relu),
-    "sign_conv_norm": Layout(SignBlock, nn.Identity, _norm_relu),
+    "conv_norm_relu": Layout(BasicBlock, _relu, _nothing),
+    "norm_sign_conv": Layout(NormSignBlock, _nothing, _norm_relu),
+    "sign_conv_norm": Layout(SignBlock, _nothing, _norm_relu),
 }
 
 
 class ResNet18(nn.Module):
     """[B, 3, 32, 32] in [0, 1] to logits [B, classes]. Stages of width 1, 2, 4 and 8 times `width`.
 
-    conv and norm are the layer factories, called as nn.Conv2d and nn.BatchNorm2d are.
+    conv, norm and relu are the layer factories, called as nn.Conv2d, nn.BatchNorm2d, nn.ReLU are.
     """
 
     reads = "images"
@@ -121,6 +139,7 @@ class ResNet18(nn.Module):
         std: Sequence[float],
         conv: Factory = nn.Conv2d,
         norm: Factory = nn.BatchNorm2d,
+        relu: Factory = nn.ReLU,
         precision: Precision = REAL,
     ) -> None:
         super().__init__()
@@ -130,8 +149,8 @@ class ResNet18(nn.Module):
             len(mean), width, 3, stride=1, padding=1, bias=False
         )
         self.norm = norm(width)
-        self.activation = layout.after_stem()
-        inner = precision.at("inner", conv), precision.at("shortcut", conv), norm
+        self.activation = layout.after_stem(relu)
+        inner = precision.at("inner", conv), precision.at("shortcut", conv), norm, relu
 
         def stage(c_in: int, c_out: int, stride: int) -> nn.Sequential:
             return nn.Sequential(
@@ -142,7 +161,7 @@ class ResNet18(nn.Module):
         self.stage2 = stage(width, 2 * width, 2)
         self.stage3 = stage(2 * width, 4 * width, 2)
         self.stage4 = stage(4 * width, 8 * width, 2)
-        self.tail = layout.after_blocks(8 * width, norm)
+        self.tail = layout.after_blocks(8 * width, norm, relu)
         self.head = precision.at("last", nn.Linear)(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:

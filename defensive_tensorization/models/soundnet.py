@@ -33,9 +33,9 @@ class SoundNet5(nn.Module):
     """[B, 1, 16000] in [-1, 1] to logits [B, classes]. Printed with width 16.
 
     Each pooling divides the length by three, so one second at 16 kHz leaves 16 `width` x 2.
-    conv and norm are the layer factories, called as nn.Conv1d and nn.BatchNorm1d are. A binary
-    `precision` keeps the first convolution and the last linear layer real and has no ReLU in front
-    of a sign, which stands behind BatchNorm in either of its orders.
+    conv, norm and relu are the layer factories, called as nn.Conv1d, nn.BatchNorm1d, nn.ReLU are.
+    A binary `precision` keeps the first convolution and the last linear layer real and has no ReLU
+    in front of a sign, which stands behind BatchNorm in either of its orders.
     """
 
     reads = "clips"
@@ -50,13 +50,14 @@ class SoundNet5(nn.Module):
         std: Sequence[float],
         conv: Factory = nn.Conv1d,
         norm: Factory = nn.BatchNorm1d,
+        relu: Factory = nn.ReLU,
         precision: Precision = REAL,
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std)
         channels = [len(mean), *(width << i for i in range(len(KERNELS)))]
         first, inner = (precision.at(place, conv) for place in ("first", "inner"))
-        activation = nn.ReLU if precision.order == "conv_norm_relu" else nn.Identity
+        activation = relu if precision.order == "conv_norm_relu" else nn.Identity
         self.blocks = nn.Sequential(
             *(
                 Block(c_in, c_out, kernel, inner if i else first, norm, activation)
@@ -66,10 +67,11 @@ class SoundNet5(nn.Module):
             )
         )
         self.hidden = precision.at("inner", nn.Linear)(2 * channels[-1], 16 * width)
+        self.relu = relu()
         self.head = precision.at("last", nn.Linear)(16 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.normalize(x))
-        x = F.relu(self.hidden(x.flatten(1)))
+        x = self.relu(self.hidden(x.flatten(1)))
         logits: Tensor = self.head(x)
         return logits
