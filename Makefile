@@ -17,7 +17,7 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: reproduce-honest reproduce-honest-table1 render-honest-table1 help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-logmel render-batchnorm
+.PHONY: reproduce-honest reproduce-honest-table1 render-honest-table1 help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-logmel render-batchnorm reproduce-table2 reproduce-table3 reproduce-figure1 render-table2 render-table3 render-figure1
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -35,6 +35,9 @@ quickstart-audio: $(READY) ## theta on generated tones (no speech, no download):
 
 # reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
 reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
+reproduce-table2: ## Table 2 at SCALE: other defences and ours under FGSM and PGD on CIFAR-10
+reproduce-table3: ## Table 3 at SCALE: the omniscient attacker
+reproduce-figure1: ## Figure 1 at SCALE: FGSM and PGD against epsilon, real and binary
 reproduce-table4: ## Table 4 at SCALE: binary networks under FGSM, BIM and PGD on CIFAR-10
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
 reproduce-table5: reproduce-table5-binary ## Table 5 at SCALE: FGSM on Speech Commands, real and binary
@@ -45,6 +48,9 @@ reproduce-honest-table1: ## Table 1 on a subset: the paper's attack beside avera
 reproduce-honest: reproduce-honest-table1 ## every table of the honest protocol that there is
 reproduce-logmel: ## end-to-end against log-mel: who loses more to FGSM
 render-table1: ## Table 1 from whatever rows exist
+render-table2: ## Table 2 from whatever rows exist
+render-table3: ## Table 3 from whatever rows exist
+render-figure1: ## Figure 1 from whatever rows exist
 render-table4: ## Table 4 from whatever rows exist
 render-batchnorm: ## the BatchNorm comparison from whatever rows exist
 render-table5: render-table5-binary ## Table 5 from whatever rows exist
@@ -54,7 +60,7 @@ render-table5-bim-pgd: ## its second table from whatever rows exist
 render-honest-table1: ## the honest Table 1 from whatever rows exist
 render-logmel: ## the log-mel comparison from whatever rows exist
 
-EXPERIMENTS := honest-table1 table1 table4 table5 table5-binary table5-tuned table5-bim-pgd logmel batchnorm
+EXPERIMENTS := table1 table2 table3 figure1 table4 table5 table5-binary table5-tuned table5-bim-pgd logmel batchnorm honest-table1
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 	$(PY) -m defensive_tensorization experiment=$(subst -,_,$*) scale=$(SCALE) $(ARGS)

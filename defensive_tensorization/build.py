@@ -1,25 +1,26 @@
 """From the configuration to the things it describes: data, network, schedule, attacks, names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import config as cfg
 from .attacks import Attack
 from .batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
 from .config import Config
 from .data import Task, decode
+from .defences.quantization import orthogonality
 from .errors import UsageError
 from .evaluate import Classifier, subset
 from .models import REAL, Precision
 from .models.precision import Order, Place
 from .sketching import stream
-from .train import Schedule
+from .train import Perturb, Schedule
 
 MODELS = {"images": "take model=resnet18", "clips": "take model=soundnet5 or model=logmel"}
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
@@ -78,6 +79,7 @@ class Plan:
                 else cfg.build(c.defence.conv, dimensions=d),
                 norm=lambda channels: NORMS[d](channels, cfg.batchnorm(self.config)),
                 precision=precision(c),
+                **({} if c.defence.relu is None else {"relu": partial(cfg.build, c.defence.relu)}),
             )
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -98,17 +100,41 @@ class Plan:
         values = {f.name: getattr(t, f.name) for f in fields(Schedule)}
         return Schedule(**values | {"milestones": tuple(t.milestones)})
 
+    def deployed(self, network: nn.Module) -> nn.Module:
+        """The network with what its BatchNorm needs in evaluation mode."""
+        if cfg.batchnorm(self.config) != "recalibrated":
+            return network
+        reference = self.task.train.head(self.config.model.reference)
+        return Recalibrated(network, decode(reference.inputs))
+
     def classifier(self, network: nn.Module) -> Classifier:
         """The network as it is deployed: what attackers and scorers get."""
-        if cfg.batchnorm(self.config) == "recalibrated":
-            reference = self.task.train.head(self.config.model.reference)
-            network = Recalibrated(network, decode(reference.inputs))
-        return Classifier(network, self.config.eval.autocast)
+        c = self.config
+        transform = None if c.defence.input is None else cfg.build(c.defence.input)
+        return Classifier(self.deployed(network), c.eval.autocast, transform)
+
+    def perturb(self, network: nn.Module) -> Perturb | None:
+        """The attack of its training, which meets it as attackers will."""
+        node = self.config.defence.perturb
+        if node is None:
+            return None
+        training = cfg.build(replace(node, name=None), unit=self.config.dataset.unit)  # type: ignore[arg-type]
+        return partial(training.batch, network, self.deployed(network), self.task.bounds)
+
+    @property
+    def penalty(self) -> Callable[[nn.Module], Tensor] | None:
+        beta = self.config.defence.beta
+        return (lambda network: beta * orthogonality(network)) if beta else None
 
 
 def plan(config: Config) -> Plan:
     """Load the data onto the device and lay out the run."""
     task: Task = cfg.build(replace(config.dataset, level=None))
+    if task.kind != "images" and config.defence.input is not None:
+        raise UsageError(
+            f"defence={config.defence.name} squeezes the colours of images, dataset="
+            f"{config.dataset.name} holds {task.kind}: take another defence"
+        )
     reads = getattr(cfg.named(config.model._target_), "reads", task.kind)
     if reads != task.kind:
         raise UsageError(
@@ -131,11 +157,12 @@ def attacks(config: Config) -> list[Attack]:
     return [
         replace(
             cfg.build(
-                replace(node, epsilon=epsilon, surrogate=None, knowledge=None),
+                replace(node, epsilon=epsilon, surrogate=None, knowledge=None, input=None),
                 unit=config.dataset.unit,
             ),
             surrogate=node.surrogate or "identity",
             knowledge=node.knowledge or "fresh",
+            input=node.input or "through",
         )
         for node in config.attack.values()
         for epsilon in node.epsilon

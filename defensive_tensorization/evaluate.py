@@ -39,15 +39,25 @@ class Score:
 
 
 class Classifier(nn.Module):
-    """The network as attackers and scorers see it: evaluation mode, fixed weights, float32 out."""
+    """The network as attackers and scorers see it: evaluation mode, fixed weights, float32 out.
 
-    def __init__(self, network: nn.Module, dtype: str) -> None:
+    transform  stands in front of it, as a part of the defence.
+    """
+
+    def __init__(self, network: nn.Module, dtype: str, transform: nn.Module | None = None) -> None:
         super().__init__()
         self.network = network
         self.dtype = dtype
+        self.transform = transform
         self.eval().requires_grad_(False)
 
+    def seen(self, how: str) -> "Classifier":
+        """What an attacker holds who computes `through` the transform, or is `oblivious` of it."""
+        return self if how == "through" else Classifier(self.network, self.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.transform is not None:
+            x = self.transform(x)
         with autocast(x.device, self.dtype):
             logits: Tensor = self.network(x)
         return logits.float()
@@ -133,7 +143,8 @@ def answers(
                 x = x.contiguous(memory_format=torch.channels_last)
             held = sketching.stream(seed, label, "held", start)
             if attack is not None:
-                with surrogate(attack.surrogate), attacker(known, classifier, held, twin) as model:
+                target = classifier.seen(attack.input)
+                with surrogate(attack.surrogate), attacker(known, target, held, twin) as model:
                     x = attack(model, x, y, task.bounds)
             with torch.no_grad(), defender(known, classifier, held):
                 found.append(judged(torch.stack([classifier(x) for _ in range(draws)]), y))

@@ -12,7 +12,7 @@ from . import results, tracking
 from .config import Config
 from .errors import UsageError
 from .report import figures, formats, index, tables
-from .report.published import published
+from .report.published import elsewhere, published
 
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
@@ -32,7 +32,10 @@ def render(
     }
     tracking.mode_of(config.logger.mode)
     labels = config.experiment.columns
-    columns = tuple(_column(labels[method], method, cell) for method, cell in cells.items())
+    named = config.experiment.published_as
+    columns = tuple(
+        _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
+    )
     _refuse_twins(columns)
     folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
     results.collect(
@@ -60,7 +63,8 @@ def render(
     paper = cfg.CONFIGS.parent / "results" / "paper"
     lines = config.experiment.published_only
     known = published(paper, reference, **lines) if reference else {}
-    rendered = tables.render(table, rows, known, data=data)
+    copied = elsewhere(paper, reference) if reference else {}
+    rendered = tables.render(table, rows, known, data=data, elsewhere=copied)
     made = formats.write(rendered, folder)
     figure = folder / f"{table.name}.png"
     figure.unlink(missing_ok=True)  # of rows that are gone
@@ -95,7 +99,7 @@ def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
             texts.setdefault(value(cell), []).append(label)
         if len(texts) == 1:
             return next(iter(texts))
-        return "; ".join(f"{text} ({', '.join(of)})" for text, of in texts.items())
+        return "; ".join(f"{text or 'none'} ({', '.join(of)})" for text, of in texts.items())
 
     def sketch(c: Config) -> str:
         conv = c.defence.conv
@@ -134,10 +138,30 @@ def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
     return (
         *((("binary layers", each(binary)),) if any(map(_is_binary, cells.values())) else ()),
         ("sketch", each(sketch)),
+        *((("defence", each(_defence)),) if any(map(_defence, cells.values())) else ()),
         ("training", each(recipe)),
         ("BatchNorm reference", each(reference)),
         ("attacked in", each(lambda c: c.eval.autocast)),
     )
+
+
+def _defence(config: Config) -> str:
+    """What fills the slots beside `conv`; "" where nothing does."""
+    d = config.defence
+    parts = []
+    if d.relu:
+        parts.append(f"activations of {d.relu.bits} bits up to {d.relu.clip:g}, beta {d.beta:g}")
+    if d.input:
+        median = " and the 2x2 median" if d.input.median else ""
+        how = sorted({each.input or "through" for each in config.attack.values()})
+        parts.append(f"colours of {d.input.bits} bits{median}, attacks {' and '.join(how)} it")
+    if d.perturb:
+        p = d.perturb
+        size = f"ε {p.epsilon:g}" if p.epsilon else f"ε |N(0, {p.sigma:g})| up to {p.largest:g}"
+        parts.append(f"trained on {p.name} of {size}, in levels")
+        if d.conv and d.conv.theta < 1:
+            parts.append(f"its draws {p.draws}, the update's {p.update}")
+    return "; ".join(parts)
 
 
 def _is_binary(config: Config) -> bool:
@@ -148,13 +172,13 @@ def _in(columns: Sequence[tables.Column], row: results.Row) -> bool:
     return any(column.takes(row) for column in columns)
 
 
-def _column(label: str, method: str, config: Config) -> tables.Column:
+def _column(label: str, paper: str, config: Config) -> tables.Column:
     """What of the rows is this method's, from its configuration alone."""
     from .build import attacks
     from .rows import protocol
 
     protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
-    return tables.Column(label, method, cfg.recipe(config), protocols)
+    return tables.Column(label, paper, cfg.recipe(config), protocols)
 
 
 def _mirror(config: Config, rendered: tables.Rendered, made: list[Path]) -> None:

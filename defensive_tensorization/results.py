@@ -26,7 +26,8 @@ class Row:
     in the input's own scale. `seconds` is the time of the attack and its scoring. `commit` is the
     code that attacked and scored, `trained_commit` the code that trained, `weights` the digest of
     what it trained; rows from before these two were kept have "". `knowledge` is the attacker's,
-    `options` are its further settings, `scored` is how many draws the accuracies are the mean of;
+    `options` are its further settings, `input` how it took a transform of the input: "through" or
+    "oblivious", "" where there is none. `scored` is how many draws the accuracies are the mean of;
     where they are several, the last three are what each image got (`scores.Answers.decoded`).
     """
 
@@ -72,6 +73,7 @@ class Row:
     correct: str = ""
     votes: str = ""
     by_draw: str = ""
+    input: str = ""
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):

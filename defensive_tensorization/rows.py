@@ -40,6 +40,9 @@ def protocol(config: Config, attack: Attack | None) -> str:
         settings["options"] = dict(attack.options)
     if config.eval.draws != 1:
         settings["draws"] = config.eval.draws
+    transform = config.defence.input
+    if transform:
+        settings["input"] = [transform.bits, transform.median, attack and attack.input]
     return cfg.digest(settings, 12)
 
 
@@ -93,6 +96,7 @@ def row(
         correct=answers[0],
         votes=answers[1],
         by_draw=answers[2],
+        input=attack.input if attack and c.defence.input else "",
     )
 
 

@@ -92,6 +92,8 @@ def trained(p: "Plan") -> Trained:
                     after_epoch=keep,
                     validate=lambda: clean_accuracy(p, network),
                     label=p.name,
+                    perturb=p.perturb(network),
+                    penalty=p.penalty,
                 )
         network.load_state_dict(progress.network)
     return Trained(network, checkpoint.digest(progress.network), commit + "+" * dirty)

@@ -6,7 +6,7 @@ Whatever is random in an epoch is seeded from (seed, epoch), so a checkpoint nee
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ from .errors import UsageError
 from .progress import bar
 
 log = logging.getLogger(__name__)
+
+Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, AbstractContextManager[None]]]
+"""(x, y, generator) to the examples that take x's place, and the context of their update."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,13 @@ def train(
     after_epoch: Callable[[Progress], None] = lambda progress: None,
     validate: Callable[[], float] | None = None,
     label: str = "train",
+    perturb: Perturb | None = None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> Progress:
-    """Train in place; `after_epoch` saves, `validate` is reported and never chooses weights."""
+    """Train in place; `after_epoch` saves, `validate` is reported and never chooses weights.
+
+    perturb  attacks every batch before its update; penalty  joins the loss.
+    """
     progress = resume or Progress()
     if resume:
         network.load_state_dict(resume.network)
@@ -79,6 +87,7 @@ def train(
         sketching.seed(network, sketching.stream(seed, "sketch", epoch))
         torch.manual_seed(sketching.stream(seed, "torch", epoch))
         order = torch.Generator().manual_seed(sketching.stream(seed, "order", epoch))
+        noise = torch.Generator().manual_seed(sketching.stream(seed, "perturb", epoch))
         network.train()
         count = max(1, len(split) // schedule.batch_size)
         total = torch.zeros((), device=device)
@@ -90,8 +99,14 @@ def train(
         for step, (x, y) in enumerate(steps):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule.factor(epoch + step / count)
-            with autocast(device, schedule.autocast):
+            update: AbstractContextManager[None] = nullcontext()
+            if perturb is not None:
+                with autocast(device, schedule.autocast):
+                    x, update = perturb(x, y, noise)
+            with update, autocast(device, schedule.autocast):
                 loss = F.cross_entropy(network(x), y)
+                if penalty is not None:
+                    loss = loss + penalty(network)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -1,5 +1,6 @@
 """Every file composes; bad input is one line; identity is what decides the weights, and no more."""
 
+import csv
 import os
 import re
 import shlex
@@ -91,7 +92,7 @@ def test_every_file_composes(path: Path) -> None:
 def test_every_method_of_every_experiment_composes(experiment: str, method: str) -> None:
     config = composed([f"experiment={experiment}", f"method={method}"])
     assert config.experiment.name == experiment
-    assert (config.defence.conv is None) == (config.defence.name == "none")
+    assert (config.defence.conv is None) == ("tensorization" not in config.defence.name)
 
 
 @pytest.mark.parametrize("experiment", METHODS)
@@ -433,7 +434,12 @@ def test_whatever_decides_weights_changes_the_recipe() -> None:
         *("dataset=cifar10", "model.width=9", "model.batchnorm=frozen", "train=cifar10_tuned"),
         *("train.epochs=7", "train.batch_size=64", "train.milestones=[0.5]", "train.gamma=0.2"),
         *("train.warmup=0.1", "train.init=scratch", "train.crop=4", "train.autocast=bfloat16"),
-        *("train.images=100", "train.lr_scale=0.1", "train.optimizer.lr=0.05"),
+        *(
+            "train.images=100",
+            "train.init_epochs=3",
+            "train.lr_scale=0.1",
+            "train.optimizer.lr=0.05",
+        ),
         *("train.optimizer.momentum=0.8", "train.optimizer.weight_decay=0"),
         *("train.optimizer._target_=torch.optim.Adam", "tucker.rank=same", "tucker.rank=0.5"),
         *("tucker.modes=[0,1]", "tucker.min_dim=1", "tucker.min_keep=2", "tucker.rescale=true"),
@@ -743,3 +749,164 @@ def test_draws_of_the_score_fit_a_row() -> None:
     text = "eval.draws must be at most 255, a row's byte, got 300"
     assert refused("eval.draws=300") == text
     assert refused("eval.draws=0") == "eval.draws must be at least 1, got 0"
+
+
+# --- other defences -----------------------------------------------------------------------------
+
+TRAINED = ("quantization", "adversarial_pgd", "adversarial_rfgsm", "tensorization_pgd")
+
+
+def test_every_choice_of_a_defence_decides_its_weights() -> None:
+    changes = [
+        "defence=quantization",
+        *(f"defence=quantization defence.{each}" for each in ("beta=0", "beta=1e-3")),
+        *(f"defence=quantization defence.relu.{each}" for each in ("bits=2", "clip=1")),
+        *("defence=adversarial_pgd", "defence=adversarial_rfgsm", "defence=tensorization_pgd"),
+        *(
+            f"defence=adversarial_pgd defence.perturb.{each}"
+            for each in ("sigma=4", "largest=8", "step_size=2", "steps_round=ceil")
+        ),
+        *("defence=adversarial_pgd defence.perturb.random_start=false",),
+        *(
+            f"defence=adversarial_rfgsm defence.perturb.{each}"
+            for each in ("epsilon=4", "alpha=2", "level=2")
+        ),
+        "defence=tensorization_pgd defence.perturb.draws=frozen",
+        "defence=tensorization_pgd defence.perturb.draws=frozen defence.perturb.update=attack",
+        *("defence=none", "defence=tensorization"),
+    ]
+    assert len({recipe(*change.split()) for change in changes}) == len(changes)
+
+
+def test_squeezing_joins_the_dense_network_and_changes_its_scores() -> None:
+    squeezed = quick("defence=squeezing", "attack=[pgd]", "eval.epsilon=[8]")
+    assert recipe("defence=squeezing") == recipe("defence=none")
+    assert cfg.run_id(squeezed, "0" * 16) == cfg.run_id(quick("defence=none"), "0" * 16)
+    through, oblivious, plain, coarse = (
+        scored(*each.split())
+        for each in (
+            "defence=squeezing",
+            "defence=squeezing attack.input=oblivious",
+            "defence=none",
+            "defence=squeezing defence.input.bits=4",
+        )
+    )
+    assert len({through, oblivious, plain, coarse}) == 4
+    assert len({protocol(squeezed, None), protocol(quick("defence=none"), None)}) == 2
+    blind = quick("defence=squeezing", "attack.input=oblivious")
+    assert protocol(blind, None) == protocol(squeezed, None)
+
+
+@pytest.mark.parametrize("theta", ["theta=0.95", "theta=0.8"])
+def test_ours_with_adversarial_training_starts_from_ours_at_theta_1(theta: str) -> None:
+    config = quick("defence=tensorization_pgd", theta, "train.epochs=3", "train.init_epochs=10")
+    base = cfg.base_of(config)
+    assert base is not None
+    assert cfg.recipe(base) == recipe("theta=1")
+    assert config.defence.perturb is not None and config.defence.conv is not None
+    assert recipe(theta, "train.init_epochs=7") != recipe(theta)
+    assert recipe("theta=1", "train.init_epochs=7") == recipe("theta=1")
+
+
+def test_a_run_s_name_says_its_defence() -> None:
+    names = {
+        "defence=quantization": "digits-resnet18-real-quantization-seed0-00000000",
+        "defence=squeezing": "digits-resnet18-real-dense-seed0-00000000",
+        "defence=adversarial_pgd": "digits-resnet18-real-adversarial_pgd-seed0-00000000",
+        "defence=tensorization_pgd": (
+            "digits-resnet18-real-tensorization_pgd-theta0.9-seed0-00000000"
+        ),
+    }
+    assert {each: cfg.run_id(quick(each), "0" * 16) for each in names} == names
+
+
+BITS = "quantizes real activations, those of binary layers are one bit each: take precision=real"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ("precision=xnor defence=quantization", f"defence=quantization {BITS}"),
+        ("defence=quantization defence.relu.bits=0", "defence.relu.bits must be between 1 and 16"),
+        ("defence=quantization defence.relu.clip=0", "defence.relu.clip must be a positive number"),
+        ("defence=quantization defence.beta=-1", "defence.beta must be at least 0, got -1.0"),
+        ("defence.beta=1", "defence.beta is for dense kernels, a factorized one exists in the "),
+        ("defence=squeezing defence.input.bits=9", "defence.input.bits must be between 1 and 8, "),
+        ("attack.input=oblivious", "attack.input=oblivious needs a transform of the input to be "),
+        ("attack.input=nosuch", "attack.input must be one of through, oblivious, got 'nosuch'"),
+        ("+attack.pgd.input=oblivious", "attack.pgd.input=oblivious needs a transform of the in"),
+        (
+            "defence=adversarial_pgd defence.perturb.sigma=0",
+            "defence.perturb.sigma must be a positive number, got 0.0",
+        ),
+        (
+            "defence=adversarial_pgd defence.perturb.draws=nosuch",
+            "defence.perturb.draws must be one of fresh, frozen, got 'nosuch'",
+        ),
+        (
+            "defence=adversarial_pgd defence.perturb.update=attack",
+            "defence.perturb.update=attack needs one draw to update on: take defence.perturb.draws",
+        ),
+        (
+            "defence=adversarial_rfgsm defence.perturb.alpha=9",
+            "defence.perturb.alpha must lie between 0 and epsilon=8, got 9",
+        ),
+        ("train.init_epochs=0", "train.init_epochs must be at least 1, got 0"),
+    ],
+)
+def test_a_defence_that_cannot_be(overrides: str, text: str) -> None:
+    plus = {} if "+" in overrides else {"read": quick}
+    assert refused(*overrides.split(), **plus).startswith(text)
+
+
+def published_methods(name: str) -> set[str]:
+    with (ROOT / "results" / "paper" / f"{name}.csv").open(newline="") as file:
+        return {record["method"] for record in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("experiment", ["table2", "table3"])
+def test_every_published_method_has_its_column(experiment: str) -> None:
+    config = composed([f"experiment={experiment}"]).experiment
+    named = {config.published_as.get(method, method) for method in config.columns}
+    assert named - {""} == published_methods(experiment)
+
+
+def test_networks_are_shared_between_tables() -> None:
+    """Nothing is trained twice: Table 2, Table 3 and Figure 1 beside Tables 1 and 4."""
+
+    def of(experiment: str) -> dict[str, str]:
+        return {m: recipe(f"experiment={experiment}", f"method={m}") for m in METHODS[experiment]}
+
+    one, two, three, four, figure = map(of, ("table1", "table2", "table3", "table4", "figure1"))
+    assert two["baseline"] == two["squeezing_through"] == two["squeezing_oblivious"]
+    assert two["baseline"] == one["baseline"] and two["ours_0.8"] == one["ours_0.8"]
+    assert set(three.values()) == {one["ours_0.9"]}
+    for method in ("baseline", "adversarial_pgd", "ours_0.8", "ours_0.95_pgd"):
+        assert figure[method] == two[method]
+    assert figure["baseline_identity"] == four["baseline_identity"]
+    assert figure["binary_ours_0.99"] == four["ours_0.99"]
+    bases = [
+        cfg.base_of(quick(f"experiment={e}", "scale=cpu", f"method={m}"))
+        for e, m in (
+            ("table2", "ours_0.95_pgd"),
+            ("table1", "ours_0.95"),
+            ("figure1", "binary_ours_0.99_pgd"),
+            ("table4", "ours_0.99"),
+        )
+    ]
+    a, b, c, d = (cfg.recipe(base) for base in bases if base is not None)
+    assert a == b == TABLE1_AT_CPU["ours_1"] and c == d
+
+
+def test_table_3_s_attacker_has_the_full_weights() -> None:
+    made = attacks(quick("experiment=table3", "method=ours_0.9_omniscient"))
+    assert {a.knowledge for a in made} == {"omniscient"}
+    assert [(a.name, a.epsilon) for a in made] == [
+        (name, epsilon) for name in ("fgsm", "pgd", "bim") for epsilon in (2, 8, 16)
+    ]
+
+
+def test_figure_1_has_every_epsilon_of_section_4() -> None:
+    made = attacks(quick("experiment=figure1", "method=baseline"))
+    assert [a.epsilon for a in made if a.name == "pgd"] == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert [a.steps for a in made if a.name == "pgd"] == [1, 2, 5, 10, 20, 36, 68, 132]

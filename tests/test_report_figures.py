@@ -75,7 +75,7 @@ def test_two_data_and_too_many_methods_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--data TITLE"):
         robust_vs_epsilon([*table_rows(), other], COLUMNS, ["fgsm"], tmp_path / "f.png")
     many = COLUMNS * len(figures.STYLES)
-    with pytest.raises(ValueError, match="at most 7 methods in one figure, got 21"):
+    with pytest.raises(ValueError, match="at most 8 methods in one figure, got 24"):
         robust_vs_epsilon([], many, ["fgsm"], tmp_path / "f.png")
 
 

@@ -119,3 +119,14 @@ def test_same_rows_same_bytes(tmp_path: Path) -> None:
     second = write(render(TABLE, shuffled, PUBLISHED), tmp_path / "b")
     assert [path.name for path in first] == ["table1.md", "table1.csv", "table1.tex"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_what_the_paper_copied_is_starred_and_named() -> None:
+    source = "published elsewhere (Lin et al. 2019)"
+    filled = render(TABLE, table_rows(), PUBLISHED, elsewhere={("pgd", 8.0, "ours_0.8"): source})
+    told = markdown(filled)
+    assert "(42.9*)" in told and "(65.4)" in told
+    assert f"in brackets the published value (*: {source}, of another network);" in told
+    copied = {(r["attack"], r["epsilon"], r["method"]): r["elsewhere"] for r in records(filled)}
+    assert [key for key, value in copied.items() if value] == [("pgd", 8.0, "Ours θ = 0.8")]
+    assert "*" not in markdown(rendered()) and "elsewhere" not in tidy(rendered())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.report.published import published
+from defensive_tensorization.report.published import elsewhere, published
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"
 
@@ -86,3 +86,10 @@ def test_errors_name_file_line_and_remedy(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("attack,epsilon,method,value\nfgsm,8/255,baseline,1\n")
     with pytest.raises(UsageError, match=r"t\.csv:2: not a published value .*8/255"):
         published(tmp_path, "t")
+
+
+def test_where_copied_values_come_from() -> None:
+    found = elsewhere(PAPER, "table2")
+    assert set(found.values()) == {"published elsewhere (Lin et al. 2019)"}
+    assert Counter(method for _, _, method in found) == {"dq": 7, "squeezing": 7, "adv_rfgsm": 7}
+    assert elsewhere(PAPER, "table1") == {}

@@ -1,6 +1,8 @@
 """Training: the printed schedule, augmentation image by image, and resuming bit for bit."""
 
 import copy
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from defensive_tensorization import checkpoint, sketching
+from defensive_tensorization.attacks.training import pgd_training
 from defensive_tensorization.batchnorm import DrawBatchNorm2d
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
@@ -298,3 +301,86 @@ def test_bfloat16_keeps_float32_weights() -> None:
     train(net, task(data, data), schedule(epochs=1, autocast="bfloat16"), sgd(net), 0)
     assert set(seen) == {torch.bfloat16}
     assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+# --- attacks and terms of training --------------------------------------------------------------
+
+
+def adversarial(net: nn.Module, epochs: int, resume: Progress | None = None) -> Progress:
+    training = pgd_training(unit=1 / 255, sigma=32, largest=64)
+    data = split(64)
+    return train(
+        net,
+        task(data, data),
+        schedule(epochs=epochs),
+        sgd(net),
+        0,
+        resume=resume,
+        perturb=partial(training.batch, net, net, (0.0, 1.0)),
+    )
+
+
+def test_adversarial_training_resumes_bit_for_bit() -> None:
+    kept: list[Progress] = []
+    whole = network(0.6)
+    training = pgd_training(unit=1 / 255)
+    data = split(64)
+    train(
+        whole,
+        task(data, data),
+        schedule(),
+        sgd(whole),
+        0,
+        after_epoch=lambda p: kept.append(copy.deepcopy(p)),
+        perturb=partial(training.batch, whole, whole, (0.0, 1.0)),
+    )
+    resumed = network(0.6, seed=1)
+    train(
+        resumed,
+        task(data, data),
+        schedule(),
+        sgd(resumed),
+        0,
+        resume=kept[1],
+        perturb=partial(training.batch, resumed, resumed, (0.0, 1.0)),
+    )
+    assert equal(resumed.state_dict(), kept[-1].network)
+
+
+def test_the_update_is_on_the_adversarial_examples_in_training_mode() -> None:
+    met: list[tuple[bool, Tensor]] = []
+    net, data = network(1), split(64)
+
+    def black(x: Tensor, y: Tensor, noise: torch.Generator) -> tuple[Tensor, Any]:
+        return torch.zeros_like(x), nullcontext()
+
+    net.register_forward_pre_hook(lambda m, inputs: met.append((m.training, inputs[0])))
+    train(net, task(data, data), schedule(epochs=1), sgd(net), 0, perturb=black)
+    assert len(met) == 4
+    assert all(training and not x.any() for training, x in met)
+
+
+def test_adversarial_training_leaves_batches_and_sketches_what_they_were() -> None:
+    """What the attack draws comes from a generator of its own; without one nothing changes."""
+    plain, twin, data = network(1), network(1), split(64)
+    done = train(plain, task(data, data), schedule(epochs=2), sgd(plain), 0)
+
+    def unchanged(x: Tensor, y: Tensor, noise: torch.Generator) -> tuple[Tensor, Any]:
+        torch.rand(10, generator=noise)
+        return x, nullcontext()
+
+    same = train(twin, task(data, data), schedule(epochs=2), sgd(twin), 0, perturb=unchanged)
+    assert equal(done.network, same.network)
+    assert not equal(done.network, adversarial(network(1), 2).network)
+
+
+def test_a_penalty_joins_the_loss() -> None:
+    """Plain descent on beta / 2 ||w||^2 beside the loss is weight decay of beta."""
+    data, nets = split(64), [network(1), network(1)]
+    options: list[dict[str, Any]] = [{"weight_decay": 0.1}, {}]
+    terms = [None, lambda net: 0.05 * sum(p.square().sum() for p in net.parameters())]
+    for net, option, term in zip(nets, options, terms, strict=True):
+        made = torch.optim.SGD(net.parameters(), lr=0.1, **option)
+        train(net, task(data, data), schedule(epochs=2), made, 0, penalty=term)
+    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)

@@ -24,6 +24,7 @@ class Attack:
     surrogate  the derivative that binary layers give sgn while the attack computes gradients.
     knowledge  what it knows of the network, one of KNOWLEDGE.
     options    whatever else decides its result, by name: `draws` is K, how many it averages over.
+    input      computed `through` a defence that transforms the input, or `oblivious` of it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Attack:
     surrogate: str = "identity"
     knowledge: str = "fresh"
     options: tuple[tuple[str, Any], ...] = ()
+    input: str = "through"
 
     @property
     def radius(self) -> float:

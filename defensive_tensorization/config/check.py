@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
+from .defence import check_defence, check_input
 from .refuse import options, usage_error
 from .schema import AttackConfig, Composed, Config, DefenceConfig, PrecisionConfig, TuckerConfig
 
@@ -39,7 +40,8 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value >= 1,
         (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
-            *("train.images", "eval.batch_size", "eval.runs", "eval.images", "eval.draws"),
+            *("train.images", "train.init_epochs", "eval.batch_size", "eval.runs", "eval.images"),
+            "eval.draws",
         ),
     ),
     (
@@ -66,6 +68,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
         surrogate = plain["attack"].pop("surrogate", None)
         knowledge = plain["attack"].pop("knowledge", None)
+        through = plain["attack"].pop("input", None)
         _check_is_attack(plain["attack"])
         merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
         config = cast(Config, OmegaConf.to_object(merged))
@@ -87,12 +90,16 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     _check_precision(config.precision)
     _check_surrogate("attack", surrogate, config.precision)
     _check_knowledge("attack", knowledge, config.defence)
+    check_input("attack.input", through, config.defence)
+    check_defence(config)
     for name, attack in config.attack.items():
         attack.surrogate = attack.surrogate or surrogate
         _check_attack(f"attack.{name}", attack)
         _check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
         attack.knowledge = attack.knowledge or knowledge
         _check_knowledge(f"attack.{name}", attack.knowledge, config.defence)
+        check_input(f"attack.{name}.input", attack.input, config.defence)
+        attack.input = attack.input or through
     for share in config.train.milestones:
         if not 0 < share < 1:
             raise UsageError(

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import MISSING as REQUIRED
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from .schema import Config, DefenceConfig, ModelConfig, TuckerConfig
@@ -15,13 +15,19 @@ OURS = __package__.partition(".")[0]
 
 
 def base_of(config: Config) -> Config | None:
-    """The run that this one's weights start from: ours at theta = 1, under ordinary BatchNorm."""
+    """The run that this one's weights start from: ours at theta = 1, under ordinary BatchNorm.
+
+    It has no other defence, so one is shared by all that start from it.
+    """
     conv = config.defence.conv
     if config.train.init != "theta1" or conv is None or conv.theta == 1:
         return None
     base = deepcopy(config)
-    assert base.defence.conv is not None
-    base.theta = base.defence.conv.theta = 1.0
+    full = replace(conv, theta=1.0)
+    base.defence = DefenceConfig("tensorization", config.defence.batchnorm, full)
+    base.theta = 1.0
+    base.train.epochs = base.train.init_epochs or base.train.epochs
+    base.train.init_epochs = None
     base.train.lr_scale = 1.0
     return base
 
@@ -33,6 +39,12 @@ def twin_of(config: Config) -> Config:
     twin.model.batchnorm = DefenceConfig.batchnorm
     twin.theta = 1.0
     return twin
+
+
+def trained_name(defence: DefenceConfig) -> str:
+    """The defence as the weights know it: a transform of the input joins them only afterwards."""
+    trains = defence.conv or defence.relu or defence.perturb or defence.beta
+    return defence.name if trains else "none"
 
 
 def batchnorm(config: Config) -> Any:
@@ -53,9 +65,12 @@ def recipe(config: Config) -> str:
     )  # the others train alike
     c.model.reference = ModelConfig.reference
     c.defence.batchnorm = DefenceConfig.batchnorm
+    c.defence.name = trained_name(c.defence)
+    c.defence.input = None
     if base_of(config) is None:
         c.train.init = "scratch"
         c.train.lr_scale = 1.0
+        c.train.init_epochs = None
     if (
         c.defence.conv and c.defence.conv.theta == 1
     ):  # what shapes a sketch has no part in a run without one
@@ -78,8 +93,9 @@ def run_id(config: Config, fingerprint: str) -> str:
     """Every axis spelled out: cifar10-resnet18-real-theta0.9-seed0-<hash8>."""
     conv = config.defence.conv
     parts = [config.dataset.name, config.model.name, config.precision.name]
-    if config.defence.name != "tensorization":
-        parts.append("dense" if config.defence.name == "none" else config.defence.name)
+    name = trained_name(config.defence)
+    if name != "tensorization":
+        parts.append("dense" if name == "none" else name)
     if conv is not None:
         parts.append(f"theta{conv.theta:g}")
     return "-".join([*parts, f"seed{config.seed}", fingerprint[:8]])

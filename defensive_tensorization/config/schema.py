@@ -59,12 +59,51 @@ class ConvConfig(TuckerConfig):
 
 
 @dataclass
+class ReluConfig:
+    _target_: str = MISSING
+    bits: int | None = None
+    clip: float | None = None
+
+
+@dataclass
+class InputConfig:
+    _target_: str = MISSING
+    bits: int | None = None
+    median: bool | None = None
+
+
+@dataclass
+class PerturbConfig:
+    """Sizes in levels; what an attack does not take is None."""
+
+    _target_: str = MISSING
+    name: str = MISSING
+    level: float = 1
+    sigma: float | None = None
+    largest: float | None = None
+    epsilon: float | None = None
+    alpha: float | None = None
+    step_size: float | None = None
+    steps_round: str | None = None
+    random_start: bool | None = None
+    draws: str = "fresh"
+    update: str = "fresh"
+
+
+@dataclass
 class DefenceConfig:
-    """Three optional slots: a layer factory, a transform of the input, a training-time attack."""
+    """Optional slots: layer factories (conv, relu), a transform of the input, a training attack.
+
+    beta  of the orthogonality term that joins the loss.
+    """
 
     name: str = MISSING
     batchnorm: str = "running"
     conv: ConvConfig | None = None
+    relu: ReluConfig | None = None
+    beta: float = 0.0
+    input: InputConfig | None = None
+    perturb: PerturbConfig | None = None
 
 
 @dataclass
@@ -85,6 +124,7 @@ class TrainConfig:
     gamma: float = MISSING
     warmup: float = 0.0
     init: str = MISSING
+    init_epochs: int | None = None
     lr_scale: float = 1.0
     crop: int = 0
     autocast: str = "float32"
@@ -97,6 +137,8 @@ class ScaleConfig:
     width: int = MISSING
     epochs: int = MISSING
     audio_epochs: int = MISSING
+    adversarial_epochs: int = MISSING
+    figure_images: int | None = None
     autocast: str = MISSING
     train_images: int | None = None
     eval_images: int | None = None
@@ -118,6 +160,7 @@ class AttackConfig:
     restarts: int | None = None
     keep: str | None = None
     p: float | None = None
+    input: str | None = None
     level: Any = None
 
 
@@ -151,6 +194,7 @@ class ExperimentConfig:
     name: str = "adhoc"
     title: str = ""
     published: str | None = None
+    published_as: dict[str, str] = field(default_factory=dict)  # methods named otherwise there
     published_only: dict[str, str] = field(default_factory=dict)  # which lines of that file
     columns: dict[str, str] = field(default_factory=dict)
 

@@ -111,6 +111,7 @@ def latex(rendered: Rendered) -> str:
 def records(rendered: Rendered) -> list[Record]:
     """One record a cell, in percent; the difference is ours minus published, in points."""
     found: list[Record] = []
+    copied = any(cell.elsewhere for line in rendered.cells for cell in line)
     for (attack, epsilon), line in zip(rendered.table.lines, rendered.cells, strict=True):
         for column, cell in zip(rendered.table.columns, line, strict=True):
             ours = cell.ours
@@ -129,6 +130,7 @@ def records(rendered: Rendered) -> list[Record]:
                     "seeds": 0 if ours is None else ours.seeds,
                     "published": published,
                     "difference": _rounded(difference),
+                    **({"elsewhere": cell.elsewhere} if copied else {}),
                 }
             )
     return found
@@ -167,7 +169,8 @@ def _cell(cell: Cell) -> str:
         text = f"{100 * cell.ours.robust_mean:.1f}"
         if cell.ours.robust_std is not None:
             text += f" ± {100 * cell.ours.robust_std:.1f}"
-    return text if cell.published is None else f"{text} ({cell.published:.1f})"
+    star = "*" if cell.elsewhere else ""
+    return text if cell.published is None else f"{text} ({cell.published:.1f}{star})"
 
 
 def _tex(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from defensive_tensorization.errors import UsageError
 
 Key = tuple[str, float, str]
+OWN = "this paper"
 
 
 def published(directory: Path, name: str, **only: str) -> dict[Key, float]:
@@ -35,3 +36,13 @@ def published(directory: Path, name: str, **only: str) -> dict[Key, float]:
                 raise UsageError(f"{path}:{line}: {key} occurs twice; select with a further column")
             values[key] = value
     return values
+
+
+def elsewhere(directory: Path, name: str) -> dict[Key, str]:
+    """(attack, epsilon, method) -> the source, of the values that the paper copied from another."""
+    with (directory / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return {
+            (record["attack"], float(record["epsilon"]), record["method"]): record["source"]
+            for record in csv.DictReader(file)
+            if (record.get("source") or OWN) != OWN
+        }

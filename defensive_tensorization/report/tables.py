@@ -27,10 +27,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Cell:
-    """Ours (fractions, None where missing) and the published accuracy (percent)."""
+    """Ours (fractions, None where missing) and the published accuracy (percent).
+
+    elsewhere  whether the paper copied it from another.
+    """
 
     ours: Summary | None
     published: float | None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,11 @@ def render(
     published: Mapping[Key, float],
     *,
     data: str | None = None,
+    elsewhere: Mapping[Key, str] | None = None,
 ) -> Rendered:
     """Fills the table from whatever rows exist.
 
+    `elsewhere` says of published values that the paper copied where they come from.
     `data` is the title or digest of the data to show. UsageError if one cell's rows come from
     several data or protocols.
     """
@@ -71,25 +77,28 @@ def render(
             mine = cell_rows(chosen, column, attack, epsilon)
             used.extend(mine)
             ours = summarise(mine) if mine else None
-            line.append(Cell(ours, published.get((attack, float(epsilon), column.paper))))
+            key = (attack, float(epsilon), column.paper)
+            line.append(Cell(ours, published.get(key), key in (elsewhere or {})))
         cells.append(tuple(line))
     flat = [cell for line in cells for cell in line]
     missing = sum(cell.ours is None for cell in flat)
     return Rendered(
         table,
         tuple(cells),
-        _legend(flat, missing, used),
+        _legend(flat, missing, used, elsewhere or {}),
         (*facts(table.columns, used), *table.notes),
         missing,
     )
 
 
-def _legend(cells: list[Cell], missing: int, used: list[Row]) -> str:
+def _legend(cells: list[Cell], missing: int, used: list[Row], elsewhere: Mapping[Key, str]) -> str:
     text = "Accuracy in %, ours: mean ± std over evaluation seeds"
     if any(cell.ours is not None and cell.ours.robust_std is None for cell in cells):
         text += " (no ± where there is one seed)"
     if any(cell.published is not None for cell in cells):
         text += ", in brackets the published value"
+    if any(cell.elsewhere for cell in cells):
+        text += f" (*: {', '.join(sorted(set(elsewhere.values())))}, of another network)"
     if unit(used):
         text += f"; ε in {unit(used)}"
     return f"{text}; missing: {missing} of {len(cells)} cells"
