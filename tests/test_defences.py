@@ -17,7 +17,7 @@ from defensive_tensorization.data import Split, Task
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import Classifier, accuracy
+from defensive_tensorization.evaluate import Classifier, Score, accuracy, judged
 from defensive_tensorization.rows import row
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import XnorConv2d
@@ -89,7 +89,9 @@ def test_an_attack_is_computed_on_what_it_knows_and_scored_behind_the_squeezing(
 
 
 def test_rows_name_the_defence_and_how_it_was_attacked() -> None:
-    from defensive_tensorization.evaluate import Score
+    def score(attack: Attack | None, robust: float) -> Score:
+        right = judged(torch.eye(2)[None], torch.tensor([0, 1]))
+        return Score(attack, 0, 0.9, robust, 32, 1.0, right)
 
     for overrides, defence, how in (
         (["defence=squeezing", "attack.input=oblivious"], "squeezing", "oblivious"),
@@ -98,9 +100,9 @@ def test_rows_name_the_defence_and_how_it_was_attacked() -> None:
     ):
         p = planned("theta=1", "attack=[fgsm]", *overrides)
         attack: Attack = attacks(p.config)[0]
-        made = row(p, Score(attack, 0, 0.9, 0.5, 32, 1.0), "command")
+        made = row(p, score(attack, 0.5), "command")
         assert (made.defence, made.input) == (defence, how)
-        assert row(p, Score(None, 0, 0.9, 0.9, 32, 1.0), "command").input == ""
+        assert row(p, score(None, 0.9), "command").input == ""
 
 
 def test_squeezing_is_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
