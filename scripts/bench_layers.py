@@ -9,45 +9,27 @@ ordinary form), and tensorly-torch's drops the same modes, in training and in ev
 """
 
 import argparse
-import json
 import multiprocessing
 import re
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from bench import Setting, Timing, channels_last, circumstances, measure, operation, ratio, write
 from torch import Tensor, nn
 
-from defensive_tensorization import provenance
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 
-RESULTS = Path(__file__).parents[1] / "results" / "bench"
 KINDS = ("dense", "ours", "tensorly-torch")
 MIN_DIM = 3  # modes of up to this size are not sketched, the default of both libraries' recipes
 
 
-@dataclass(frozen=True)
-class Setting:
-    width: int
-    dtype: str
+@dataclass(frozen=True, kw_only=True)
+class Randomized(Setting):
     theta: float
-    batch: int
-    operation: str  # forward, training step, attack step
-
-
-@dataclass(frozen=True)
-class Timing:
-    setting: Setting
-    network: str
-    minimum: float  # seconds
-    median: float
-    runs: int
 
 
 def tltorch_factory(theta: float) -> Callable[..., nn.Module]:
@@ -82,83 +64,17 @@ def network(kind: str, width: int, theta: float, device: torch.device) -> nn.Mod
     made = ResNet18(
         width=width, classes=10, mean=(0.5,) * 3, std=(0.25,) * 3, conv=factories[kind]()
     )
-    for module in made.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return made.to(device)
+    return channels_last(made).to(device)
 
 
-def operation(net: nn.Module, setting: Setting, x: Tensor, y: Tensor) -> Callable[[], None]:
-    mixed = torch.autocast(x.device.type, torch.bfloat16, enabled=setting.dtype == "bfloat16")
-    if setting.operation == "training step":
-        net.train().requires_grad_(True)
-        optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
-
-        def step() -> None:
-            with mixed:
-                loss = F.cross_entropy(net(x), y)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
-    elif setting.operation == "attack step":
-        net.eval().requires_grad_(False)
-
-        def step() -> None:
-            leaf = x.detach().requires_grad_(True)
-            with mixed:
-                loss = F.cross_entropy(net(leaf), y)
-            loss.backward()
-
-    else:
-        net.eval().requires_grad_(False)
-
-        def step() -> None:
-            with torch.no_grad(), mixed:
-                net(x)
-
-    return step
-
-
-def measure(
-    networks: dict[str, nn.Module], setting: Setting, device: torch.device, budget: float
-) -> list[Timing]:
-    """Interleaved runs of the networks, at least 5 rounds, about `budget` seconds."""
-    x = torch.rand(setting.batch, 3, 32, 32, device=device)
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.randint(10, (setting.batch,), device=device)
-    taken: dict[str, list[float]] = {kind: [] for kind in networks}
-    steps = {kind: operation(net, setting, x, y) for kind, net in networks.items()}
-    for step in steps.values():
-        step()
-        step()
-    started = time.perf_counter()
-    while len(taken["dense"]) < 5 or time.perf_counter() - started < budget:
-        for kind, step in steps.items():
-            _wait(device)
-            at = time.perf_counter()
-            step()
-            _wait(device)
-            taken[kind].append(time.perf_counter() - at)
-    return [
-        Timing(setting, kind, min(all_), statistics.median(all_), len(all_))
-        for kind, all_ in taken.items()
-    ]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def peak(kind: str, setting: Setting) -> float:
+def peak(kind: str, setting: Randomized) -> float:
     """Peak memory in MiB of two operations, in a process of its own (CPU: resident set)."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_peak, (kind, setting))
 
 
-def _peak(kind: str, setting: Setting) -> float:
+def _peak(kind: str, setting: Randomized) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x, y = torch.rand(setting.batch, 3, 32, 32, device=device), torch.zeros(setting.batch).long()
     step = operation(network(kind, setting.width, setting.theta, device), setting, x, y.to(device))
@@ -203,7 +119,7 @@ def paths(width: int) -> list[str]:
     ]
 
 
-def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circumstances: str) -> str:
+def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], made_on: str) -> str:
     lines = [
         "# What a randomized kernel costs: ResNet-18, ratios to the dense network",
         "",
@@ -216,10 +132,7 @@ def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circums
         cells.setdefault(t.setting, {})[t.network] = t
     for s, by in cells.items():
         dense = by["dense"]
-        ratios = [
-            f"{by[k].minimum / dense.minimum:.2f} ({by[k].median / dense.median:.2f})"
-            for k in KINDS[1:]
-        ]
+        ratios = [ratio(by[k], dense) for k in KINDS[1:]]
         lines.append(
             f"| {s.width} | {s.dtype} | {s.batch} | {s.theta:g} | {s.operation} | "
             f"{1e3 * dense.minimum:.1f} | {ratios[0]} | {ratios[1]} |"
@@ -229,7 +142,7 @@ def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], circums
     for kind in KINDS:
         lines.append(f"| {kind} | " + " | ".join(f"{m[kind]:.0f}" for m in memory.values()) + " |")
     lines += ["", *paths(64)]
-    return "\n".join([*lines, "", circumstances, ""])
+    return "\n".join([*lines, "", made_on, ""])
 
 
 def main() -> None:
@@ -243,7 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = [
-        Setting(width, dtype, theta, batch, what)
+        Randomized(width=width, dtype=dtype, theta=theta, batch=batch, operation=what)
         for width in (64, 16)
         for dtype in ("float32", "bfloat16")
         for batch in (128, 1)
@@ -263,30 +176,21 @@ def main() -> None:
         print(f"{setting}  ours / dense {ours.minimum / dense.minimum:.2f}", flush=True)
     memory = {
         f"width {width}, batch {batch}": {
-            kind: peak(kind, Setting(width, "float32", 0.8, batch, "training step"))
+            kind: peak(
+                kind,
+                Randomized(
+                    width=width, dtype="float32", theta=0.8, batch=batch, operation="training step"
+                ),
+            )
             for kind in KINDS
         }
         for width, batch in ([(16, 1)] if options.quick else [(64, 128), (16, 128), (64, 1)])
     }
-    commit, dirty = provenance.commit()
-    circumstances = (
-        f"{provenance.hardware(device)}, {torch.get_num_threads()} threads; "
-        f"torch {torch.__version__}; commit {commit}{'+' if dirty else ''}; "
-        f"interleaved in one process, at least 5 rounds and "
-        f"{options.budget:g} s a cell; `make bench-layers`."
-    )
-    text = markdown(timings, memory, circumstances)
+    made_on = circumstances(device, options.budget, "bench-layers")
+    text = markdown(timings, memory, made_on)
     print(text)
     if not options.quick:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        name = "layers" if device.type == "cpu" else "layers_gpu"
-        (RESULTS / f"{name}.md").write_text(text)
-        record = {
-            "circumstances": circumstances,
-            "timings": [asdict(t) for t in timings],
-            "peak_memory_mib": memory,
-        }
-        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        write("layers", device, text, timings, circumstances=made_on, peak_memory_mib=memory)
 
 
 if __name__ == "__main__":
