@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import config as cfg
-from . import results, tracking
+from . import store, tracking
 from .config import Config
 from .errors import UsageError
 from .report import figures, formats, index, tables
 from .report.published import elsewhere, published
+from .results import Row
 
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
@@ -38,17 +39,15 @@ def render(
     )
     _refuse_twins(columns)
     folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
-    results.collect(
+    store.collect(
         Path(config.paths.runs) / "rows",
         folder / "rows",
         lambda row: _in(columns, row),
     )
-    rows = [row for row in results.read([folder / "rows"]) if _in(columns, row)]
+    rows = [row for row in store.read([folder / "rows"]) if _in(columns, row)]
     if data is None:  # this machine's own rows stand before committed ones from other data
         own = {
-            r.data_digest
-            for r in results.read([Path(config.paths.runs) / "rows"])
-            if _in(columns, r)
+            r.data_digest for r in store.read([Path(config.paths.runs) / "rows"]) if _in(columns, r)
         }
         data = own.pop() if len(own) == 1 else None
     aimed = attacks(config)
@@ -168,7 +167,7 @@ def _is_binary(config: Config) -> bool:
     return config.precision._target_ is not None
 
 
-def _in(columns: Sequence[tables.Column], row: results.Row) -> bool:
+def _in(columns: Sequence[tables.Column], row: Row) -> bool:
     return any(column.takes(row) for column in columns)
 
 

@@ -1,18 +1,13 @@
 """Result rows: one JSON object per line, one line per attack, epsilon and evaluation seed.
 
-Rows are the truth; tables, figures and W&B are made from them. A row is never changed: a rerun
-skips the keys that are already there.
+Rows are the truth; tables, figures and W&B are made from them.
 """
 
 import json
-import os
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, get_type_hints
-
-from filelock import FileLock
 
 from defensive_tensorization.errors import UsageError
 
@@ -102,65 +97,6 @@ def key(fingerprint: str, protocol: str, eval_seed: int) -> str:
     return f"{fingerprint}/{protocol}/{eval_seed}"
 
 
-def append(path: Path, row: Row) -> bool:
-    """Adds one row durably and says whether it was new.
-
-    Safe between processes. A torn last line, left by a killed process, is cut off first.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        rows, sound = _load(path)
-        if any(known.key == row.key for known in rows):
-            return False
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            file.truncate(sound)
-            file.write(f"{row.to_json()}\n".encode())
-            os.fsync(file.fileno())
-    return True
-
-
-def read(paths: Iterable[Path]) -> list[Row]:
-    """The rows of files and of folders' `*.jsonl`, the first of each key.
-
-    A path that does not exist holds no rows. A torn last line is ignored; anything else that is
-    not a row raises UsageError with file:line.
-    """
-    rows: dict[str, Row] = {}
-    for path in paths:
-        for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
-            for row in _load(file)[0]:
-                rows.setdefault(row.key, row)
-    return list(rows.values())
-
-
-def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> list[Path]:
-    """Merges the kept rows of one folder into `<run_id>.jsonl` files of another.
-
-    Where both have a key the source's row stands, and the target's rows of other weights than the
-    source's give way, so that no cell averages two trainings. Files are sorted, so a rerun is
-    byte-identical. Returns the files that hold the kept rows.
-    """
-    if not source_dir.is_dir():
-        return []
-    target_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(source_dir / ".collect.lock"):
-        kept = [row for row in read([source_dir]) if keep(row)]
-        paths = []
-        for run_id in sorted({row.run_id for row in kept}):
-            path = target_dir / f"{run_id}.jsonl"
-            mine = [row for row in kept if row.run_id == run_id]
-            weights = {row.weights for row in mine}
-            others = [row for row in read([path]) if row.weights in weights]
-            merged = {row.key: row for row in [*others, *mine]}
-            lines = [f"{row.to_json()}\n" for row in sorted(merged.values(), key=_order)]
-            partial = path.with_suffix(".partial")
-            partial.write_bytes("".join(lines).encode())
-            partial.replace(path)
-            paths.append(path)
-    return paths
-
-
 @dataclass(frozen=True)
 class Summary:
     """Mean and sample standard deviation over evaluation seeds; no deviation of one seed."""
@@ -195,33 +131,6 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 def _std(values: list[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
-
-
-def _order(row: Row) -> tuple[str, float, str, int, str]:
-    return row.attack, row.epsilon, row.protocol, row.eval_seed, row.fingerprint
-
-
-def _load(path: Path) -> tuple[list[Row], int]:
-    """The rows of one file, and the length in bytes of the part that is sound."""
-    if not path.exists():
-        return [], 0
-    *lines, torn = path.read_bytes().split(b"\n")
-    rows: list[Row] = []
-    sound = 0
-    for number, line in enumerate(lines, 1):
-        where = f"{path}:{number}"
-        try:
-            row = Row.from_json(line, where)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            if number == len(lines) and not torn:
-                break
-            raise UsageError(
-                f"{where}: not a JSON row; delete this line and run the command again, "
-                "it measures only what is missing"
-            ) from None
-        rows.append(row)
-        sound += len(line) + 1
-    return rows, sound
 
 
 def _row(record: Any, where: str) -> Row:

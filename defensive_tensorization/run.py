@@ -111,13 +111,13 @@ def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
 
 def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
-    from . import results
+    from . import results, store
     from .build import attacks, seeds
     from .evaluate import evaluate, subset
     from .rows import protocol, row
 
     aimed = [None, *attacks(p.config)]
-    done = {r.key: r for r in results.read([p.rows])}
+    done = {r.key: r for r in store.read([p.rows])}
     if any(r.weights not in ("", of.weights) for r in done.values()):
         raise UsageError(
             f"{p.rows} holds rows of other weights than {p.checkpoint} ({of.weights}), trained "
@@ -140,7 +140,7 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
             size, draws = p.config.eval.batch_size, p.config.eval.draws
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
-                results.append(p.rows, made)
+                store.append(p.rows, made)
                 done[made.key] = made
             if todo:
                 mine = [done[key] for key in keys[seed].values()]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import results
+from defensive_tensorization import store
 from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
 from defensive_tensorization.errors import UsageError
@@ -547,7 +547,7 @@ def test_the_recipes_of_table_1_stay_what_they_are(method: str) -> None:
     reason="Table 1 at cpu not yet committed",
 )
 def test_committed_rows_carry_these_recipes_and_names() -> None:
-    rows = results.read([ROOT / "results" / "cpu" / "rows"])
+    rows = store.read([ROOT / "results" / "cpu" / "rows"])
     assert {TABLE1_AT_CPU[method] for method in METHODS["table1"]} <= {r.recipe for r in rows}
     for method, identity in TABLE1_AT_CPU.items():
         cell = composed(["experiment=table1", "scale=cpu", f"method={method}"])

@@ -11,7 +11,7 @@ from fake_rows import row
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import render as rendering
-from defensive_tensorization import results
+from defensive_tensorization import store
 from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
@@ -55,7 +55,7 @@ def made_up(
 
 def write(where: Path, *groups: list[Row]) -> None:
     for each in (r for group in groups for r in group):
-        results.append(where / "runs" / "rows" / f"{each.run_id}.jsonl", each)
+        store.append(where / "runs" / "rows" / f"{each.run_id}.jsonl", each)
 
 
 def rendered(where: Path, *overrides: str, data: str | None = None) -> Path:
@@ -242,7 +242,7 @@ def test_committed_tables_are_what_committed_rows_say(
 )
 def test_committed_rows_are_sound(folder: Path) -> None:
     for file in sorted((folder / "rows").glob("*.jsonl")):
-        for each in results.read([file]):
+        for each in store.read([file]):
             assert each.scale == SCALE_OF.get(folder.name, folder.name)
             assert file.stem == each.run_id
             assert each.run_id.endswith(each.fingerprint[:8])

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import results
+from defensive_tensorization import store
 from defensive_tensorization.build import attacks
 from defensive_tensorization.checkpoint import digest
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.render import render
-from defensive_tensorization.results import Row
+from defensive_tensorization.results import Row, summarise
 from defensive_tensorization.rows import protocol
 from defensive_tensorization.run import run
 
@@ -106,7 +106,7 @@ def test_every_row_says_what_it_is(smoke: tuple[Path, str]) -> None:
     config = composed([*SMOKE, "theta=0.9"])
     aimed = {("clean", 0.0): None} | {(a.name, a.epsilon): a for a in attacks(config)}
     path = file(smoke[0], "0.9")
-    rows = results.read([path])
+    rows = store.read([path])
     network = torch.load(checkpoint(smoke[0], "0.9"), weights_only=True)["progress"]["network"]
     weights = digest(network)
     assert weights != digest(network | {"head.bias": network["head.bias"] + 1e-6})
@@ -161,7 +161,7 @@ def test_a_second_start_trains_nothing_and_adds_nothing(
 
 
 def test_a_sweep_runs_every_value(swept: tuple[Path, str]) -> None:
-    rows = results.read([file(swept[0], "1")])
+    rows = store.read([file(swept[0], "1")])
     assert len(rows) == 6
     assert {(r.theta, r.draws, r.batchnorm) for r in rows} == {
         (1.0, "none: deterministic network", "running")
@@ -187,7 +187,7 @@ def test_a_new_attack_retrains_nothing(
     assert [(r.attack, r.epsilon, r.steps, r.eval_seed) for r in added] == [
         ("bim", epsilon, steps, seed) for seed in (0, 1) for epsilon, steps in ((2, 2), (4, 5))
     ]
-    known = {r.eval_seed: r.clean_accuracy for r in results.read([file(swept[0], "0.9")])}
+    known = {r.eval_seed: r.clean_accuracy for r in store.read([file(swept[0], "0.9")])}
     assert {r.eval_seed: r.clean_accuracy for r in added} == known
     assert checkpoint(where, "0.9").stat().st_mtime_ns == stamp
     assert not any("training" in message for message in caplog.messages)
@@ -229,8 +229,8 @@ def test_the_table_is_made_from_the_rows(tabled: tuple[Path, str]) -> None:
     caption = (folder / "quickstart.md").read_text()
     assert "missing: 9 of 15 cells" in caption
     assert "n = 20 (20 test images, permutation seed 0)" in caption
-    rows = [r for r in results.read([file(where, "0.9")]) if (r.attack, r.epsilon) == ("fgsm", 4)]
-    shown = results.summarise(rows)
+    rows = [r for r in store.read([file(where, "0.9")]) if (r.attack, r.epsilon) == ("fgsm", 4)]
+    shown = summarise(rows)
     cell = f"{100 * shown.robust_mean:.1f} ± {100 * (shown.robust_std or 0):.1f}"
     assert f"| {cell} |" in next(line for line in caption.splitlines() if "| FGSM | 4 |" in line)
     assert cell in output
@@ -292,7 +292,7 @@ def test_two_processes_train_once(together: tuple[Path, list[str]]) -> None:
     where, outputs = together
     assert sorted(theta for output in outputs for theta in trainings(output)) == ["0.9", "1"]
     lines = file(where, "0.9").read_text().splitlines()
-    assert len(lines) == len(results.read([file(where, "0.9")])) == 4
+    assert len(lines) == len(store.read([file(where, "0.9")])) == 4
     assert outputs[0].splitlines()[-2:] == outputs[1].splitlines()[-2:]
 
 
@@ -320,7 +320,7 @@ def test_killed_and_started_again_is_never_interrupted(
             for where in (tmp_path, together[0])
         )
         assert list(differing(mine, theirs)) == []
-    rows = [results.read([file(where, "0.9")]) for where in (tmp_path, together[0])]
+    rows = [store.read([file(where, "0.9")]) for where in (tmp_path, together[0])]
     assert scores(rows[0]) == scores(rows[1])
 
 
@@ -426,7 +426,7 @@ def test_sound_goes_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     for cell in (["method=baseline"], ["method=ours_0.9"], ["method=baseline", "model=logmel"]):
         run(composed([*AUDIO, *cell]), "test")
-    rows = results.read([tmp_path / "runs" / "rows"])
+    rows = store.read([tmp_path / "runs" / "rows"])
     assert {r.model for r in rows} == {"soundnet5", "logmel"}
     for row in rows:
         assert (row.data_digest, row.n, row.width) == (rows[0].data_digest, 20, 2)

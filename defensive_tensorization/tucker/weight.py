@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..sketching import Masks, Sketch
+from ..sketch import Masks, Sketch
 from .decompose import Rank, decompose
 from .paths import contract_channels, contract_window
 
