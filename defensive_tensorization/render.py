@@ -5,16 +5,20 @@ A pure function of whatever rows exist: no network, no data. Missing cells are m
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import config as cfg
-from . import store, tracking
+from . import notes, store, tracking
 from .config import Config
 from .errors import UsageError
-from .report import figures, formats, index, tables
-from .report.published import elsewhere, published
+from .report import figures, formats, honest, index, surface, tables
+from .report.caption import Facts, facts
+from .report.published import Key, elsewhere, published
+from .report.selection import select
 from .results import Row
 
+PAPER = cfg.CONFIGS.parent / "results" / "paper"
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
 
@@ -22,8 +26,6 @@ def render(
     experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
 ) -> list[Path]:
     """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
-    from .build import attacks
-
     config = cfg.composed([f"experiment={experiment}", *overrides])
     if not config.experiment.columns:
         raise UsageError(f"experiment={experiment} has no columns: it is no table")
@@ -50,32 +52,105 @@ def render(
             r.data_digest for r in store.read([Path(config.paths.runs) / "rows"]) if _in(columns, r)
         }
         data = own.pop() if len(own) == 1 else None
-    aimed = attacks(config)
+    found = Found(config, cells, columns, rows, folder, data)
+    made, records = FORMS[config.experiment.form](found)
+    made.append(index.write_index(folder))
+    _mirror(config, records, made)
+    return made
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to show of an experiment: its columns, their rows, and where they go."""
+
+    config: Config
+    cells: Mapping[str, Config]  # by method
+    columns: tuple[tables.Column, ...]
+    rows: list[Row]
+    folder: Path
+    data: str | None
+
+    @property
+    def notes(self) -> Facts:
+        labels = self.config.experiment.columns
+        return notes.settings({labels[method]: cell for method, cell in self.cells.items()})
+
+    @property
+    def published(self) -> dict[Key, float]:
+        of = self.config.experiment
+        return published(PAPER, of.published, **of.published_only) if of.published else {}
+
+    def figure(self) -> Path:
+        path = self.folder / f"{self.config.experiment.name}.png"
+        path.unlink(missing_ok=True)  # of rows that are gone
+        return path
+
+
+Made = tuple[list[Path], list[formats.Record]]
+
+
+def _table(found: Found) -> Made:
+    from .build import attacks
+
+    config, aimed = found.config, attacks(found.config)
     table = tables.Table(
         config.experiment.name,
         config.experiment.title,
-        columns,
+        found.columns,
         (("clean", 0.0), *((attack.name, attack.epsilon) for attack in aimed)),
-        _notes({labels[method]: cell for method, cell in cells.items()}),
+        found.notes,
     )
     reference = config.experiment.published
-    paper = cfg.CONFIGS.parent / "results" / "paper"
-    lines = config.experiment.published_only
-    known = published(paper, reference, **lines) if reference else {}
-    copied = elsewhere(paper, reference) if reference else {}
-    rendered = tables.render(table, rows, known, data=data, elsewhere=copied)
-    made = formats.write(rendered, folder)
-    figure = folder / f"{table.name}.png"
-    figure.unlink(missing_ok=True)  # of rows that are gone
-    if rows:
+    copied = elsewhere(PAPER, reference) if reference else {}
+    rendered = tables.render(table, found.rows, found.published, data=found.data, elsewhere=copied)
+    made = formats.write(rendered, found.folder)
+    figure = found.figure()
+    if found.rows:
         names = tuple(dict.fromkeys(attack.name for attack in aimed))
         made.append(
-            figures.robust_vs_epsilon(rows, columns, names, figure, title=table.title, data=data)
+            figures.robust_vs_epsilon(
+                found.rows, found.columns, names, figure, title=table.title, data=found.data
+            )
         )
-    made.append(index.write_index(folder))
     print(formats.text(rendered))
-    _mirror(config, rendered, made)
-    return made
+    return made, formats.records(rendered)
+
+
+def _honest(found: Found) -> Made:
+    from .build import attacks
+
+    config = found.config
+    rows = select(found.rows, found.columns, data=found.data)
+    everything = store.read([found.folder / "rows", Path(config.paths.runs) / "rows"])
+    aimed = attacks(config)
+    epsilons = sorted({attack.epsilon for attack in aimed})
+    single = [attack.name for attack in aimed if not attack.options]
+    made = honest.lines(found.columns, rows, everything, epsilons, single, found.published)
+    about = (*facts(found.columns, rows), *found.notes)
+    page = honest.markdown(config.experiment.title, made, about, found.columns[0].label)
+    print(page)
+    return honest.write(config.experiment.name, page, made, found.folder), honest.records(made)
+
+
+def _surface(found: Found) -> Made:
+    config = found.config
+    rows = [row for row in select(found.rows, found.columns, data=found.data) if row.correct]
+    about = (*facts(found.columns, rows), *found.notes)
+    page = surface.markdown(config.experiment.title, found.columns, rows, about)
+    print(page)
+    path = found.folder / f"{config.experiment.name}.md"
+    path.write_bytes(page.encode())
+    made, figure = [path], found.figure()
+    if rows:
+        made.append(surface.figure(rows, found.columns, figure, title=config.experiment.title))
+    return made, surface.records(found.columns, rows)
+
+
+FORMS: Mapping[str, Callable[[Found], Made]] = {
+    "table": _table,
+    "honest": _honest,
+    "surface": _surface,
+}
 
 
 def _refuse_twins(columns: Sequence[tables.Column]) -> None:
@@ -89,84 +164,6 @@ def _refuse_twins(columns: Sequence[tables.Column]) -> None:
                 )
 
 
-def _notes(cells: Mapping[str, Config]) -> tuple[tuple[str, str], ...]:
-    """The settings behind the columns; their hashes are what selects the rows."""
-
-    def each(value: Callable[[Config], str]) -> str:
-        texts: dict[str, list[str]] = {}
-        for label, cell in cells.items():
-            texts.setdefault(value(cell), []).append(label)
-        if len(texts) == 1:
-            return next(iter(texts))
-        return "; ".join(f"{text or 'none'} ({', '.join(of)})" for text, of in texts.items())
-
-    def sketch(c: Config) -> str:
-        conv = c.defence.conv
-        if conv is None or conv.theta == 1:
-            return "none"
-        which = "all modes" if conv.modes is None else f"modes {conv.modes}"
-        scaled = ", divided by what is kept" if conv.rescale else ""
-        return f"{which} larger than {conv.min_dim}, rank {conv.rank}, {conv.init} basis{scaled}"
-
-    def recipe(c: Config) -> str:
-        t = c.train
-        rate = t.optimizer.lr * (t.lr_scale if cfg.base_of(c) else 1)
-        crop = f", crops of {t.crop}" if t.crop else ""
-        return (
-            f"{t.optimizer._target_.rpartition('.')[2]}, lr {rate:g}, weight decay "
-            f"{t.optimizer.weight_decay or 0:g}, batch {t.batch_size}{crop}, {t.autocast}"
-        )
-
-    def reference(c: Config) -> str:
-        used = cfg.batchnorm(c) == "recalibrated"
-        kind = cfg.named(c.model._target_).reads
-        return f"{c.model.reference} training {kind}" if used else "none"
-
-    def binary(c: Config) -> str:
-        p = c.precision
-        if not _is_binary(c):
-            return "none"
-        scales = [name for name in ("K", "alpha") if getattr(p, name)]
-        used = {attack.surrogate for attack in c.attack.values()}
-        return (
-            f"{p.order}, scales {' and '.join(scales) or 'none'}, first layer {p.first}, last "
-            f"{p.last}, shortcuts {p.shortcut}; sgn's derivative under attack: "
-            f"{', '.join(sorted(each or 'identity' for each in used))}"
-        )
-
-    return (
-        *((("binary layers", each(binary)),) if any(map(_is_binary, cells.values())) else ()),
-        ("sketch", each(sketch)),
-        *((("defence", each(_defence)),) if any(map(_defence, cells.values())) else ()),
-        ("training", each(recipe)),
-        ("BatchNorm reference", each(reference)),
-        ("attacked in", each(lambda c: c.eval.autocast)),
-    )
-
-
-def _defence(config: Config) -> str:
-    """What fills the slots beside `conv`; "" where nothing does."""
-    d = config.defence
-    parts = []
-    if d.relu:
-        parts.append(f"activations of {d.relu.bits} bits up to {d.relu.clip:g}, beta {d.beta:g}")
-    if d.input:
-        median = " and the 2x2 median" if d.input.median else ""
-        how = sorted({each.input or "through" for each in config.attack.values()})
-        parts.append(f"colours of {d.input.bits} bits{median}, attacks {' and '.join(how)} it")
-    if d.perturb:
-        p = d.perturb
-        size = f"ε {p.epsilon:g}" if p.epsilon else f"ε |N(0, {p.sigma:g})| up to {p.largest:g}"
-        parts.append(f"trained on {p.name} of {size}, in levels")
-        if d.conv and d.conv.theta < 1:
-            parts.append(f"its draws {p.draws}, the update's {p.update}")
-    return "; ".join(parts)
-
-
-def _is_binary(config: Config) -> bool:
-    return config.precision._target_ is not None
-
-
 def _in(columns: Sequence[tables.Column], row: Row) -> bool:
     return any(column.takes(row) for column in columns)
 
@@ -177,12 +174,13 @@ def _column(label: str, paper: str, config: Config) -> tables.Column:
     from .rows import protocol
 
     protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
-    return tables.Column(label, paper, cfg.recipe(config), protocols)
+    if config.experiment.form == "surface":  # one of its cells is many protocols
+        return tables.Column(label, paper, cfg.recipe(config), None, config.eval.sketch)
+    return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)
 
 
-def _mirror(config: Config, rendered: tables.Rendered, made: list[Path]) -> None:
+def _mirror(config: Config, records: list[formats.Record], made: list[Path]) -> None:
     """The rendered table and figure as a W&B run of their own."""
-    records = formats.records(rendered)
     with tracking.start(
         mode=config.logger.mode,
         project=config.logger.project,
@@ -193,7 +191,9 @@ def _mirror(config: Config, rendered: tables.Rendered, made: list[Path]) -> None
         tags=[config.scale.name, config.dataset.name],
         config=cfg.plain(config),
     ) as run:
-        run.table(config.experiment.name, list(records[0]), [list(r.values()) for r in records])
+        if records:
+            names = list(records[0])
+            run.table(config.experiment.name, names, [list(r.values()) for r in records])
         for path in made:
             print(f"wrote {path}")
             if path.suffix == ".png":

@@ -22,8 +22,9 @@ class Row:
     code that attacked and scored, `trained_commit` the code that trained, `weights` the digest of
     what it trained; rows from before these two were kept have "". `knowledge` is the attacker's,
     `options` are its further settings, `input` how it took a transform of the input: "through" or
-    "oblivious", "" where there is none. `scored` is how many draws the accuracies are the mean of;
-    where they are several, the last three are what each image got (`scores.Answers.decoded`).
+    "oblivious", "" where there is none. `sketch` is False where all of it ran at theta = 1.
+    `scored` is how many draws the accuracies are the mean of; where they are several, `correct`,
+    `votes` and `by_draw` are what each image got (`scores.Answers.decoded`).
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class Row:
     votes: str = ""
     by_draw: str = ""
     input: str = ""
+    sketch: bool = True
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):

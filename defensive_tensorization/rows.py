@@ -40,6 +40,8 @@ def protocol(config: Config, attack: Attack | None) -> str:
         settings["options"] = dict(attack.options)
     if config.eval.draws != 1:
         settings["draws"] = config.eval.draws
+    if not config.eval.sketch:
+        settings["sketch"] = False
     transform = config.defence.input
     if transform:
         settings["input"] = [transform.bits, transform.median, attack and attack.input]
@@ -97,6 +99,7 @@ def row(
         votes=answers[1],
         by_draw=answers[2],
         input=attack.input if attack and c.defence.input else "",
+        sketch=c.eval.sketch,
     )
 
 
@@ -104,6 +107,8 @@ def _draws(config: Config, score: Score) -> str:
     conv, attack = config.defence.conv, score.attack
     if conv is None or conv.theta == 1:
         return "none: deterministic network"
+    if not config.eval.sketch:
+        return "none: theta = 1 in attack and scoring"
     size, n = config.eval.batch_size, config.eval.draws
     known, k = (attack.knowledge, attack.draws) if attack else ("fresh", 1)
     scored = f"{'a fresh one' if n == 1 else f'{n} fresh ones'} per batch of {size} for scoring"

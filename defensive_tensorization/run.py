@@ -6,6 +6,7 @@ Heavy imports wait until a configuration has passed its checks.
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
 
 def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
-    from . import results, store
+    from . import results, sketching, store
     from .build import attacks, seeds
     from .evaluate import evaluate, subset
     from .rows import protocol, row
@@ -135,7 +136,8 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
         twin = p.twin.classifier(trained(p.twin).network)
     split = subset(p.task.test, p.config.eval.images)
-    with tracker(p, "eval") as mirror:
+    control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
+    with control, tracker(p, "eval") as mirror:
         for seed, todo in missing.items():
             size, draws = p.config.eval.batch_size, p.config.eval.draws
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -710,6 +711,35 @@ def test_knowledge_that_cannot_be(key: str) -> None:
     assert refused(f"{key}=nosuch") == f"{name} must be one of {kinds}, got 'nosuch'"
     dense = f"{name}=blackbox needs a defence: the dense network is its own twin"
     assert refused(f"{key}=blackbox", "defence=none") == dense
+
+
+def test_the_control_at_theta_1_is_part_of_the_score_and_not_of_the_weights() -> None:
+    assert recipe("eval.sketch=false") == recipe()
+    assert scored("eval.sketch=false") != scored() == scored("eval.sketch=true")
+    clean = [protocol(quick(f"eval.sketch={each}"), None) for each in ("true", "false")]
+    assert clean[0] != clean[1]
+
+
+def test_a_control_that_cannot_be() -> None:
+    none = "eval.sketch=false is the control of a randomized network, this one has no sketch"
+    assert refused("eval.sketch=false", "defence=none").startswith(none)
+    assert refused("eval.sketch=false", "theta=1").startswith(none)
+    assert refused("eval.sketch=false", "attack.knowledge=omniscient") == (
+        "eval.sketch=false leaves no draws to know of, got attack.fgsm.knowledge=omniscient: "
+        "take knowledge=fresh"
+    )
+
+
+@pytest.mark.parametrize("scale", ["paper", "fast", "cpu", "smoke"])
+def test_pgd_training_of_the_same_budget_computes_as_many_gradients(scale: str) -> None:
+    """Ours takes theta = 1's epochs and its own; PGD's batch a gradient a step and one more."""
+    ours = composed(["experiment=honest_table1", f"scale={scale}", "method=ours_0.9"])
+    pgd = composed(["experiment=honest_table1", f"scale={scale}", "method=pgd_same_budget"])
+    sizes = np.abs(np.random.default_rng(0).normal(0, 8, 200_000))
+    sizes = sizes[sizes < 16]
+    most = np.maximum(1, np.floor(np.minimum(sizes + 4, 1.25 * sizes)))
+    steps = float(np.mean((1 + most) / 2))
+    assert pgd.train.epochs * (1 + steps) == pytest.approx(2 * ours.train.epochs, rel=0.03)
 
 
 @pytest.mark.parametrize("method", ["ours_0.9", "ours_1", "bn_batch", "bn_frozen"])

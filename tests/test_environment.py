@@ -113,9 +113,14 @@ def test_the_search_for_registries_finds_them() -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_alone_lists_every_target_with_a_line() -> None:
     [phony] = re.findall(r"^\.PHONY:(.*)$", MAKEFILE, flags=re.MULTILINE)
+    [experiments] = re.findall(r"^EXPERIMENTS := (.*)$", MAKEFILE, flags=re.MULTILINE)
     rules = set(re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, flags=re.MULTILINE))
-    assert set(phony.split()) == rules
+    renders = {rule for rule in rules if rule.startswith("render-")}
+    made = {f"{what}-{each}" for each in experiments.split() for what in ("reproduce", "render")}
+    named = set(re.sub(r"\$\([^)]*\)", "", phony).split())
+    assert named | made == rules | made
     words = ["make", "--no-print-directory", "-C", str(ROOT)]
     printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    listed = dict(re.findall(r"^  ([a-z0-9-]+) +(\S.*)$", printed, flags=re.MULTILINE))
-    assert set(listed) == rules
+    listed = dict(re.findall(r"^  ([a-z0-9.-]+) +(\S.*)$", printed, flags=re.MULTILINE))
+    reproduced = {f"reproduce-{each}" for each in experiments.split()}
+    assert set(listed) == (rules - renders) | reproduced | {"render-..."}

@@ -53,6 +53,60 @@ def made_up(
     ]
 
 
+def averaged(method: str) -> list[Row]:
+    """What the honest table's method would leave: two draws that get the first of two images."""
+    held = {"n": 2, "scored": 2, "correct": "0200", "votes": "30", "by_draw": "1 1"}
+    config = composed(["experiment=honest_table1", "scale=smoke", f"method={method}"])
+    return [
+        row(
+            run_id=method,
+            fingerprint=method,
+            recipe=cfg.recipe(config),
+            protocol=protocol(config, attack),
+            scale="smoke",
+            attack=attack.name if attack else "clean",
+            epsilon=attack.epsilon if attack else 0.0,
+            steps=attack.steps if attack else 0,
+            options=" ".join(f"{k}={v}" for k, v in attack.options) if attack else "",
+            sketch=config.eval.sketch,
+            **held,
+        )
+        for attack in (None, *attacks(config))
+    ]
+
+
+def test_the_honest_table_shows_each_method_and_its_control(tmp_path: Path) -> None:
+    write(tmp_path, averaged("ours_0.9"), averaged("ours_0.9_unsketched"))
+    paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
+    render("honest_table1", ["scale=smoke", "logger=none", *paths])
+    page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
+    assert "| 2 | Ours θ=0.9 | 69.5 | 50.0 | 50.0 [" in page
+    assert "| 2 | θ=0.9's network at θ=1 | — | 50.0 | 50.0 [" in page
+    assert "| 2 | Ours θ=0.8 | 71.8 | — | — |" in page
+
+
+def test_the_surface_is_a_page_and_a_figure(tmp_path: Path) -> None:
+    config = composed(["experiment=honest_surface", "scale=smoke", "method=ours_0.8"])
+    held = {"n": 2, "scored": 2, "correct": "0200", "votes": "30", "by_draw": "1 1"}
+    cell = row(
+        run_id="one",
+        recipe=cfg.recipe(config),
+        scale="smoke",
+        attack="eot_pgd",
+        epsilon=2.0,
+        steps=50,
+        options="average=loss draws=5 restarts=1 keep=best",
+        **held,
+    )
+    write(tmp_path, [cell])
+    paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
+    made = render("honest_surface", ["scale=smoke", "logger=none", *paths])
+    page, figure, _ = made
+    assert "| 50 | — | 50.0 [" in page.read_text()
+    assert "Not settled: 1 of 25 cells of its surface are run." in page.read_text()
+    assert figure.suffix == ".png" and figure.is_file()
+
+
 def write(where: Path, *groups: list[Row]) -> None:
     for each in (r for group in groups for r in group):
         store.append(where / "runs" / "rows" / f"{each.run_id}.jsonl", each)

@@ -42,7 +42,7 @@ def test_one_seed_shows_no_deviation() -> None:
 
 
 def test_csv_parses_back() -> None:
-    found = list(csv.DictReader(io.StringIO(tidy(rendered()))))
+    found = list(csv.DictReader(io.StringIO(tidy(records(rendered())))))
     assert len(found) == len(LINES) * len(COLUMNS)
     named = {(r["attack"], float(r["epsilon"]), r["method"]): r for r in found}
     whole = named["fgsm", 8.0, "Ours θ = 0.95"]
@@ -129,4 +129,4 @@ def test_what_the_paper_copied_is_starred_and_named() -> None:
     assert f"in brackets the published value (*: {source}, of another network);" in told
     copied = {(r["attack"], r["epsilon"], r["method"]): r["elsewhere"] for r in records(filled)}
     assert [key for key, value in copied.items() if value] == [("pgd", 8.0, "Ours θ = 0.8")]
-    assert "*" not in markdown(rendered()) and "elsewhere" not in tidy(rendered())
+    assert "*" not in markdown(rendered()) and "elsewhere" not in tidy(records(rendered()))

@@ -15,15 +15,16 @@ import pytest
 import torch
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import store
-from defensive_tensorization.build import attacks
+from defensive_tensorization import sketching, store
+from defensive_tensorization.build import attacks, plan
 from defensive_tensorization.checkpoint import digest
 from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.render import render
 from defensive_tensorization.results import Row, summarise
 from defensive_tensorization.rows import protocol
-from defensive_tensorization.run import run
+from defensive_tensorization.run import evaluated, run, trained
 
 ROOT = CONFIGS.parent
 ENTRY = [sys.executable, "-m", "defensive_tensorization"]
@@ -100,6 +101,23 @@ def test_the_network_at_theta_1_is_trained_first(smoke: tuple[Path, str]) -> Non
     assert f"rows {file(where, '0.9').relative_to(where)}\n" in output
     summary = r"theta0\.9-seed0-\w{8}  clean [\d.]+  fgsm 2 [\d.]+  fgsm 4 [\d.]+$"
     assert re.search(summary, output, flags=re.MULTILINE)
+
+
+def test_the_control_is_the_same_network_at_theta_1(
+    smoke: tuple[Path, str], tmp_path: Path
+) -> None:
+    where = copied(smoke[0], tmp_path)
+    paths = [f"paths.runs={where / 'runs'}", f"dataset.cache={tmp_path / 'digits'}"]
+    p = plan(composed([*SMOKE, *paths, "theta=0.9", "eval.sketch=false", "attack=[]"]))
+    rows = evaluated(p, trained(p), "command")
+    assert {r.sketch for r in rows} == {False}
+    assert {r.draws for r in rows} == {"none: theta = 1 in attack and scoring"}
+    network = trained(p).network
+    split = p.task.test.head(20)
+    classifier = p.classifier(network)
+    with torch.no_grad(), sketching.disabled(network):
+        right = classifier(decode(split.inputs)).argmax(1) == split.labels
+    assert {r.clean_accuracy for r in rows} == {int(right.sum()) / 20}
 
 
 def test_every_row_says_what_it_is(smoke: tuple[Path, str]) -> None:

@@ -23,6 +23,7 @@ _CHOICES = {
     "eval.autocast": ("float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
     "tucker.init": ("hosvd", "random"),
+    "experiment.form": ("table", "honest", "surface"),
 }
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
@@ -106,6 +107,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
                 f"train.milestones are shares of the schedule, between 0 and 1, got {share:g}: "
                 "write 0.5 for half-way, or [] for a constant rate"
             )
+    _check_control(config)
     if config.eval.draws > 255:
         raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
@@ -183,6 +185,23 @@ def _check_knowledge(key: str, value: str | None, defence: DefenceConfig) -> Non
         raise UsageError(
             f"{key}.knowledge=blackbox needs a defence: the dense network is its own twin"
         )
+
+
+def _check_control(config: Config) -> None:
+    """eval.sketch=false: the same network at theta = 1."""
+    if config.eval.sketch:
+        return
+    if config.defence.conv is None or config.theta == 1:
+        raise UsageError(
+            "eval.sketch=false is the control of a randomized network, this one has no sketch: "
+            "leave it out, or take defence=tensorization and theta < 1"
+        )
+    for name, attack in config.attack.items():
+        if attack.knowledge not in (None, "fresh"):
+            raise UsageError(
+                f"eval.sketch=false leaves no draws to know of, got attack.{name}.knowledge="
+                f"{attack.knowledge}: take knowledge=fresh"
+            )
 
 
 def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:

@@ -138,6 +138,7 @@ class ScaleConfig:
     epochs: int = MISSING
     audio_epochs: int = MISSING
     adversarial_epochs: int = MISSING
+    budget_epochs: int = MISSING
     figure_images: int | None = None
     autocast: str = MISSING
     train_images: int | None = None
@@ -171,6 +172,7 @@ class EvalConfig:
     runs: int = MISSING
     seed: int = 0
     draws: int = 1
+    sketch: bool = True
     batch_size: int = MISSING
     autocast: str = "float32"
 
@@ -189,10 +191,14 @@ class PathsConfig:
 
 @dataclass
 class ExperimentConfig:
-    """What a table is: its methods (columns, by label) and where it is published."""
+    """What a table is: its methods (columns, by label) and where it is published.
+
+    form  table, honest or surface: how its rows are shown.
+    """
 
     name: str = "adhoc"
     title: str = ""
+    form: str = "table"
     published: str | None = None
     published_as: dict[str, str] = field(default_factory=dict)  # methods named otherwise there
     published_only: dict[str, str] = field(default_factory=dict)  # which lines of that file

@@ -34,9 +34,10 @@ def write(rendered: Rendered, directory: Path) -> list[Path]:
     """Writes `<name>.md`, `.csv` and `.tex`; the same rows give the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    for suffix, form in ((".md", markdown), (".csv", tidy), (".tex", latex)):
+    forms = {".md": markdown(rendered), ".csv": tidy(records(rendered)), ".tex": latex(rendered)}
+    for suffix, text in forms.items():
         path = directory / f"{rendered.table.name}{suffix}"
-        path.write_bytes(form(rendered).encode())
+        path.write_bytes(text.encode())
         paths.append(path)
     return paths
 
@@ -136,10 +137,9 @@ def records(rendered: Rendered) -> list[Record]:
     return found
 
 
-def tidy(rendered: Rendered) -> str:
-    """The records as csv; an empty field is a missing value."""
+def tidy(found: list[Record]) -> str:
+    """Records as csv; an empty field is a missing value."""
     out = io.StringIO()
-    found = records(rendered)
     writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)

@@ -11,17 +11,17 @@ from defensive_tensorization.results import Row, Summary, summarise
 @dataclass(frozen=True)
 class Column:
     """One method: the label shown, its name in the published csv ("" if it has none), and the
-    `Row.recipe` and `Row.protocol` values that it selects (None: every protocol)."""
+    `Row.recipe`, `Row.protocol` (None: every protocol) and `Row.sketch` that it selects."""
 
     label: str
     paper: str
     recipe: str
     protocols: frozenset[str] | None = None
+    sketch: bool = True
 
     def takes(self, row: Row) -> bool:
-        return row.recipe == self.recipe and (
-            self.protocols is None or row.protocol in self.protocols
-        )
+        mine = (row.recipe, row.sketch) == (self.recipe, self.sketch)
+        return mine and (self.protocols is None or row.protocol in self.protocols)
 
 
 def select(

@@ -1,0 +1,98 @@
+"""The side-by-side page, on answers whose scores are counted by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_rows import row
+from test_report_surface import N, cell, grid
+
+from defensive_tensorization.report.honest import Line, lines, markdown, records, write
+from defensive_tensorization.report.selection import Column
+from defensive_tensorization.results import Row
+
+BASELINE = Column("Baseline", "baseline", "recipe-b")
+OURS = Column("Ours", "ours", "recipe-a")
+PUBLISHED = {
+    ("clean", 0.0, "ours"): 93.0,
+    ("fgsm", 2.0, "ours"): 70.0,
+    ("pgd", 2.0, "ours"): 64.4,
+    ("bim", 2.0, "ours"): 1.0,
+}
+
+
+def rows_of(recipe: str, pgd: int, eot: int, apgd: int) -> list[Row]:
+    single = {"options": "", "recipe": recipe}
+    return [
+        cell(0, 1, 36, attack="clean", epsilon=0.0, **single),
+        cell(2, 1, pgd, attack="pgd", **single),
+        cell(20, 10, eot, recipe=recipe),
+        cell(20, 10, apgd, attack="apgd_ce", recipe=recipe),
+    ]
+
+
+ROWS = [*rows_of("recipe-b", 12, 8, 8), *rows_of("recipe-a", 20, 14, 10)]
+
+
+def made(more: list[Row] | None = None) -> list[Line]:
+    return lines([BASELINE, OURS], ROWS, more or [], [2.0], ["fgsm", "pgd"], PUBLISHED)
+
+
+def test_published_paper_and_honest_stand_side_by_side() -> None:
+    _, clean, _, ours = made()
+    assert (clean.published, clean.epsilon) == (93.0, 0.0)
+    assert clean.scores["mean"].estimate == 36 / N
+    assert ours.published == 64.4  # the lower of the two attacks that are shown
+    assert ours.paper == 20 / N
+    assert ours.scores["mean"].estimate == 10 / N
+    assert ours.by == "apgd_ce"
+
+
+def test_the_difference_pairs_the_images() -> None:
+    """10 images against 8 of the same 40: the gaps are two ones and 38 zeros."""
+    against = made()[3].against
+    assert against is not None
+    assert against.estimate == pytest.approx(2 / N)
+    gap = np.array([1.0] * 2 + [0.0] * (N - 2))
+    half = 1.959964 * gap.std(ddof=1) / np.sqrt(N)
+    assert against.high - against.estimate == pytest.approx(half, rel=1e-5)
+    assert made()[2].against is None
+
+
+def test_a_headline_without_its_surface_waits_and_says_why() -> None:
+    page = markdown("T", made(), (), "Baseline")
+    assert "(waits)" in page
+    assert "- Ours, ε = 2: 0 of 25 cells of its surface are run" in page
+    both = [replace(each, recipe=recipe) for each in grid() for recipe in ("recipe-a", "recipe-b")]
+    settled = made(both)
+    assert [line.waits for line in settled] == ["", "", "", ""]
+    assert "(waits)" not in markdown("T", settled, (), "Baseline")
+
+
+def test_what_was_not_measured_is_a_dash_never_a_zero() -> None:
+    empty = lines([BASELINE, OURS], [], [], [2.0], ["pgd"], PUBLISHED)
+    page = markdown("T", empty, (), "Baseline")
+    assert "| 2 | Ours | 64.4 | — | — |" in page
+    assert {r["value"] for r in records(empty) if r["score"] != "published"} == {None}
+
+
+def test_votes_and_extremes_by_hand() -> None:
+    """One draw gets 20 of 40 images, the other none: a mean of 0.25, and a tie is no majority."""
+    half = bytes((np.arange(N) < 20).astype(np.uint8)).hex()
+    uneven = cell(20, 10, 0, correct=half, votes="0" * N, by_draw="20 0")
+    [_, ours] = lines([OURS], [uneven], [], [2.0], [], {})
+    found = {name: value.estimate for name, value in ours.scores.items()}
+    assert (found.pop("mean"), found.pop("best")) == (0.25, 0.5)
+    assert found == {"majority": 0, "probability": 0, "worst": 0, "lucky": 0}
+
+
+def test_rows_scored_on_one_draw_do_not_enter() -> None:
+    single = row(recipe="recipe-a", attack="pgd", epsilon=2.0)
+    assert lines([OURS], [single], [], [2.0], ["pgd"], {})[1].paper is None
+
+
+def test_files_hold_the_page_and_the_records(tmp_path: Path) -> None:
+    page, table = write("honest", "# page\n", made(), tmp_path)
+    assert page.read_text() == "# page\n"
+    assert "2.0,Ours,mean,25.0," in table.read_text()

@@ -1,0 +1,126 @@
+"""Whether an averaging attack has converged, on rows made up for each case."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_rows import row
+from PIL import Image
+
+from defensive_tensorization.report.selection import Column
+from defensive_tensorization.report.surface import (
+    DRAWS,
+    STEPS,
+    answers,
+    averages,
+    figure,
+    markdown,
+    records,
+    settings,
+    surface,
+    unsettled,
+)
+from defensive_tensorization.results import Row
+from defensive_tensorization.scores import Answers, Interval, interval
+
+COLUMN = Column("Ours", "", "recipe-a")
+N = 40
+
+
+def cell(steps: int, draws: int, right: int, **changes: object) -> Row:
+    """A row in which the first `right` of N images survive every one of two draws."""
+    held = np.arange(N) < right
+    made = Answers(2 * held.astype(int), held, held, np.array([right, right]))
+    correct, votes, by_draw = made.encoded()
+    fields: dict[str, object] = {
+        "attack": "eot_pgd",
+        "epsilon": 2.0,
+        "steps": steps,
+        "options": f"average=loss draws={draws} restarts=1 keep=best",
+        "n": N,
+        "scored": 2,
+        "correct": correct,
+        "votes": votes,
+        "by_draw": by_draw,
+        "robust_accuracy": made.accuracy,
+        "protocol": f"{steps}-{draws}",
+    }
+    return row(**(fields | changes))
+
+
+def grid(right: dict[tuple[int, int], int] | None = None, otherwise: int = 10) -> list[Row]:
+    return [cell(s, k, (right or {}).get((s, k), otherwise)) for s in STEPS for k in DRAWS]
+
+
+def headline(right: int) -> Interval:
+    return interval([answers(cell(20, 10, right))])
+
+
+def test_settings_of_a_row() -> None:
+    assert settings(cell(10, 5, 3))["draws"] == "5"
+    assert averages(cell(10, 5, 3)) and not averages(row())
+
+
+def test_a_flat_surface_settles_the_headline() -> None:
+    assert unsettled(surface(grid(), COLUMN, 2.0), headline(10)) == ""
+
+
+def test_missing_cells_are_counted() -> None:
+    found = surface(grid()[:-2], COLUMN, 2.0)
+    assert unsettled(found, headline(10)) == "23 of 25 cells of its surface are run"
+    assert unsettled(surface([], COLUMN, 2.0), headline(10)).startswith("0 of 25")
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ((100, 50), "it still falls by 40.0 points from 100 to 200 steps"),
+        ((200, 20), "it still falls by 40.0 points from 20 to 50 draws"),
+    ],
+)
+def test_a_fall_at_the_edge_is_told(before: tuple[int, int], reason: str) -> None:
+    found = surface(grid({before: 20}, otherwise=4), COLUMN, 2.0)
+    assert unsettled(found, headline(4)) == reason
+
+
+def test_a_fall_within_its_interval_is_flat() -> None:
+    """One of 40 images: a paired difference of 2.5 points, with a standard error of 2.5."""
+    found = surface(grid({(100, 50): 11, (200, 20): 11}), COLUMN, 2.0)
+    assert unsettled(found, headline(10)) == ""
+
+
+def test_a_headline_above_its_surface_waits() -> None:
+    found = surface(grid(otherwise=2), COLUMN, 2.0)
+    assert unsettled(found, headline(30)).startswith("its surface comes down to 5.0 [")
+
+
+def test_where_nothing_is_left_nothing_can_fall() -> None:
+    assert unsettled({}, headline(0)) == ""
+
+
+def test_other_networks_epsilons_controls_and_single_draws_are_left_out() -> None:
+    control = cell(10, 1, 3, sketch=False)
+    others = [
+        cell(10, 1, 3, recipe="another"),
+        cell(10, 1, 3, epsilon=8.0),
+        control,
+        cell(10, 1, 3, knowledge="frozen"),
+        cell(10, 1, 3, attack="apgd_ce"),
+        cell(30, 1, 3),
+    ]
+    assert surface(others, COLUMN, 2.0) == {}
+    assert set(surface([control], Column("", "", "recipe-a", None, False), 2.0)) == {(10, 1)}
+
+
+def test_the_page_and_its_records_hold_every_cell(tmp_path: Path) -> None:
+    rows = grid({(10, 1): 20})
+    page = markdown("Surface", [COLUMN], rows, ())
+    half = interval([answers(rows[0])])
+    assert f"| 10 | 50.0 [{100 * half.low:.1f}, {100 * half.high:.1f}] |" in page
+    assert page.rstrip().endswith("Settled.")
+    assert "No rows yet." in markdown("Surface", [COLUMN], [], ())
+    found = records([COLUMN], rows)
+    assert len(found) == 25 and found[0]["value"] == 50.0
+    drawn = figure(rows, [COLUMN], tmp_path / "s.png", title="Surface")
+    with Image.open(drawn) as image:
+        assert image.info["Title"] == "Surface"
