@@ -6,6 +6,7 @@ Heavy imports wait until a configuration has passed its checks.
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from . import config as cfg
 from . import provenance, tracking
 from .config import Config
 from .errors import UsageError
+from .progress import Level, finished
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from .attacks import Attack
     from .build import Plan
     from .results import Row
 
@@ -135,13 +138,15 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
         twin = p.twin.classifier(trained(p.twin).network)
     split = subset(p.task.test, p.config.eval.images)
-    with tracker(p, "eval") as mirror:
+    size, draws = p.config.eval.batch_size, p.config.eval.draws
+    work = sum(passes(a, draws) for todo in missing.values() for a in todo)
+    with tracker(p, "eval") as mirror, Level(f"attacking {p.name}", work, "passes") as level:
         for seed, todo in missing.items():
-            size, draws = p.config.eval.batch_size, p.config.eval.draws
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 store.append(p.rows, made)
                 done[made.key] = made
+                level.step(passes(score.attack, draws))
             if todo:
                 mine = [done[key] for key in keys[seed].values()]
                 log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
@@ -150,6 +155,11 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
         mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
         log.info("W&B %s", mirror.path or "disabled")
     return rows
+
+
+def passes(attack: "Attack | None", draws: int) -> int:
+    """Forward passes that a row costs an example, a gradient counted as two more; about."""
+    return draws + (3 * attack.steps * attack.draws if attack else 0)
 
 
 def summary(rows: "list[Row]") -> str:
@@ -185,6 +195,7 @@ def _job(composed: DictConfig) -> None:
     try:
         overrides = list(HydraConfig.get().overrides.task)
         run(cfg.checked(composed, overrides), provenance.command(overrides))
+        finished()
     except UsageError as error:
         _refuse(error)
 
@@ -197,11 +208,15 @@ def main() -> None:
     sweep = ("-m", "--multirun")
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
     words = [word for word in sys.argv[1:] if word not in sweep]
+    jobs: list[Config] = []
     try:
         if not any(word.startswith("-") for word in words):  # such as --help, --cfg
-            for config in cfg.jobs(words, multirun=len(words) < len(sys.argv[1:])):
-                tracking.mode_of(config.logger.mode)
-        _job()
+            jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
+        for config in jobs:
+            tracking.mode_of(config.logger.mode)
+        several = len(jobs) > 1
+        with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
+            _job()
     except UsageError as error:
         _refuse(error)
 
