@@ -5,6 +5,7 @@ A pure function of whatever rows exist: no network, no data. Missing cells are m
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import config as cfg
@@ -12,16 +13,47 @@ from . import store, tracking
 from .config import Config
 from .errors import UsageError
 from .report import figures, formats, index, tables
-from .report.published import elsewhere, published
+from .report.published import Key, elsewhere, published
 from .results import Row
 
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
 
-def render(
-    experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
-) -> list[Path]:
-    """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
+@dataclass(frozen=True)
+class Layout:
+    """A table before its rows: what the configuration and the paper say of it.
+
+    cells  the configuration of each method, by its name.
+    """
+
+    config: Config
+    cells: Mapping[str, Config]
+    table: tables.Table
+    known: Mapping[Key, float]
+    copied: Mapping[Key, str]
+
+    @property
+    def folder(self) -> Path:
+        scale = self.config.scale.name
+        return Path(self.config.paths.results) / FOLDER.get(scale, scale)
+
+    @property
+    def runs(self) -> Path:
+        return Path(self.config.paths.runs) / "rows"
+
+    def takes(self, row: Row) -> bool:
+        return any(column.takes(row) for column in self.table.columns)
+
+    def filled(self, rows: Sequence[Row], data: str | None = None) -> tables.Rendered:
+        """With what there is of its rows; those of this machine's own data stand before others."""
+        if data is None:
+            own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
+            data = own.pop() if len(own) == 1 else None
+        return tables.render(self.table, rows, self.known, data=data, elsewhere=self.copied)
+
+
+def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
+    """From configurations alone; UsageError for an experiment that is no table."""
     from .build import attacks
 
     config = cfg.composed([f"experiment={experiment}", *overrides])
@@ -31,50 +63,54 @@ def render(
         method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
         for method in config.experiment.columns
     }
-    tracking.mode_of(config.logger.mode)
     labels = config.experiment.columns
     named = config.experiment.published_as
     columns = tuple(
         _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
     )
     _refuse_twins(columns)
-    folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
-    store.collect(
-        Path(config.paths.runs) / "rows",
-        folder / "rows",
-        lambda row: _in(columns, row),
-    )
-    rows = [row for row in store.read([folder / "rows"]) if _in(columns, row)]
-    if data is None:  # this machine's own rows stand before committed ones from other data
-        own = {
-            r.data_digest for r in store.read([Path(config.paths.runs) / "rows"]) if _in(columns, r)
-        }
-        data = own.pop() if len(own) == 1 else None
-    aimed = attacks(config)
     table = tables.Table(
         config.experiment.name,
         config.experiment.title,
         columns,
-        (("clean", 0.0), *((attack.name, attack.epsilon) for attack in aimed)),
+        (("clean", 0.0), *((attack.name, attack.epsilon) for attack in attacks(config))),
         _notes({labels[method]: cell for method, cell in cells.items()}),
     )
     reference = config.experiment.published
     paper = cfg.CONFIGS.parent / "results" / "paper"
     lines = config.experiment.published_only
-    known = published(paper, reference, **lines) if reference else {}
-    copied = elsewhere(paper, reference) if reference else {}
-    rendered = tables.render(table, rows, known, data=data, elsewhere=copied)
+    return Layout(
+        config,
+        cells,
+        table,
+        published(paper, reference, **lines) if reference else {},
+        elsewhere(paper, reference) if reference else {},
+    )
+
+
+def render(
+    experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
+) -> list[Path]:
+    """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
+    layout = laid(experiment, overrides)
+    tracking.mode_of(layout.config.logger.mode)
+    table, folder = layout.table, layout.folder
+    store.collect(layout.runs, folder / "rows", layout.takes)
+    rows = [row for row in store.read([folder / "rows"]) if layout.takes(row)]
+    rendered = layout.filled(rows, data)
     made = formats.write(rendered, folder)
     figure = folder / f"{table.name}.png"
     figure.unlink(missing_ok=True)  # of rows that are gone
     if rows:
-        names = tuple(dict.fromkeys(attack.name for attack in aimed))
+        names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
         made.append(
-            figures.robust_vs_epsilon(rows, columns, names, figure, title=table.title, data=data)
+            figures.robust_vs_epsilon(
+                rows, table.columns, names, figure, title=table.title, data=rendered.data
+            )
         )
     made.append(index.write_index(folder))
     print(formats.text(rendered))
-    _mirror(config, rendered, made)
+    _mirror(layout.config, rendered, made)
     return made
 
 
@@ -165,10 +201,6 @@ def _defence(config: Config) -> str:
 
 def _is_binary(config: Config) -> bool:
     return config.precision._target_ is not None
-
-
-def _in(columns: Sequence[tables.Column], row: Row) -> bool:
-    return any(column.takes(row) for column in columns)
 
 
 def _column(label: str, paper: str, config: Config) -> tables.Column:

@@ -30,22 +30,32 @@ class Cell:
     """Ours (fractions, None where missing) and the published accuracy (percent).
 
     elsewhere  whether the paper copied it from another.
+    rows       those that ours is the mean of.
     """
 
     ours: Summary | None
     published: float | None
     elsewhere: bool = False
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A table with its content; `cells[line][column]`, missing counts the cells without rows."""
+    """A table with its content; `cells[line][column]`, missing counts the cells without rows.
+
+    data  the choice of data that it was rendered with.
+    """
 
     table: Table
     cells: tuple[tuple[Cell, ...], ...]
     legend: str
     facts: Facts
     missing: int
+    data: str | None = None
+
+    def used(self, column: int) -> list[Row]:
+        """The rows behind a column, cell by cell."""
+        return [row for line in self.cells for row in line[column].rows]
 
     @property
     def caption(self) -> str:
@@ -78,7 +88,7 @@ def render(
             used.extend(mine)
             ours = summarise(mine) if mine else None
             key = (attack, float(epsilon), column.paper)
-            line.append(Cell(ours, published.get(key), key in (elsewhere or {})))
+            line.append(Cell(ours, published.get(key), key in (elsewhere or {}), tuple(mine)))
         cells.append(tuple(line))
     flat = [cell for line in cells for cell in line]
     missing = sum(cell.ours is None for cell in flat)
@@ -88,6 +98,7 @@ def render(
         _legend(flat, missing, used, elsewhere or {}),
         (*facts(table.columns, used), *table.notes),
         missing,
+        data,
     )
 
 
