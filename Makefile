@@ -17,7 +17,7 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: reproduce-honest reproduce-honest-table1 render-honest-table1 help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-audio-size reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-audio-size render-logmel render-batchnorm reproduce-table2 reproduce-table3 reproduce-figure1 render-table2 render-table3 render-figure1
+.PHONY: reproduce-honest reproduce-honest-table1 render-honest-table1 help setup quickstart quickstart-audio report test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-audio-size reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-audio-size render-logmel render-batchnorm reproduce-table2 reproduce-table3 reproduce-figure1 render-table2 render-table3 render-figure1
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -73,6 +73,9 @@ $(EXPERIMENTS:%=render-%): render-%: $(READY)
 
 figure-audio: $(READY) ## clips, their adversarial twins and the difference: a figure, WAV files, W&B audio
 	$(PY) scripts/listen.py scale=$(SCALE) $(ARGS)
+
+report: $(READY) ## one page of everything at SCALE: results/SCALE/report.html, tables, figures, rows, what was not run
+	$(PY) scripts/report.py scale=$(SCALE) $(ARGS)
 
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)

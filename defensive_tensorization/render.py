@@ -34,8 +34,7 @@ class Layout:
 
     @property
     def folder(self) -> Path:
-        scale = self.config.scale.name
-        return Path(self.config.paths.results) / FOLDER.get(scale, scale)
+        return folder_of(self.config)
 
     @property
     def runs(self) -> Path:
@@ -50,6 +49,11 @@ class Layout:
             own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
             data = own.pop() if len(own) == 1 else None
         return tables.render(self.table, rows, self.known, data=data, elsewhere=self.copied)
+
+
+def folder_of(config: Config) -> Path:
+    """Where the results of its scale lie."""
+    return Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
 
 
 def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
@@ -234,17 +238,23 @@ def _mirror(config: Config, rendered: tables.Rendered, made: list[Path]) -> None
             print(f"W&B   {run.path}   (look at it without an account: wandb leet {run.path})")
 
 
+def read_data(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """The words without `--data TITLE`, and that title."""
+    rest = list(words)
+    if "--data" not in rest:
+        return rest, None
+    at = rest.index("--data")
+    data = (rest[at + 1 : at + 2] or [""])[0]
+    if not data:
+        raise UsageError("--data needs the title or the digest of the data: --data 'CIFAR-10'")
+    del rest[at : at + 2]
+    return rest, data
+
+
 def main() -> None:
     """python scripts/render.py EXPERIMENT [key=value ...] [--data TITLE]"""
-    arguments = sys.argv[1:]
-    data = None
-    if "--data" in arguments:
-        at = arguments.index("--data")
-        data = (arguments[at + 1 : at + 2] or [""])[0]
-        del arguments[at : at + 2]
     try:
-        if data == "":
-            raise UsageError("--data needs the title or the digest of the data: --data 'CIFAR-10'")
+        arguments, data = read_data(sys.argv[1:])
         if not arguments:
             raise UsageError(
                 "name the experiment to render: python scripts/render.py table1 scale=cpu"

@@ -8,6 +8,8 @@ from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell_rows, select
 from defensive_tensorization.results import Row, Summary, summarise
 
+BRACKETS = "in brackets the published value"
+
 __all__ = ["Cell", "Column", "Rendered", "Table", "render"]
 
 
@@ -107,7 +109,7 @@ def _legend(cells: list[Cell], missing: int, used: list[Row], elsewhere: Mapping
     if any(cell.ours is not None and cell.ours.robust_std is None for cell in cells):
         text += " (no ± where there is one seed)"
     if any(cell.published is not None for cell in cells):
-        text += ", in brackets the published value"
+        text += f", {BRACKETS}"
     if any(cell.elsewhere for cell in cells):
         text += f" (*: {', '.join(sorted(set(elsewhere.values())))}, of another network)"
     if unit(used):
