@@ -1,17 +1,140 @@
-"""A bar on a terminal, silence in a log (whoever loops writes its own line there)."""
+"""Where long work stands: nested bars on a terminal, one line a minute in a log.
 
+Levels nest as the calls do: table, run, attack (or epoch), batch. The time left at a level is told
+from what it has finished in this process.
+"""
+
+import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import ExitStack, contextmanager
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+EVERY = 60.0  # seconds between two lines in a log
 
-def bar(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """The items, with a progress bar that disappears when they end."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
+log = logging.getLogger(__name__)
+_open: list["Level"] = []  # the outermost first
+
+
+class Level:
+    """Some of `total` done, `initial` of it before this process began; a context manager."""
+
+    def __init__(self, label: str, total: float, unit: str, initial: float = 0) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.n = self.initial = initial
+        self.entered = False  # whether another level was open within since the last step
+        self._bar: Any = None
+
+    def __enter__(self) -> "Level":
+        with ExitStack() as held:
+            terminal = sys.stderr.isatty()
+            if not _open:
+                held.enter_context(_above_the_bars() if terminal else _lines(EVERY))
+            if terminal:
+                self._bar = held.enter_context(_tqdm(self))
+            self._held = held.pop_all()
+        for level in _open:
+            level.entered = True
+        _open.append(self)
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self in _open:  # and whatever an exception left open within
+            del _open[_open.index(self) :]
+        self._held.close()
+
+    def step(self, amount: float = 1, *, free: bool = False) -> None:
+        """So much more is done; what was `free` says nothing of the time that the rest takes."""
+        self.n += amount
+        self.entered = False
+        if free:
+            self.initial += amount
+        if self._bar is not None:
+            self._bar.initial = self.initial
+            self._bar.update(amount)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end at the rate so far; None before anything is done."""
+        mine = self.n - self.initial
+        spent = time.perf_counter() - self._started
+        return spent * (self.total - self.n) / mine if mine > 0 else None
+
+    def __str__(self) -> str:
+        from tqdm import tqdm
+
+        left = self.left
+        time_left = "" if left is None else f", {tqdm.format_interval(left)} left"
+        return f"{self.label} {self.n:g}/{self.total:g} {self.unit}{time_left}"
+
+
+def bar(
+    items: Iterable[T], total: int, label: str, unit: str = "batches", initial: int = 0
+) -> Iterator[T]:
+    """The items that are left after `initial` of `total`, as a level of their own."""
+    with Level(label, total, unit, initial) as level:
+        for item in items:
+            yield item
+            level.step()
+
+
+def finished() -> None:
+    """One item of the innermost level; free, if nothing was under way within it."""
+    if _open:
+        _open[-1].step(free=not _open[-1].entered)
+
+
+def line() -> str:
+    """Every level, the outermost first."""
+    return " | ".join(map(str, list(_open)))
+
+
+@contextmanager
+def _lines(every: float) -> Iterator[None]:
+    """A line now and then, whatever the work is busy with."""
+    stop = Event()
+
+    def tell() -> None:
+        while not stop.wait(every):
+            log.info("%s", line())
+
+    thread = Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def _above_the_bars() -> Iterator[None]:
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with logging_redirect_tqdm():
+        yield
+
+
+def _tqdm(level: Level) -> Any:
     from tqdm import tqdm
 
-    yield from tqdm(items, desc=label, total=total, leave=False)
+    return tqdm(
+        desc=level.label,
+        total=level.total,
+        initial=level.initial,
+        unit=f" {level.unit}",
+        leave=False,
+        dynamic_ncols=True,
+        smoothing=0,
+    )

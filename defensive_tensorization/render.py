@@ -13,19 +13,64 @@ from . import notes, store, tracking
 from .config import Config
 from .errors import UsageError
 from .report import figures, formats, honest, index, surface, tables
-from .report.caption import Facts, facts
+from .report.caption import facts
 from .report.published import Key, elsewhere, published
 from .report.selection import select
 from .results import Row
 
-PAPER = cfg.CONFIGS.parent / "results" / "paper"
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
 
-def render(
-    experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
-) -> list[Path]:
-    """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
+@dataclass(frozen=True)
+class Layout:
+    """A table before its rows: what the configuration and the paper say of it.
+
+    cells  the configuration of each method, by its name.
+    """
+
+    config: Config
+    cells: Mapping[str, Config]
+    table: tables.Table
+    known: Mapping[Key, float]
+    copied: Mapping[Key, str]
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.config)
+
+    @property
+    def runs(self) -> Path:
+        return Path(self.config.paths.runs) / "rows"
+
+    def takes(self, row: Row) -> bool:
+        return any(column.takes(row) for column in self.table.columns)
+
+    @property
+    def figure(self) -> Path:
+        return self.folder / f"{self.table.name}.png"
+
+    def chosen(self, data: str | None = None) -> str | None:
+        """The data to show: what is asked for, else this machine's own before others'."""
+        if data is None:
+            own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
+            data = own.pop() if len(own) == 1 else None
+        return data
+
+    def filled(self, rows: Sequence[Row], data: str | None = None) -> tables.Rendered:
+        """With what there is of its rows."""
+        data = self.chosen(data)
+        return tables.render(self.table, rows, self.known, data=data, elsewhere=self.copied)
+
+
+def folder_of(config: Config) -> Path:
+    """Where the results of its scale lie."""
+    return Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
+
+
+def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
+    """From configurations alone; UsageError for an experiment that is no table."""
+    from .build import attacks
+
     config = cfg.composed([f"experiment={experiment}", *overrides])
     if not config.experiment.columns:
         raise UsageError(f"experiment={experiment} has no columns: it is no table")
@@ -33,124 +78,94 @@ def render(
         method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
         for method in config.experiment.columns
     }
-    tracking.mode_of(config.logger.mode)
     labels = config.experiment.columns
     named = config.experiment.published_as
     columns = tuple(
         _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
     )
     _refuse_twins(columns)
-    folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
-    store.collect(
-        Path(config.paths.runs) / "rows",
-        folder / "rows",
-        lambda row: _in(columns, row),
-    )
-    rows = [row for row in store.read([folder / "rows"]) if _in(columns, row)]
-    if data is None:  # this machine's own rows stand before committed ones from other data
-        own = {
-            r.data_digest for r in store.read([Path(config.paths.runs) / "rows"]) if _in(columns, r)
-        }
-        data = own.pop() if len(own) == 1 else None
-    found = Found(config, cells, columns, rows, folder, data)
-    made, records = FORMS[config.experiment.form](found)
-    made.append(index.write_index(folder))
-    _mirror(config, records, made)
-    return made
-
-
-@dataclass(frozen=True)
-class Found:
-    """What there is to show of an experiment: its columns, their rows, and where they go."""
-
-    config: Config
-    cells: Mapping[str, Config]  # by method
-    columns: tuple[tables.Column, ...]
-    rows: list[Row]
-    folder: Path
-    data: str | None
-
-    @property
-    def notes(self) -> Facts:
-        labels = self.config.experiment.columns
-        return notes.settings({labels[method]: cell for method, cell in self.cells.items()})
-
-    @property
-    def published(self) -> dict[Key, float]:
-        of = self.config.experiment
-        return published(PAPER, of.published, **of.published_only) if of.published else {}
-
-    def figure(self) -> Path:
-        path = self.folder / f"{self.config.experiment.name}.png"
-        path.unlink(missing_ok=True)  # of rows that are gone
-        return path
-
-
-Made = tuple[list[Path], list[formats.Record]]
-
-
-def _table(found: Found) -> Made:
-    from .build import attacks
-
-    config, aimed = found.config, attacks(found.config)
     table = tables.Table(
         config.experiment.name,
         config.experiment.title,
-        found.columns,
-        (("clean", 0.0), *((attack.name, attack.epsilon) for attack in aimed)),
-        found.notes,
+        columns,
+        (("clean", 0.0), *((attack.name, attack.epsilon) for attack in attacks(config))),
+        notes.settings({labels[method]: cell for method, cell in cells.items()}),
     )
     reference = config.experiment.published
-    copied = elsewhere(PAPER, reference) if reference else {}
-    rendered = tables.render(table, found.rows, found.published, data=found.data, elsewhere=copied)
-    made = formats.write(rendered, found.folder)
-    figure = found.figure()
-    if found.rows:
-        names = tuple(dict.fromkeys(attack.name for attack in aimed))
+    paper = cfg.CONFIGS.parent / "results" / "paper"
+    lines = config.experiment.published_only
+    return Layout(
+        config,
+        cells,
+        table,
+        published(paper, reference, **lines) if reference else {},
+        elsewhere(paper, reference) if reference else {},
+    )
+
+
+Made = tuple[list[Path], list[formats.Record]]
+Form = Callable[[Layout, list[Row], str | None], Made]
+
+
+def render(
+    experiment: str, overrides: Sequence[str] = (), *, data: str | None = None
+) -> list[Path]:
+    """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
+    layout = laid(experiment, overrides)
+    tracking.mode_of(layout.config.logger.mode)
+    store.collect(layout.runs, layout.folder / "rows", layout.takes)
+    rows = [row for row in store.read([layout.folder / "rows"]) if layout.takes(row)]
+    layout.figure.unlink(missing_ok=True)  # of rows that are gone
+    made, records = FORMS[layout.config.experiment.form](layout, rows, layout.chosen(data))
+    made.append(index.write_index(layout.folder))
+    _mirror(layout.config, records, made)
+    return made
+
+
+def _table(layout: Layout, rows: list[Row], data: str | None) -> Made:
+    table, rendered = layout.table, layout.filled(rows, data)
+    made = formats.write(rendered, layout.folder)
+    if rows:
+        names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
         made.append(
             figures.robust_vs_epsilon(
-                found.rows, found.columns, names, figure, title=table.title, data=found.data
+                rows, table.columns, names, layout.figure, title=table.title, data=data
             )
         )
     print(formats.text(rendered))
     return made, formats.records(rendered)
 
 
-def _honest(found: Found) -> Made:
+def _honest(layout: Layout, rows: list[Row], data: str | None) -> Made:
     from .build import attacks
 
-    config = found.config
-    rows = select(found.rows, found.columns, data=found.data)
-    everything = store.read([found.folder / "rows", Path(config.paths.runs) / "rows"])
-    aimed = attacks(config)
+    columns, name = layout.table.columns, layout.table.name
+    rows = select(rows, columns, data=data)
+    everything = store.read([layout.folder / "rows", layout.runs])
+    aimed = attacks(layout.config)
     epsilons = sorted({attack.epsilon for attack in aimed})
     single = [attack.name for attack in aimed if not attack.options]
-    made = honest.lines(found.columns, rows, everything, epsilons, single, found.published)
-    about = (*facts(found.columns, rows), *found.notes)
-    page = honest.markdown(config.experiment.title, made, about, found.columns[0].label)
+    made = honest.lines(columns, rows, everything, epsilons, single, layout.known)
+    about = (*facts(columns, rows), *layout.table.notes)
+    page = honest.markdown(layout.table.title, made, about, columns[0].label)
     print(page)
-    return honest.write(config.experiment.name, page, made, found.folder), honest.records(made)
+    return honest.write(name, page, made, layout.folder), honest.records(made)
 
 
-def _surface(found: Found) -> Made:
-    config = found.config
-    rows = [row for row in select(found.rows, found.columns, data=found.data) if row.correct]
-    about = (*facts(found.columns, rows), *found.notes)
-    page = surface.markdown(config.experiment.title, found.columns, rows, about)
+def _surface(layout: Layout, rows: list[Row], data: str | None) -> Made:
+    columns, title = layout.table.columns, layout.table.title
+    rows = [row for row in select(rows, columns, data=data) if row.correct]
+    page = surface.markdown(title, columns, rows, (*facts(columns, rows), *layout.table.notes))
     print(page)
-    path = found.folder / f"{config.experiment.name}.md"
+    path = layout.folder / f"{layout.table.name}.md"
     path.write_bytes(page.encode())
-    made, figure = [path], found.figure()
+    made = [path]
     if rows:
-        made.append(surface.figure(rows, found.columns, figure, title=config.experiment.title))
-    return made, surface.records(found.columns, rows)
+        made.append(surface.figure(rows, columns, layout.figure, title=title))
+    return made, surface.records(columns, rows)
 
 
-FORMS: Mapping[str, Callable[[Found], Made]] = {
-    "table": _table,
-    "honest": _honest,
-    "surface": _surface,
-}
+FORMS: Mapping[str, Form] = {"table": _table, "honest": _honest, "surface": _surface}
 
 
 def _refuse_twins(columns: Sequence[tables.Column]) -> None:
@@ -162,10 +177,6 @@ def _refuse_twins(columns: Sequence[tables.Column]) -> None:
                     f"'{other.label}' and '{column.label}' are the same run: an override takes the "
                     "place of what the table's methods set (theta, defence, ...); leave it out"
                 )
-
-
-def _in(columns: Sequence[tables.Column], row: Row) -> bool:
-    return any(column.takes(row) for column in columns)
 
 
 def _column(label: str, paper: str, config: Config) -> tables.Column:
@@ -202,17 +213,23 @@ def _mirror(config: Config, records: list[formats.Record], made: list[Path]) -> 
             print(f"W&B   {run.path}   (look at it without an account: wandb leet {run.path})")
 
 
+def read_data(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """The words without `--data TITLE`, and that title."""
+    rest = list(words)
+    if "--data" not in rest:
+        return rest, None
+    at = rest.index("--data")
+    data = (rest[at + 1 : at + 2] or [""])[0]
+    if not data:
+        raise UsageError("--data needs the title or the digest of the data: --data 'CIFAR-10'")
+    del rest[at : at + 2]
+    return rest, data
+
+
 def main() -> None:
     """python scripts/render.py EXPERIMENT [key=value ...] [--data TITLE]"""
-    arguments = sys.argv[1:]
-    data = None
-    if "--data" in arguments:
-        at = arguments.index("--data")
-        data = (arguments[at + 1 : at + 2] or [""])[0]
-        del arguments[at : at + 2]
     try:
-        if data == "":
-            raise UsageError("--data needs the title or the digest of the data: --data 'CIFAR-10'")
+        arguments, data = read_data(sys.argv[1:])
         if not arguments:
             raise UsageError(
                 "name the experiment to render: python scripts/render.py table1 scale=cpu"

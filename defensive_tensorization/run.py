@@ -20,10 +20,12 @@ from . import config as cfg
 from . import provenance, tracking
 from .config import Config
 from .errors import UsageError
+from .progress import Level, finished
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from .attacks import Attack
     from .build import Plan
     from .results import Row
 
@@ -136,14 +138,17 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
         twin = p.twin.classifier(trained(p.twin).network)
     split = subset(p.task.test, p.config.eval.images)
+    size, draws = p.config.eval.batch_size, p.config.eval.draws
+    work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
-    with control, tracker(p, "eval") as mirror:
+    label = f"attacking {p.name}"
+    with control, tracker(p, "eval") as mirror, Level(label, work, "passes") as level:
         for seed, todo in missing.items():
-            size, draws = p.config.eval.batch_size, p.config.eval.draws
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 store.append(p.rows, made)
                 done[made.key] = made
+                level.step(passes(score.attack, draws))
             if todo:
                 mine = [done[key] for key in keys[seed].values()]
                 log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
@@ -152,6 +157,11 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
         mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
         log.info("W&B %s", mirror.path or "disabled")
     return rows
+
+
+def passes(attack: "Attack | None", draws: int) -> int:
+    """Forward passes that a row costs an example, a gradient counted as two more; about."""
+    return draws + (3 * attack.steps * attack.draws if attack else 0)
 
 
 def summary(rows: "list[Row]") -> str:
@@ -187,6 +197,7 @@ def _job(composed: DictConfig) -> None:
     try:
         overrides = list(HydraConfig.get().overrides.task)
         run(cfg.checked(composed, overrides), provenance.command(overrides))
+        finished()
     except UsageError as error:
         _refuse(error)
 
@@ -199,11 +210,15 @@ def main() -> None:
     sweep = ("-m", "--multirun")
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
     words = [word for word in sys.argv[1:] if word not in sweep]
+    jobs: list[Config] = []
     try:
         if not any(word.startswith("-") for word in words):  # such as --help, --cfg
-            for config in cfg.jobs(words, multirun=len(words) < len(sys.argv[1:])):
-                tracking.mode_of(config.logger.mode)
-        _job()
+            jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
+        for config in jobs:
+            tracking.mode_of(config.logger.mode)
+        several = len(jobs) > 1
+        with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
+            _job()
     except UsageError as error:
         _refuse(error)
 

@@ -82,7 +82,8 @@ def train(
         group["initial_lr"] = rate
     split = task.train if schedule.images is None else _head(task.train, schedule.images)
     device = next(network.parameters()).device
-    for epoch in range(progress.epoch, schedule.epochs):
+    epochs = range(progress.epoch, schedule.epochs)
+    for epoch in bar(epochs, schedule.epochs, f"training {label}", "epochs", progress.epoch):
         started = time.perf_counter()
         sketching.seed(network, sketching.stream(seed, "sketch", epoch))
         torch.manual_seed(sketching.stream(seed, "torch", epoch))
@@ -91,11 +92,7 @@ def train(
         network.train()
         count = max(1, len(split) // schedule.batch_size)
         total = torch.zeros((), device=device)
-        steps = bar(
-            batches(split, task.flip, schedule, order),
-            count,
-            f"{label} {epoch + 1}/{schedule.epochs}",
-        )
+        steps = bar(batches(split, task.flip, schedule, order), count, f"epoch {epoch + 1}")
         for step, (x, y) in enumerate(steps):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule.factor(epoch + step / count)

@@ -2,6 +2,7 @@ import csv
 import io
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from fake_rows import COLUMNS, LINES, TABLE, row, table_rows
@@ -69,8 +70,39 @@ def test_records_of_a_zero_are_not_missing() -> None:
         "seeds": 1,
         "published": 0.0,
         "difference": 0.0,
+        "rows": "rows/cifar10-resnet18-real-theta0.95-seed0-abcd.jsonl",
+        "protocol": "p" * 12,
     }
     assert "| 0.0 (0.0) |" in markdown(zero)
+
+
+def test_every_cell_names_the_rows_that_it_is_the_mean_of() -> None:
+    """By its file and protocol alone, the mean can be computed again."""
+    rows = [each for each in table_rows() if each.protocol != "pgd-8" or each.theta != 0.8]
+    found = list(csv.DictReader(io.StringIO(tidy(records(render(TABLE, rows, {}))))))
+    for cell in found:
+        mine = [
+            100 * each.robust_accuracy
+            for each in rows
+            if f"rows/{each.run_id}.jsonl" == cell["rows"] and each.protocol == cell["protocol"]
+        ]
+        assert len(mine) == int(cell["seeds"])
+        assert cell["ours_mean"] == (f"{round(sum(mine) / 3, 2)}" if mine else "")
+    assert [cell["rows"] for cell in found].count("") == 1
+
+
+def test_markdown_leads_from_a_column_to_its_file_commit_and_command() -> None:
+    rows = [
+        replace(each, commit="abc1234" if each.eval_seed else "0ff", dirty=each.eval_seed == 1)
+        for each in table_rows()
+    ]
+    text = markdown(render(TABLE, rows, {}))
+    for place, column in enumerate(COLUMNS):
+        file = f"rows/run-{place}.jsonl"
+        command = "`python -m defensive_tensorization`"
+        line = f"- {column.label}: [{file}]({file}), commit 0ff, abc1234, abc1234+, by {command}"
+        assert line in text.splitlines()
+    assert "rows/" not in markdown(render(TABLE, [], {}))
 
 
 def test_tex_is_well_formed() -> None:

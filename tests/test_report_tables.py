@@ -39,7 +39,7 @@ def test_removing_one_cells_rows_blanks_exactly_that_cell() -> None:
                 if (each.attack, each.epsilon, each.recipe) != (attack, epsilon, column.recipe)
             ]
             after = render(TABLE, rest, PUBLISHED)
-            blank = replace(before.cells[line][place], ours=None)
+            blank = replace(before.cells[line][place], ours=None, rows=())
             expected = [
                 blank if (i, j) == (line, place) else cell
                 for i, cells in enumerate(before.cells)

@@ -24,7 +24,7 @@ from defensive_tensorization.errors import UsageError
 from defensive_tensorization.render import render
 from defensive_tensorization.results import Row, summarise
 from defensive_tensorization.rows import protocol
-from defensive_tensorization.run import evaluated, run, trained
+from defensive_tensorization.run import evaluated, passes, run, trained
 
 ROOT = CONFIGS.parent
 ENTRY = [sys.executable, "-m", "defensive_tensorization"]
@@ -93,6 +93,13 @@ def swept(smoke: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> 
     """Then a sweep over both thetas."""
     where = copied(smoke[0], tmp_path_factory.mktemp("swept"))
     return where, started(where, "-m", *SMOKE, "theta=1,0.9")
+
+
+def test_rows_cost_what_their_attack_asks_of_the_network() -> None:
+    words = ["attack=[fgsm,pgd,eot_pgd]", "eval.epsilon=[8]", "attack.eot_pgd.draws=5"]
+    fgsm, pgd, eot = attacks(composed([*words, "attack.eot_pgd.steps=4"]))
+    assert [passes(attack, 30) for attack in (None, fgsm, pgd)] == [30, 33, 60]  # 10 steps
+    assert passes(eot, 1) == 1 + 3 * 4 * 5
 
 
 def test_the_network_at_theta_1_is_trained_first(smoke: tuple[Path, str]) -> None:

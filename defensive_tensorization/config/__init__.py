@@ -6,7 +6,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 from .build import build, construct, named
 from .check import checked, parse_epsilon
 from .compose import composed, jobs
-from .identity import base_of, batchnorm, digest, plain, recipe, run_id, twin_of
+from .identity import base_of, batchnorm, digest, identity, plain, recipe, run_id, twin_of
 from .refuse import CONFIGS, refusal
 from .schema import Config
 
@@ -20,6 +20,7 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "identity",
     "jobs",
     "named",
     "parse_epsilon",

@@ -54,7 +54,12 @@ def batchnorm(config: Config) -> Any:
 
 
 def recipe(config: Config) -> str:
-    """16 hex digits that stand for everything in the configuration that decides the weights.
+    """16 hex digits that stand for everything in the configuration that decides the weights."""
+    return digest(identity(config), 16)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Everything in the configuration that decides the weights.
 
     Values equal to the schema's default are left out, so a later field whose default means the
     old behaviour leaves old identities alone.
@@ -76,7 +81,7 @@ def recipe(config: Config) -> str:
     ):  # what shapes a sketch has no part in a run without one
         for name in ("modes", "min_dim", "min_keep", "rescale"):
             setattr(c.defence.conv, name, _default(TuckerConfig, name))
-    identity = {
+    return {
         "dataset": {"name": c.dataset.name},
         "model": _told(c.model),
         "precision": _told(c.precision),
@@ -86,7 +91,6 @@ def recipe(config: Config) -> str:
         "seed": c.seed,
         **({"version": RECIPE} if RECIPE > 1 else {}),
     }
-    return digest(identity, 16)
 
 
 def run_id(config: Config, fingerprint: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from defensive_tensorization.data.audio import read_sound, stored
 from defensive_tensorization.data.source import Source
 from defensive_tensorization.data.task import Split
+from defensive_tensorization.progress import bar
 
 RATE = 16_000  # Hz; a clip is one second
 SPLITS = ("train", "validation", "test")
@@ -78,7 +79,7 @@ def gathered(
         labels[split] = [*(clip.label for clip in ordered), *[label] * len(extra)]
         inputs[split] = np.empty((len(labels[split]), 1, RATE), np.int16)
         inputs[split][len(ordered) :, 0] = extra
-    for name, data in source.files(places):
+    for name, data in bar(source.files(places), len(places), f"reading {source.root}", "files"):
         split, position = places[name]
         clip = read_sound(data, f"{source.root}: {name}", RATE)
         inputs[split][position, 0] = stored(clip, RATE)

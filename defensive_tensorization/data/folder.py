@@ -17,6 +17,7 @@ from defensive_tensorization.data.image import Encoding, describe, read_image
 from defensive_tensorization.data.source import Source, placed
 from defensive_tensorization.data.task import Split
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.progress import bar
 
 IMAGES = (".png", ".jpg", ".jpeg")
 FORM = "{train,test}/<class>/*.{png,jpg,jpeg}"
@@ -47,7 +48,7 @@ def read(
     }
     encodings: set[Encoding] = set()
     places = _places(source.root, source.names(), classes, per_class)
-    for name, data in source.files(places):
+    for name, data in bar(source.files(places), len(places), f"reading {source.root}", "files"):
         split, position = places[name]
         pixels, encoding = read_image(data, f"{source.root}: {name}", size)
         inputs[split][position] = pixels

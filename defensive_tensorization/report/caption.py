@@ -41,9 +41,9 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
         ("draws", each(lambda row: row.draws)),
         ("hardware", _listed(row.hardware for row in rows)),
         ("software", _listed(_versions(row) for row in rows)),
-        ("commit", _listed(_commit(row) for row in rows)),
+        ("commit", _listed(commit(row) for row in rows)),
         ("trained at commit", _listed(row.trained_commit or "not recorded" for row in rows)),
-        ("attack and scoring time", _duration(math.fsum(row.seconds for row in rows))),
+        ("attack and scoring time", duration(math.fsum(row.seconds for row in rows))),
     )
 
 
@@ -128,11 +128,13 @@ def _versions(row: Row) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(row.versions.items()))
 
 
-def _commit(row: Row) -> str:
+def commit(row: Row) -> str:
+    """Of the code that attacked and scored; + where it was not all committed."""
     return (row.commit[:10] or "unknown") + ("+" if row.dirty else "")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In the unit that a person would use."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -5,7 +5,9 @@ import io
 import re
 from pathlib import Path
 
+from defensive_tensorization.report.caption import commit
 from defensive_tensorization.report.tables import Cell, Rendered
+from defensive_tensorization.results import Row
 
 Record = dict[str, str | float | int | None]
 
@@ -28,6 +30,11 @@ TEX = {
     "—": "---",
     "–": "--",
 }
+
+
+def source(row: Row) -> str:
+    """The file of a row, beside the tables."""
+    return f"rows/{row.run_id}.jsonl"
 
 
 def write(rendered: Rendered, directory: Path) -> list[Path]:
@@ -57,8 +64,29 @@ def markdown(rendered: Rendered) -> str:
             "",
             *(f"- {topic}: {text}" for topic, text in rendered.facts),
             "",
+            *_sources(rendered),
         ]
     )
+
+
+def _sources(rendered: Rendered) -> list[str]:
+    """Lines from each column to its rows, and from those to their commits and commands."""
+    lines = []
+    for place, column in enumerate(rendered.table.columns):
+        rows = rendered.used(place)
+        for file in sorted({source(row) for row in rows}):
+            mine = [row for row in rows if source(row) == file]
+            commits = ", ".join(sorted({commit(row) for row in mine}))
+            commands = " and ".join(sorted({f"`{row.command}`" for row in mine}))
+            lines.append(f"- {column.label}: [{file}]({file}), commit {commits}, by {commands}")
+    if not lines:
+        return []
+    head = (
+        "Where the numbers come from: a cell's rows are those of its `protocol` (see the csv) in "
+        "its column's file, each with its seed, commit, versions, hardware and command; a command "
+        "with `--cfg job` behind it prints its whole configuration."
+    )
+    return [head, "", *lines, ""]
 
 
 def text(rendered: Rendered) -> str:
@@ -131,6 +159,8 @@ def records(rendered: Rendered) -> list[Record]:
                     "seeds": 0 if ours is None else ours.seeds,
                     "published": published,
                     "difference": _rounded(difference),
+                    "rows": source(cell.rows[0]) if cell.rows else None,
+                    "protocol": cell.rows[0].protocol if cell.rows else None,
                     **({"elsewhere": cell.elsewhere} if copied else {}),
                 }
             )

@@ -46,12 +46,13 @@ def select(
 
 
 def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> list[Row]:
-    """The rows of one cell: one network and one protocol, else UsageError."""
+    """The rows of one cell by seed: one network and one protocol, else UsageError."""
     mine = [
         row
         for row in rows
         if column.takes(row) and row.attack == attack and math.isclose(row.epsilon, epsilon)
     ]
+    mine.sort(key=lambda row: row.eval_seed)
     protocols = sorted({row.protocol for row in mine})
     if len(protocols) > 1:
         raise UsageError(

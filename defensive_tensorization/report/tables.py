@@ -8,6 +8,8 @@ from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell_rows, select
 from defensive_tensorization.results import Row, Summary, summarise
 
+BRACKETS = "in brackets the published value"
+
 __all__ = ["Cell", "Column", "Rendered", "Table", "render"]
 
 
@@ -30,22 +32,32 @@ class Cell:
     """Ours (fractions, None where missing) and the published accuracy (percent).
 
     elsewhere  whether the paper copied it from another.
+    rows       those that ours is the mean of.
     """
 
     ours: Summary | None
     published: float | None
     elsewhere: bool = False
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A table with its content; `cells[line][column]`, missing counts the cells without rows."""
+    """A table with its content; `cells[line][column]`, missing counts the cells without rows.
+
+    data  the choice of data that it was rendered with.
+    """
 
     table: Table
     cells: tuple[tuple[Cell, ...], ...]
     legend: str
     facts: Facts
     missing: int
+    data: str | None = None
+
+    def used(self, column: int) -> list[Row]:
+        """The rows behind a column, cell by cell."""
+        return [row for line in self.cells for row in line[column].rows]
 
     @property
     def caption(self) -> str:
@@ -78,7 +90,7 @@ def render(
             used.extend(mine)
             ours = summarise(mine) if mine else None
             key = (attack, float(epsilon), column.paper)
-            line.append(Cell(ours, published.get(key), key in (elsewhere or {})))
+            line.append(Cell(ours, published.get(key), key in (elsewhere or {}), tuple(mine)))
         cells.append(tuple(line))
     flat = [cell for line in cells for cell in line]
     missing = sum(cell.ours is None for cell in flat)
@@ -88,6 +100,7 @@ def render(
         _legend(flat, missing, used, elsewhere or {}),
         (*facts(table.columns, used), *table.notes),
         missing,
+        data,
     )
 
 
@@ -96,7 +109,7 @@ def _legend(cells: list[Cell], missing: int, used: list[Row], elsewhere: Mapping
     if any(cell.ours is not None and cell.ours.robust_std is None for cell in cells):
         text += " (no ± where there is one seed)"
     if any(cell.published is not None for cell in cells):
-        text += ", in brackets the published value"
+        text += f", {BRACKETS}"
     if any(cell.elsewhere for cell in cells):
         text += f" (*: {', '.join(sorted(set(elsewhere.values())))}, of another network)"
     if unit(used):

@@ -1,0 +1,54 @@
+"""Everything of one scale as one page: which tables there could be, and what there is of them."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import config as cfg
+from . import store
+from .catalogue import catalogue
+from .errors import UsageError
+from .render import folder_of, laid, read_data
+from .report.origins import Run
+from .report.page import Entry, page
+
+
+def publish(
+    overrides: Sequence[str] = (), names: Sequence[str] | None = None, *, data: str | None = None
+) -> Path:
+    """Writes results/<scale>/report.html from what lies beside it: rows, figures, other pages."""
+    config = cfg.composed(overrides)
+    folder = folder_of(config)
+    rows = store.read([folder / "rows"])
+    entries: list[Entry] = []
+    identities = {}
+    for own in catalogue(overrides, names):
+        e = own.experiment
+        command = f"make reproduce-{e.name.replace('_', '-')} SCALE={config.scale.name}"
+        if not e.columns or e.form != "table":
+            if not (folder / f"{e.name}.md").is_file():  # else it is a page of its own
+                entries.append(Entry(e.name, e.title or e.name, command, None))
+            continue
+        layout = laid(e.name, overrides)
+        mine = [row for row in rows if layout.takes(row)]
+        entries.append(Entry(e.name, e.title, command, layout.filled(mine, data)))
+        for cell in layout.cells.values():
+            identities[cfg.recipe(cell)] = cfg.identity(cell)
+    found = []
+    for file in sorted((folder / "rows").glob("*.jsonl")):
+        if held := store.read([file]):
+            found.append(Run(file.stem, held, identities.get(held[0].recipe)))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.html"
+    path.write_text(page(folder, config.scale.name, entries, found), encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    """python scripts/report.py [key=value ...] [--data TITLE]"""
+    try:
+        words, data = read_data(sys.argv[1:])
+        print(f"wrote {publish(words, data=data)}")
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

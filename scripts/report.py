@@ -1,0 +1,9 @@
+"""One page of everything at a scale: tables, figures, audits, rows, and what was not run.
+
+python scripts/report.py scale=cpu
+"""
+
+from defensive_tensorization.publish import main
+
+if __name__ == "__main__":
+    main()

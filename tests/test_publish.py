@@ -1,0 +1,75 @@
+"""`make report`: the page of a folder, from its rows and the configuration."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import html_page
+import pytest
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization import publish as publishing
+from defensive_tensorization import store
+from defensive_tensorization.catalogue import catalogue
+from defensive_tensorization.config import CONFIGS
+from defensive_tensorization.publish import publish
+
+CPU = CONFIGS.parent / "results" / "cpu"
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Table 3's page, of the committed rows."""
+    where = tmp_path_factory.mktemp("results")
+    shutil.copytree(CPU, where / "cpu")
+    words = ["scale=cpu", f"paths.results={where}", f"paths.runs={where / 'none'}", "logger=none"]
+    assert publish(words, ["table3"]) == where / "cpu" / "report.html"
+    return where
+
+
+def test_the_page_has_the_committed_cells(where: Path) -> None:
+    document = html_page.read((where / "cpu" / "report.html").read_text())
+    shown = document.one("section", id="table3").one("table", class_="search")
+    with (CPU / "table3.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert lines
+    for line, cells in zip(lines, html_page.grid(shown), strict=True):
+        texts = [cell.attributes.get("data-value", cell.text) for cell in cells]
+        assert texts[2:6] == [line[k] for k in ("method", "published", "ours_mean", "ours_std")]
+        assert texts[6] == line["difference"]
+        assert cells[-1].one("a").attributes["href"].endswith(line["protocol"])
+
+
+def test_every_row_is_there_and_a_recipe_can_be_checked(where: Path) -> None:
+    document = html_page.read((where / "cpu" / "report.html").read_text())
+    runs = document.all("section", class_="run")
+    assert len(runs) == len(list((CPU / "rows").glob("*.jsonl")))
+    recipes = {}
+    for run in runs:
+        name = run.one("h3").text
+        rows = store.read([CPU / "rows" / f"{name}.jsonl"])
+        seeds = [line[4].text.split() for line in html_page.grid(run.one("table"))]
+        assert sum(map(len, seeds)) == len(rows)
+        if run.all("pre"):
+            recipes[rows[0].recipe] = cfg.digest(json.loads(run.one("pre").text), 16)
+    assert recipes == {recipe: recipe for recipe in recipes} and len(recipes) == 1
+
+
+def test_tables_of_trials_have_their_own_folder() -> None:
+    named = ["table3", "quickstart"]
+    assert [each.experiment.name for each in catalogue([], named)] == ["table3"]
+    there = catalogue(["paths.results=runs/quickstart"], named)
+    assert [each.experiment.name for each in there] == named
+
+
+def test_bad_input_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["report.py", "scale=nosuch"])
+    with pytest.raises(SystemExit) as caught:
+        publishing.main()
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: scale/nosuch does not exist") and said.count("\n") == 1
