@@ -17,7 +17,7 @@ endif
 export OMP_NUM_THREADS
 
 
-.PHONY: reproduce-honest reproduce-honest-table1 render-honest-table1 help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-logmel render-batchnorm reproduce-table2 reproduce-table3 reproduce-figure1 render-table2 render-table3 render-figure1
+.PHONY: reproduce-honest reproduce-honest-table1 render-honest-table1 help setup quickstart quickstart-audio test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor survive reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-logmel render-batchnorm reproduce-table2 reproduce-table3 reproduce-figure1 render-table2 render-table3 render-figure1
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -77,6 +77,9 @@ bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
+
+survive: $(READY) ## kills, stops and processes in each other's way, against an undisturbed run
+	$(PY) scripts/survive.py $(ARGS)
 
 bench-xnor: $(READY) ## what a binary network costs, beside the real one
 	$(PY) scripts/bench_xnor.py $(ARGS)
