@@ -58,6 +58,7 @@ def program(log: Path, overrides: tuple[str, ...]) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     sys.argv = ["defensive_tensorization", *overrides]
     run.main()
 
