@@ -19,7 +19,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table3 figure1 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor survive reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -74,6 +74,9 @@ bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
+
+survive: $(READY) ## kills, stops and processes in each other's way, against an undisturbed run
+	$(PY) scripts/survive.py $(ARGS)
 
 bench-xnor: $(READY) ## what a binary network costs, beside the real one
 	$(PY) scripts/bench_xnor.py $(ARGS)

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import sketching
+from . import sketching, stopping
 from .attacks import Attack, attacker, defender, manner
 from .data import Split, Task, decode
 from .errors import UsageError
+from .pieces import within_memory
 from .progress import bar
 from .scores import Answers
 from .train import autocast
@@ -133,10 +134,12 @@ def answers(
     known = attack.knowledge if attack else "fresh"
     label = f"{attack.name} {attack.epsilon:g}" if attack else "clean"
     found: list[Answers] = []
-    with _streams(classifier, seed, label):
+    remedy = f"take eval.batch_size below {batch_size} (its rows are a protocol of their own)"
+    with _streams(classifier, seed, label), within_memory(remedy):
         for start in bar(
             range(0, len(split), batch_size), -(-len(split) // batch_size), f"{label}, seed {seed}"
         ):
+            stopping.stop(f"every row is saved but {label}, seed {seed}, which is measured anew")
             x = decode(split.inputs[start : start + batch_size])
             y = split.labels[start : start + batch_size]
             if x.ndim == 4:
@@ -147,7 +150,13 @@ def answers(
                 with surrogate(attack.surrogate), attacker(known, target, held, twin) as model:
                     x = attack(model, x, y, task.bounds)
             with torch.no_grad(), defender(known, classifier, held):
-                found.append(judged(torch.stack([classifier(x) for _ in range(draws)]), y))
+                logits = torch.stack([classifier(x) for _ in range(draws)])
+            if not logits.isfinite().all():
+                raise UsageError(
+                    f"{label}: the network's answers are infinite or no numbers, which cannot be "
+                    "scored: train it again at a lower train.optimizer.lr"
+                )
+            found.append(judged(logits, y))
     return reduce(Answers.__add__, found)
 
 

@@ -6,7 +6,8 @@ Heavy imports wait until a configuration has passed its checks.
 import logging
 import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import provenance, tracking
+from . import provenance, stopping, tracking
 from .config import Config
-from .errors import UsageError
+from .errors import UsageError, of_storage
 from .progress import Level, finished
 
 if TYPE_CHECKING:
@@ -34,10 +35,15 @@ log = logging.getLogger(__name__)
 
 def run(config: Config, command: str) -> None:
     """Make sure that the network exists, then add the rows that are missing."""
-    from .build import plan
+    from .build import attacks, plan
+    from .locks import alone
+    from .rows import protocol
 
     p = plan(config)
-    rows = evaluated(p, trained(p), command)
+    network = trained(p)
+    wanted = [config.eval.seed, config.eval.runs, *(protocol(config, a) for a in attacks(config))]
+    with alone(Path(f"{p.rows}.{cfg.digest(wanted, 8)}.lock"), f"measuring {p.name}"):
+        rows = evaluated(p, network, command)
     log.info("%s  %s", p.name, summary(rows))
     log.info("rows %s", p.rows)
 
@@ -53,15 +59,14 @@ class Trained:
 
 def trained(p: "Plan") -> Trained:
     """The trained network: loaded, resumed or trained, by one process while others wait for it."""
-    from filelock import FileLock
-
     from . import checkpoint
+    from .locks import alone
+    from .pieces import within_memory
     from .train import Progress, train
 
-    p.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{p.checkpoint}.lock"):
+    with alone(Path(f"{p.checkpoint}.lock"), f"training {p.name}"):
         network = p.network()
-        state = checkpoint.load(p.checkpoint, p.fingerprint)
+        state = checkpoint.load(p.checkpoint, p.fingerprint, network)
         progress = Progress(**state["progress"]) if state else None
         commit, dirty = state.get("commit", ("", False)) if state else ("", False)
         if progress is None and p.base:
@@ -69,7 +74,8 @@ def trained(p: "Plan") -> Trained:
         if progress is None or progress.epoch < p.schedule.epochs:
             log.info("training %s, %d epochs", p.name, p.schedule.epochs)
             commit, dirty = provenance.commit()
-            with tracker(p, "train") as mirror:
+            remedy = "take a smaller train.batch_size or model.width"
+            with tracker(p, "train") as mirror, stopping.at_batches(), within_memory(remedy):
 
                 def keep(now: Progress) -> None:
                     checkpoint.save(
@@ -79,11 +85,12 @@ def trained(p: "Plan") -> Trained:
                             "config": cfg.plain(p.config),
                             "commit": (commit, dirty),
                             "hardware": provenance.hardware(p.task.train.inputs.device),
-                            "progress": vars(now),
+                            "progress": now.state(),
                         },
                     )
-                    curves = dict(now.history[-1])
-                    mirror.log(curves, epoch=int(curves.pop("epoch")))
+                    if not now.step:
+                        curves = dict(now.history[-1])
+                        mirror.log(curves, epoch=int(curves.pop("epoch")))
 
                 progress = train(
                     network,
@@ -141,8 +148,8 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     size, draws = p.config.eval.batch_size, p.config.eval.draws
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
-    label = f"attacking {p.name}"
-    with control, tracker(p, "eval") as mirror, Level(label, work, "passes") as level:
+    level = Level(f"attacking {p.name}", work, "passes")
+    with control, tracker(p, "eval") as mirror, level, stopping.at_batches():
         for seed, todo in missing.items():
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
@@ -194,16 +201,14 @@ def tracker(p: "Plan", job_type: str) -> tracking.Run:
 
 @hydra.main(config_path=str(cfg.CONFIGS), config_name="config", version_base="1.3")
 def _job(composed: DictConfig) -> None:
-    try:
+    with _ended_in_one_line():
         overrides = list(HydraConfig.get().overrides.task)
         run(cfg.checked(composed, overrides), provenance.command(overrides))
         finished()
-    except UsageError as error:
-        _refuse(error)
 
 
 def main() -> None:
-    """Exit code 2 and one line for bad input; a traceback only for a bug."""
+    """Exit code 2 and one line for bad input or storage, 130 or 143 where it was asked to stop."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -211,7 +216,7 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
     words = [word for word in sys.argv[1:] if word not in sweep]
     jobs: list[Config] = []
-    try:
+    with _ended_in_one_line():
         if not any(word.startswith("-") for word in words):  # such as --help, --cfg
             jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
         for config in jobs:
@@ -219,10 +224,23 @@ def main() -> None:
         several = len(jobs) > 1
         with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
             _job()
+
+
+@contextmanager
+def _ended_in_one_line() -> Iterator[None]:
+    try:
+        with stopping.listening():
+            yield
     except UsageError as error:
-        _refuse(error)
+        _end(f"error: {error}", 2)
+    except OSError as error:
+        if (refused := of_storage(error, "paths.runs")) is None:
+            raise
+        _end(f"error: {refused}", 2)
+    except stopping.Stopped as stop:
+        _end(str(stop), stop.code)
 
 
-def _refuse(error: UsageError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+def _end(line: str, code: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(code)

@@ -10,13 +10,13 @@ that for one model, in the current thread, until the block ends:
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import UsageError
 from .sketch import LIVE, Control, Masks, Sketch, controls
@@ -60,6 +60,25 @@ def seed(model: nn.Module, value: int) -> None:
     """Start every layer's private generator anew, each on a stream of its own."""
     for index, sketch in enumerate(sketches(model).values()):
         sketch.seed(stream(value, index))
+
+
+def streams(model: nn.Module) -> dict[str, Tensor]:
+    """Where the private generators stand, by layer; those not yet begun are not among them."""
+    return {
+        f"{name} {device.type}": generator.get_state()
+        for name, sketch in sketches(model).items()
+        for device, generator in sketch._generators.items()
+    }
+
+
+def rewind(model: nn.Module, states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put every layer's generator on the device back to where `streams` found it."""
+    for name, sketch in sketches(model).items():
+        sketch._generators.pop(device, None)
+        if f"{name} {device.type}" in states:
+            generator = torch.Generator(device)
+            generator.set_state(states[f"{name} {device.type}"].cpu())
+            sketch._generators[device] = generator
 
 
 def stream(*keys: int | str) -> int:

@@ -25,10 +25,14 @@ def append(path: Path, row: Row) -> bool:
         if any(known.key == row.key for known in rows):
             return False
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            file.truncate(sound)
-            file.write(f"{row.to_json()}\n".encode())
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "ab") as file:  # buffered: its flush writes all or raises
+                file.truncate(sound)
+                file.write(f"{row.to_json()}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
     return True
 
 

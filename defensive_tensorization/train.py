@@ -1,22 +1,26 @@
-"""Training: one loop, resumable at every epoch with the same result as if never interrupted.
+"""Training: one loop, resumable at every batch with the same result as if never interrupted.
 
-Whatever is random in an epoch is seeded from (seed, epoch), so a checkpoint needs no generators.
+Whatever is random in an epoch is seeded from (seed, epoch), so a checkpoint between two epochs
+needs no generators; one from the middle of an epoch holds where they stand.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
+from math import isfinite
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import sketching
+from . import sketching, stopping
 from .data import Split, Task, decode
 from .errors import UsageError
+from .pieces import Pieces
 from .progress import bar
 
 log = logging.getLogger(__name__)
@@ -47,12 +51,24 @@ class Schedule:
 
 @dataclass
 class Progress:
-    """Where a training stands: what a checkpoint holds."""
+    """Where a training stands: what a checkpoint holds.
+
+    step, streams  batches done of the epoch under way, the sum of their losses and the generators.
+    pieces         how many a batch is cut into for want of memory.
+    """
 
     epoch: int = 0
     network: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    step: int = 0
+    streams: dict[str, Any] = field(default_factory=dict)
+    pieces: int = 1
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint; later fields are left out at their defaults, as in older ones."""
+        unset = {"step": 0, "streams": {}, "pieces": 1}
+        return {k: v for k, v in vars(self).items() if k not in unset or v != unset[k]}
 
 
 def train(
@@ -71,7 +87,8 @@ def train(
 ) -> Progress:
     """Train in place; `after_epoch` saves, `validate` is reported and never chooses weights.
 
-    perturb  attacks every batch before its update; penalty  joins the loss.
+    perturb  attacks every batch before its update; penalty  joins the loss. Where the program is
+    asked to stop, `after_epoch` gets the epoch as far as it went (step > 0) and Stopped is raised.
     """
     progress = resume or Progress()
     if resume:
@@ -82,52 +99,120 @@ def train(
         group["initial_lr"] = rate
     split = task.train if schedule.images is None else _head(task.train, schedule.images)
     device = next(network.parameters()).device
+    noise = torch.Generator()
+
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        update: AbstractContextManager[None] = nullcontext()
+        if perturb is not None:
+            with autocast(device, schedule.autocast):
+                x, update = perturb(x, y, noise)
+        with update, autocast(device, schedule.autocast):
+            loss = F.cross_entropy(network(x), y)
+            return loss if penalty is None else loss + penalty(network)
+
+    def rewind(streams: Mapping[str, Any]) -> None:
+        _rewind(streams, network, noise, device)
+
+    def reached(epoch: int, done: int, total: Tensor) -> Progress:
+        """An epoch as far as it went, for the program to end."""
+        state = network.state_dict(), optimizer.state_dict(), progress.history
+        streams = {"total": total, **_streams(network, noise, device)}
+        return Progress(epoch, *state, done, streams, pieces.count)
+
+    pieces = Pieces(network, lambda: _streams(network, noise, device), rewind, progress.pieces)
     epochs = range(progress.epoch, schedule.epochs)
     for epoch in bar(epochs, schedule.epochs, f"training {label}", "epochs", progress.epoch):
         started = time.perf_counter()
         sketching.seed(network, sketching.stream(seed, "sketch", epoch))
         torch.manual_seed(sketching.stream(seed, "torch", epoch))
         order = torch.Generator().manual_seed(sketching.stream(seed, "order", epoch))
-        noise = torch.Generator().manual_seed(sketching.stream(seed, "perturb", epoch))
+        noise.manual_seed(sketching.stream(seed, "perturb", epoch))
         network.train()
         count = max(1, len(split) // schedule.batch_size)
+        at = f"{label} is saved at epoch {epoch + 1}, batch {{}} of {count}"
         total = torch.zeros((), device=device)
-        steps = bar(batches(split, task.flip, schedule, order), count, f"epoch {epoch + 1}")
-        for step, (x, y) in enumerate(steps):
+        done = progress.step
+        if done:
+            total += progress.streams["total"].to(device)
+            rewind(progress.streams)
+        steps = bar(
+            islice(batches(split, task.flip, schedule, order), done, None),
+            count,
+            f"epoch {epoch + 1}",
+            initial=done,
+        )
+        for step, (x, y) in enumerate(steps, done):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule.factor(epoch + step / count)
-            update: AbstractContextManager[None] = nullcontext()
-            if perturb is not None:
-                with autocast(device, schedule.autocast):
-                    x, update = perturb(x, y, noise)
-            with update, autocast(device, schedule.autocast):
-                loss = F.cross_entropy(network(x), y)
-                if penalty is not None:
-                    loss = loss + penalty(network)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            total += pieces.gradients(loss_of, x, y)
             optimizer.step()
-            total += loss.detach()
+            done = step + 1
+            if stopping.noted():
+                _check(float(total) / done, network, epoch)
+                after_epoch(reached(epoch, done, total))
+                stopping.stop(at.format(done))
         mean_loss = float(total) / count
-        if not mean_loss < float("inf"):
-            raise UsageError(
-                f"the training loss became {mean_loss} in epoch {epoch + 1}, which is not kept: "
-                "lower train.optimizer.lr or set train.warmup"
-            )
+        _check(mean_loss, network, epoch)
         line = {
             "epoch": epoch + 1,
             "loss": mean_loss,
             "lr": optimizer.param_groups[0]["lr"],
             "seconds": time.perf_counter() - started,
         }
+        if pieces.count > 1:
+            line["pieces"] = pieces.count
         if validate is not None:
-            line["accuracy"] = validate()
+            try:
+                line["accuracy"] = validate()
+            except BaseException:
+                after_epoch(reached(epoch, done, total))
+                stopping.stop(at.format(done))
+                raise
         progress = Progress(
-            epoch + 1, network.state_dict(), optimizer.state_dict(), [*progress.history, line]
+            epoch + 1,
+            network.state_dict(),
+            optimizer.state_dict(),
+            [*progress.history, line],
+            pieces=pieces.count,
         )
         after_epoch(progress)
         log.info("%s %s", label, "  ".join(f"{k} {v:.4g}" for k, v in line.items()))
     return progress
+
+
+def _check(loss: float, network: nn.Module, epoch: int) -> None:
+    """UsageError unless the loss and every weight and statistic are numbers."""
+    what = f"loss became {loss}"
+    if isfinite(loss):
+        bad = (name for name, value in network.state_dict().items() if not value.isfinite().all())
+        if not (name := next(bad, "")):
+            return
+        what = f"values of {name} became infinite or no numbers"
+    raise UsageError(
+        f"the training {what} in epoch {epoch + 1}, which is not kept: "
+        "lower train.optimizer.lr or set train.warmup"
+    )
+
+
+def _streams(network: nn.Module, noise: torch.Generator, device: torch.device) -> dict[str, Any]:
+    """Where everything that is random in an epoch stands, the order of the images apart."""
+    return {
+        "sketch": sketching.streams(network),
+        "noise": noise.get_state(),
+        "torch": torch.get_rng_state(),
+        **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
+    }
+
+
+def _rewind(
+    streams: Mapping[str, Any], network: nn.Module, noise: torch.Generator, device: torch.device
+) -> None:
+    sketching.rewind(network, streams["sketch"], device)
+    noise.set_state(streams["noise"])
+    torch.set_rng_state(streams["torch"])
+    if device.type == "cuda" and "cuda" in streams:
+        torch.cuda.set_rng_state(streams["cuda"], device)
 
 
 def batches(

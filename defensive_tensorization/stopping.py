@@ -1,0 +1,85 @@
+"""SIGTERM and Ctrl-C: the batch under way ends, is saved, and then the program does.
+
+Where batches follow one another (`at_batches`) a first signal is only noted, for the loop to ask
+after; elsewhere nothing is half done, and it ends the program as it comes. From then on signals
+have the system's own effect: a second one kills at once, and costs no more than `kill -9`.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
+
+_noted: signal.Signals | None = None
+_loops = 0
+
+
+class Stopped(BaseException):
+    """The program was asked to stop, and `saved` says what it will go on from."""
+
+    def __init__(self, by: signal.Signals, saved: str = "nothing was under way") -> None:
+        self.by, self.saved = by, saved
+        name = "Ctrl-C" if by is signal.SIGINT else by.name
+        super().__init__(f"stopped by {name}: {saved}; the same command goes on from there")
+
+    @property
+    def code(self) -> int:
+        """What a shell calls the end by this signal: 130 or 143."""
+        return 128 + self.by
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Takes the two signals in the main thread, where nobody else has taken or ignores them."""
+    global _noted
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = {each: old for each in SIGNALS if (old := signal.getsignal(each)) in UNTOUCHED}
+    for each in taken:
+        signal.signal(each, _note)
+    try:
+        yield
+    finally:
+        for each, old in taken.items():
+            signal.signal(each, old)
+        if taken:
+            _noted = None
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global _noted
+    for each in SIGNALS:
+        if signal.getsignal(each) is _note:
+            signal.signal(each, signal.SIG_DFL)
+    _noted = signal.Signals(number)
+    if not _loops:
+        raise Stopped(_noted)
+
+
+@contextmanager
+def at_batches() -> Iterator[None]:
+    """Inside, a signal waits for `stop` to be called, at the latest until the block has ended."""
+    global _loops
+    _loops += 1
+    try:
+        yield
+    finally:
+        _loops -= 1
+    if not _loops:
+        stop("all that was under way is saved")
+
+
+def noted() -> bool:
+    """Whether the program is asked to stop."""
+    return _noted is not None
+
+
+def stop(saved: str) -> None:
+    """Raises Stopped if the program is asked to stop; `saved` says what was done before."""
+    if _noted is not None:
+        raise Stopped(_noted, saved)
