@@ -6,8 +6,9 @@
 
 Every process is the command line itself (`run.main`), forked from a server that has torch loaded,
 so that moments fall into training and attacks rather than into imports. A life is started, killed
-at a random moment, and started again until it ends by itself; then its weights, optimizer states,
-losses and rows are compared with the undisturbed run's, bit for bit (their times apart).
+at a random moment (uniform in the processor time of an undisturbed run, so that a busy machine does
+not move it), and started again until it ends by itself; then its weights, optimizer states, losses
+and rows are compared with the undisturbed run's, bit for bit (their times apart). Linux.
 """
 
 import argparse
@@ -32,9 +33,9 @@ import torch
 from defensive_tensorization import checkpoint, provenance, run
 from defensive_tensorization.train import Progress
 
-EPOCHS = 3
+EPOCHS = 2
 SMALL = (
-    *("model.width=4", "model.reference=32", "train.images=128", "eval.images=20"),
+    *("model.width=4", "model.reference=32", "train.images=96", "eval.images=10"),
     *(
         "train.batch_size=32",
         f"train.epochs={EPOCHS}",
@@ -60,7 +61,10 @@ def program(log: Path, overrides: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     sys.argv = ["defensive_tensorization", *overrides]
-    run.main()
+    try:
+        run.main()
+    finally:
+        log.with_suffix(".cpu").write_text(str(time.process_time()))
 
 
 class Life:
@@ -119,6 +123,15 @@ class Life:
 FORKS = multiprocessing.get_context("forkserver")
 
 
+def worked(pid: int) -> float:
+    """Seconds of processor time; that of a process which has just ended is not known."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def stored(path: Path) -> dict[str, Any]:
     return dict(torch.load(path, weights_only=True))
 
@@ -145,9 +158,10 @@ class Trial:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.random, self.lives = folder, random.Random(seed), 0
         first = self.life()
-        self.seconds = [self.finish(first)]  # packs the data
+        self.finish(first)  # packs the data
         reference = self.life()
-        self.seconds.append(self.finish(reference))
+        self.seconds = self.finish(reference)
+        self.work = float(reference.logs[-1].with_suffix(".cpu").read_text())
         self.reference = reference.result()
         assert len(self.reference["rows"]) == ROWS
         self.agrees(first)
@@ -195,9 +209,11 @@ class Trial:
         return {"phases": dict(phases), "parts": parts, "torn": torn, "lives": lives + 1}
 
     def anywhen(self, life: Life, process: Any) -> bool:
-        """At a random moment of an undisturbed run's length."""
-        process.join(self.random.uniform(0, self.seconds[-1]))
-        return process.is_alive()
+        """At a random moment of an undisturbed run's work."""
+        moment = self.random.uniform(0, self.work)
+        while process.is_alive() and worked(process.pid) < moment:
+            time.sleep(0.002)
+        return bool(process.is_alive())
 
     def while_writing(self, life: Life, process: Any) -> bool:
         """As soon as a file is being written beside a checkpoint, after some have been."""
@@ -294,7 +310,8 @@ def report(trial: Trial, done: dict[str, Any], took: float) -> str:
     commit, dirty = provenance.commit()
     lines = [
         f"Commit {commit}{'+' * dirty}, {provenance.hardware(torch.device('cpu'))}, one thread; "
-        f"torch {torch.__version__}; the undisturbed run takes {trial.seconds[-1]:.1f} s, "
+        f"torch {torch.__version__}; the undisturbed run takes {trial.work:.1f} s of "
+        f"one core, {trial.seconds:.1f} s here, "
         f"all of this {took / 60:.1f} min.",
         "",
         "| what | how often | outcome |",

@@ -1,10 +1,12 @@
 """Checkpoints: whole or absent, never someone else's, and never a program."""
 
 import copy
+import errno
 import logging
 import os
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from defensive_tensorization import checkpoint
+from defensive_tensorization.train import Progress
 
 MINE = "f" * 16
 
@@ -225,3 +228,111 @@ def test_a_program_in_the_file_is_not_run(
     assert not marker.exists()
     assert refused(path, caplog)
     assert not marker.exists(), "loading ran code from the file"
+
+
+# --- of another network, another version, on a disk that is full -------------------------------
+
+
+def network(channels: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, channels, 3), nn.BatchNorm2d(channels))
+
+
+def progress(**changes: Any) -> dict[str, Any]:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.rand(2, 2, 4, 4)).sum().backward()
+    optimizer.step()
+    return Progress(1, net.state_dict(), optimizer.state_dict(), [{"loss": 1.0}]).state() | changes
+
+
+def wide(made: dict[str, Any]) -> dict[str, Any]:
+    made["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(4, 2, 3, 3)
+    return made
+
+
+MISFITS: dict[str, tuple[Any, str]] = {
+    "wrong shapes": (
+        lambda: progress(network=network(4).state_dict()),
+        "0.weight is [3, 2, 3, 3] here and [4, 2, 3, 3] there",
+    ),
+    "another layer": (
+        lambda: progress(network=network().state_dict() | {"2.weight": torch.ones(1)}),
+        "2.weight is on one side only",
+    ),
+    "a layer less": (lambda: progress(network={}), "0.bias is on one side only"),
+    "momentum of another shape": (
+        lambda: wide(progress()),
+        "momentum_buffer of 0.weight is [3, 2, 3, 3] here and [4, 2, 3, 3] there",
+    ),
+    "a later version's field": (
+        lambda: progress(later=1),
+        "TypeError: Progress.__init__() got an unexpected keyword argument 'later'",
+    ),
+    "no progress": (lambda: None, "TypeError"),
+    "an epoch in words": (lambda: progress(epoch="one"), "epoch is no int"),
+    "numbers for weights": (
+        lambda: progress(network=dict.fromkeys(network().state_dict(), 1)),
+        "AttributeError",
+    ),
+    "half an epoch without generators": (
+        lambda: progress(step=3),
+        "an epoch under way without its generators",
+    ),
+}
+
+
+def test_what_fits_is_read(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As older versions wrote it, and with an epoch under way."""
+    streams = {"total": torch.zeros(()), "sketch": {}, "noise": torch.zeros(4), "torch": None}
+    for made in (progress(), progress(step=3, streams=streams, pieces=2)):
+        checkpoint.save(path, {"fingerprint": MINE, "progress": made})
+        read = checkpoint.load(path, MINE, network())
+        assert read is not None and equal(dict(read["progress"]), made)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_what_does_not_fit_is_trained_again(
+    path: Path, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, reason = MISFITS[case]
+    checkpoint.save(path, {"fingerprint": MINE, "progress": make()})
+    assert checkpoint.load(path, MINE, network()) is None
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{path} holds another version's network ({reason}")
+    assert warning.endswith("): training again") and "\n" not in warning
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, 5000])
+def test_a_full_disk_leaves_the_old_file_and_names_the_new(
+    path: Path, size: int, full_disk: Callable[[int], None]
+) -> None:
+    checkpoint.save(path, {"fingerprint": MINE, "weights": torch.ones(10)})
+    before = path.read_bytes()
+    full_disk(size)
+    with pytest.raises(OSError) as caught:
+        checkpoint.save(path, {"fingerprint": MINE, "weights": torch.ones(10_000)})
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert path.read_bytes() == before
+    assert files(path) == [path.name]
+
+
+def test_what_a_killed_process_left_beside_is_written_over(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name(f"{path.name}.part").write_bytes(b"half a checkpoint")
+    assert checkpoint.load(path, MINE) is None
+    checkpoint.save(path, state())
+    assert files(path) == [path.name] and checkpoint.load(path, MINE) is not None
+
+
+def test_a_file_that_may_not_be_read_is_not_trained_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(path, state())
+
+    def forbid(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("zipfile.ZipFile", forbid)
+    with pytest.raises(PermissionError):
+        checkpoint.load(path, MINE)

@@ -1,5 +1,6 @@
 """The scoring protocol: subsets, streams of each row, and every image in the denominator."""
 
+import signal
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import torch
 from fake_task import split, task
 from torch import Tensor, nn
 
+from defensive_tensorization import stopping
 from defensive_tensorization.attacks import Attack, fgsm, pgd
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
@@ -305,3 +307,54 @@ def test_surrogates_attack_in_different_directions() -> None:
         with surrogate(name):
             found.append(FGSM(model, x, y, (0.0, 1.0)))
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
+
+
+# --- what cannot be scored, and being stopped ---------------------------------------------------
+
+
+class Broken(nn.Module):
+    """Answers with this number, or fails with this error, at one image."""
+
+    def __init__(self, answer: float | Exception) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        made = torch.zeros(len(x), 4)
+        made[-1, 2] = self.answer
+        return made
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf"), -float("inf")])
+def test_answers_that_are_no_numbers_are_not_scored(answer: float) -> None:
+    test = split(10)
+    with pytest.raises(UsageError) as caught:
+        accuracy(Classifier(Broken(answer), "float32"), task(test, test), test, None, 0, 4)
+    assert str(caught.value) == (
+        "clean: the network's answers are infinite or no numbers, which cannot be scored: "
+        "train it again at a lower train.optimizer.lr"
+    )
+
+
+def test_out_of_memory_names_the_batch_and_does_not_change_it() -> None:
+    test, error = split(10), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+    with pytest.raises(UsageError) as caught:
+        accuracy(Classifier(Broken(error), "float32"), task(test, test), test, None, 0, 4)
+    assert str(caught.value) == (
+        "out of memory (CUDA out of memory): take eval.batch_size below 4 "
+        "(its rows are a protocol of their own)"
+    )
+
+
+def test_stopped_between_batches_the_rows_before_are_kept() -> None:
+    test, found = split(70), []
+    classifier = randomized()
+    with pytest.raises(stopping.Stopped, match="every row is saved but pgd 4, seed 0, which"):  # noqa: SIM117
+        with stopping.listening(), stopping.at_batches():
+            for score in evaluate(classifier, task(test, test), test, [None, FGSM, PGD], 0, 32):
+                found.append(score.attack)
+                if score.attack is FGSM:
+                    signal.raise_signal(signal.SIGTERM)
+    assert found == [None, FGSM]

@@ -1,6 +1,7 @@
 """Training: the printed schedule, augmentation image by image, and resuming bit for bit."""
 
 import copy
+import signal
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from fake_task import split, task
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from defensive_tensorization import checkpoint, sketching
+from defensive_tensorization import checkpoint, sketching, stopping
 from defensive_tensorization.attacks.training import pgd_training
 from defensive_tensorization.batchnorm import DrawBatchNorm2d
 from defensive_tensorization.data import Split
@@ -384,3 +385,113 @@ def test_a_penalty_joins_the_loss() -> None:
         train(net, task(data, data), schedule(epochs=2), made, 0, penalty=term)
     for a, b in zip(*(net.parameters() for net in nets), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+# --- stopping in the middle of an epoch ---------------------------------------------------------
+
+
+def stopped(
+    net: nn.Module, at: int, path: Path, resume: Progress | None = None, **options: Any
+) -> str:
+    """Trained until SIGTERM comes in the batch of that number (0: in the validation)."""
+    seen: list[int] = []
+
+    def hook(*_: Any) -> None:
+        seen.append(1)
+        if len(seen) == at:
+            signal.raise_signal(signal.SIGTERM)
+
+    def keep(now: Progress) -> None:
+        checkpoint.save(path, {"fingerprint": "f", "progress": now.state()})
+
+    handle = net[-1].register_forward_hook(hook)
+    try:
+        with stopping.listening(), stopping.at_batches():
+            run(net, resume, keep, **options)
+    except stopping.Stopped as stop:
+        return str(stop)
+    finally:
+        handle.remove()
+    return ""
+
+
+def run(net: nn.Module, resume: Progress | None, keep: Any, **options: Any) -> Progress:
+    data = split(80)
+    plan = schedule(epochs=2, crop=1, warmup=0.1)  # of 5 batches
+    whole = task(data, split(20, seed=1), flip=True)
+    return train(net, whole, plan, sgd(net), 7, resume=resume, after_epoch=keep, **options)
+
+
+def attacked(net: nn.Module) -> dict[str, Any]:
+    return {"perturb": partial(pgd_training(unit=1 / 255).batch, net, net, (0.0, 1.0))}
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+@pytest.mark.parametrize("at", [1, 3, 5, 6, 8])
+def test_stopped_within_an_epoch_equals_uninterrupted(
+    at: int, adversarial: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.pt"
+    whole, halted, gone_on = (network(0.7, seed) for seed in (0, 0, 5))
+    ways = [attacked(net) if adversarial else {} for net in (whole, halted, gone_on)]
+    expected = run(whole, None, lambda now: None, **ways[0])
+    said = stopped(halted, at, path, **ways[1])
+    state = checkpoint.load(path, "f", gone_on)
+    assert state is not None
+    progress = Progress(**state["progress"])
+    if not adversarial:  # whose attack runs forwards of its own
+        assert (progress.epoch, progress.step) == ((at - 1) // 5, (at - 1) % 5 + 1)
+        where = f"epoch {progress.epoch + 1}, batch {progress.step} of 5"
+        assert said == (
+            f"stopped by SIGTERM: train is saved at {where}; the same command goes on from there"
+        )
+    torch.manual_seed(99)  # another process
+    resumed = run(gone_on, progress, lambda now: None, **ways[2])
+    assert equal(resumed.network, expected.network)
+    assert equal(resumed.optimizer, expected.optimizer)
+    assert without_seconds(resumed.history) == without_seconds(expected.history)
+    assert resumed.state().keys() == {"epoch", "network", "optimizer", "history"}
+
+
+def test_stopped_while_validating_loses_no_batch(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    net, again = network(0.7), network(0.7, seed=5)
+
+    def ask() -> float:
+        signal.raise_signal(signal.SIGTERM)
+        stopping.stop("another's words")
+        raise AssertionError
+
+    expected = run(network(0.7), None, lambda now: None, validate=lambda: 0.5)
+    assert "train is saved at epoch 1, batch 5 of 5" in stopped(net, 0, path, validate=ask)
+    state = checkpoint.load(path, "f", again)
+    assert state is not None and state["progress"]["history"] == []
+    resumed = run(again, Progress(**state["progress"]), lambda now: None, validate=lambda: 0.5)
+    assert equal(resumed.network, expected.network)
+    assert without_seconds(resumed.history) == without_seconds(expected.history)
+
+
+def test_a_stop_does_not_keep_what_is_no_number(tmp_path: Path) -> None:
+    net = network(1)
+    with torch.no_grad():
+        net[-1].bias[0] = float("nan")
+    with pytest.raises(UsageError, match="the training loss became nan in epoch 1"):
+        stopped(net, 2, tmp_path / "run.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_statistics_that_explode_under_a_finite_loss_are_not_kept() -> None:
+    """An activation of 1e30 has an infinite variance; what BatchNorm makes of it is finite."""
+    data, kept = split(32), []
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), DrawBatchNorm2d(4), nn.Flatten(), nn.Linear(144, 4)
+    )
+    with torch.no_grad():
+        net[0].weight.fill_(1e30)
+    with pytest.raises(UsageError) as error:
+        train(net, task(data, data), schedule(), sgd(net, 1e-9), 0, after_epoch=kept.append)
+    assert str(error.value) == (
+        "the training values of 1.running_var became infinite or no numbers in epoch 1, "
+        "which is not kept: lower train.optimizer.lr or set train.warmup"
+    )
+    assert kept == []

@@ -47,7 +47,20 @@ def refusal(error: Exception, overrides: Sequence[str] = ()) -> UsageError | Non
         return usage_error(error, overrides)
     if type(error) is ValueError and "Config group override" in str(error):
         return usage_error(error, overrides)
+    if type(error) is AssertionError and "Unexpected type for root" in str(error):
+        return _nowhere(overrides)
     return None
+
+
+def _nowhere(overrides: Sequence[str]) -> UsageError:
+    """A key below one that is null, on which OmegaConf asserts."""
+    asked = [o for o in overrides if o.partition("=")[0].count(".") > 1] or list(overrides)
+    key = asked[-1].partition("=")[0].lstrip("+")
+    parent, group = key.rpartition(".")[0], key.partition(".")[0]
+    return UsageError(
+        f"{asked[-1]}: the {group} that is chosen has no {parent}, choose one that has it: "
+        f"{options(group)}"
+    )
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = ()) -> UsageError:
