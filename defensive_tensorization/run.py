@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,14 +30,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, command: str) -> None:
-    """Make sure that the network exists, then add the rows that are missing."""
+def run(config: Config, command: str, plane: Config | None = None) -> None:
+    """Make sure that the network exists, then add the rows and the panels that are missing.
+
+    plane  the configuration whose gradient spans a landscape's plane; None: this one's.
+    """
+    from . import landscape
     from .build import plan
 
     p = plan(config)
-    rows = evaluated(p, trained(p), command)
+    if config.landscape:
+        landscape.example(p)  # what cannot be is refused before hours of training
+    of = trained(p)
+    rows = evaluated(p, of, command)
     log.info("%s  %s", p.name, summary(rows))
     log.info("rows %s", p.rows)
+    if config.landscape:
+        laid = p if plane is None else replace(p, config=plane)
+        made = landscape.ensure(p, of, laid, of if laid is p else trained(laid), command)
+        log.info("panels %s", made)
 
 
 @dataclass(frozen=True)
@@ -186,7 +197,8 @@ def tracker(p: "Plan", job_type: str) -> tracking.Run:
 def _job(composed: DictConfig) -> None:
     try:
         overrides = list(HydraConfig.get().overrides.task)
-        run(cfg.checked(composed, overrides), provenance.command(overrides))
+        config = cfg.checked(composed, overrides)
+        run(config, provenance.command(overrides), cfg.plane_of(config, overrides))
     except UsageError as error:
         _refuse(error)
 
