@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import config as cfg
-from . import notes, store, tracking
+from . import landscapes, notes, store, tracking
 from .config import Config
 from .errors import UsageError
 from .report import figures, formats, honest, index, surface, tables
@@ -41,6 +41,12 @@ def render(
     )
     _refuse_twins(columns)
     folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
+    if config.landscape:
+        words = [f"experiment={experiment}", *overrides]
+        drawn = landscapes.render(config, cells, words, folder, data)
+        drawn.append(index.write_index(folder))
+        _mirror(config, [], drawn)
+        return drawn
     store.collect(
         Path(config.paths.runs) / "rows",
         folder / "rows",
