@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import config as cfg
-from . import notes, store, tracking
+from . import landscapes, notes, store, tracking
 from .config import Config
 from .errors import UsageError
 from .report import figures, formats, honest, index, surface, tables
@@ -113,6 +113,12 @@ def render(
     """Collect the experiment's rows into results/<scale>/rows and render them beside it."""
     layout = laid(experiment, overrides)
     tracking.mode_of(layout.config.logger.mode)
+    if layout.config.landscape:
+        words = [f"experiment={experiment}", *overrides]
+        drawn = landscapes.render(layout.config, layout.cells, words, layout.folder, data)
+        drawn.append(index.write_index(layout.folder))
+        _mirror(layout.config, [], drawn)
+        return drawn
     store.collect(layout.runs, layout.folder / "rows", layout.takes)
     rows = [row for row in store.read([layout.folder / "rows"]) if layout.takes(row)]
     layout.figure.unlink(missing_ok=True)  # of rows that are gone

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -33,19 +33,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, command: str) -> None:
-    """Make sure that the network exists, then add the rows that are missing."""
+def run(config: Config, command: str, plane: Config | None = None) -> None:
+    """Make sure that the network exists, then add the rows and the panels that are missing.
+
+    plane  the configuration whose gradient spans a landscape's plane; None: this one's.
+    """
+    from . import landscape
     from .build import attacks, plan
     from .locks import alone
     from .rows import protocol
 
     p = plan(config)
-    network = trained(p)
+    if config.landscape:
+        landscape.example(p)  # what cannot be is refused before hours of training
+    of = trained(p)
     wanted = [config.eval.seed, config.eval.runs, *(protocol(config, a) for a in attacks(config))]
     with alone(Path(f"{p.rows}.{cfg.digest(wanted, 8)}.lock"), f"measuring {p.name}"):
-        rows = evaluated(p, network, command)
+        rows = evaluated(p, of, command)
     log.info("%s  %s", p.name, summary(rows))
     log.info("rows %s", p.rows)
+    if config.landscape:
+        laid = p if plane is None else replace(p, config=plane)
+        made = landscape.ensure(p, of, laid, of if laid is p else trained(laid), command)
+        log.info("panels %s", made)
 
 
 @dataclass(frozen=True)
@@ -203,7 +213,8 @@ def tracker(p: "Plan", job_type: str) -> tracking.Run:
 def _job(composed: DictConfig) -> None:
     with _ended_in_one_line():
         overrides = list(HydraConfig.get().overrides.task)
-        run(cfg.checked(composed, overrides), provenance.command(overrides))
+        config = cfg.checked(composed, overrides)
+        run(config, provenance.command(overrides), cfg.plane_of(config, overrides))
         finished()
 
 

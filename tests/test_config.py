@@ -370,11 +370,53 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
         ("attack.bim.steps_round=up", "attack.bim.steps_round must be one of floor, nearest, ceil"),
         ("tucker.rank=nosuch", "tucker.rank must be full, same or a fraction in (0, 1], got 'no"),
         ("tucker.rank=0", "tucker.rank must be full, same or a fraction in (0, 1], got 0"),
+        (
+            "landscape.points=5",
+            "landscape.points=5: there is no landscape here, choose landscape=OP",
+        ),
+        (
+            "defence.relu.bits=5",
+            "defence.relu.bits=5: there is no defence.relu here, choose defence=",
+        ),
         ("tucker.modes=[7]", "tucker.modes must list modes of the core (0 filters, 1 channels, "),
     ],
 )
 def test_also_refused(override: str, text: str) -> None:
     assert refused(override).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("image", -1, "must be at least 0, got -1"),
+        ("points", 10, "must be odd and at least 3, got 10: the image is the middle one"),
+        ("points", 1, "must be odd and at least 3, got 1: the image is the middle one"),
+        (
+            "draws",
+            1,
+            "must be at least 2, got 1: it is the average's, one draw has a version of it",
+        ),
+        ("extent", 0.0, "must be a positive number, got 0.0"),
+        ("extent", "inf", "must be a positive number, got inf"),
+        ("direction", "up", "must be one of gradient, sign, got 'up'"),
+        (
+            "directions",
+            "nosuch",
+            "must be own or a method, got 'nosuch': choose one of adversarial",
+        ),
+        ("circle", "big", "=big cannot be read: write a number >= 0"),
+    ],
+)
+def test_a_landscape_s_rules(key: str, value: Any, text: str) -> None:
+    said = refused("landscape=plane", f"landscape.{key}={value}", read=quick)
+    assert said.removeprefix(f"landscape.{key}").lstrip().startswith(text)
+
+
+def test_a_landscape_s_circle_is_in_the_unit_of_the_data() -> None:
+    for circle in ("16", "16/255"):
+        made = quick("landscape=plane", f"landscape.circle={circle}").landscape
+        assert made is not None and made.circle == 16
+    assert quick().landscape is None
 
 
 @pytest.mark.parametrize(
@@ -422,6 +464,7 @@ def test_the_quick_way_is_the_same(overrides: list[str]) -> None:
         *("attack=[fgsm]", "attack.pgd.steps=3", "eval.epsilon=[1]", "scale.eval_images=7"),
         *("eval.images=20", "eval.runs=1", "eval.seed=5", "eval.batch_size=7"),
         *("eval.autocast=bfloat16", "model.reference=64", "defence.batchnorm=running"),
+        "landscape=plane",
         *("model.batchnorm=running", "model.batchnorm=batch", "model.batchnorm=recalibrated"),
     ],
 )

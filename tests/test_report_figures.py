@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fake_rows import COLUMNS, TABLE, row, table_rows
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report import figures
@@ -96,8 +97,29 @@ def test_index_lists_what_is_there(tmp_path: Path) -> None:
     assert write_index(folder).read_text() == listed
 
 
+def test_a_figure_with_data_of_its_own_has_a_page(tmp_path: Path) -> None:
+    for name, title in (("figure2", "One draw"), ("figure2_mean", "Mean")):
+        Image.new("L", (1, 1)).save(tmp_path / f"{name}.png", pnginfo=titled(title))
+        (tmp_path / f"{name}.pdf").touch()
+    (tmp_path / "figure2.md").write_text("# Figure 2\n")
+    (tmp_path / "figure2.npz").touch()
+    (tmp_path / "figure4.md").write_text("# Figure 4\n")
+    listed = write_index(tmp_path).read_text()
+    assert "## Tables" not in listed
+    links = "[caption](figure2.md), [data](figure2.npz), [pdf](figure2.pdf)"
+    assert f"- [figure2.png](figure2.png): One draw ({links})\n" in listed
+    assert "- [figure2_mean.png](figure2_mean.png): Mean ([pdf](figure2_mean.pdf))\n" in listed
+    assert "- [figure4.md](figure4.md): Figure 4\n" in listed
+
+
+def titled(title: str) -> PngInfo:
+    info = PngInfo()
+    info.add_text("Title", title)
+    return info
+
+
 def test_report_never_imports_torch() -> None:
-    rooms = "caption figures formats index published selection tables"
+    rooms = "caption contours figures formats index landscapes published readings selection tables"
     imports = "; ".join(f"import defensive_tensorization.report.{room}" for room in rooms.split())
     code = f"{imports}; import sys; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     root = Path(__file__).parent.parent

@@ -5,7 +5,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 
 from .build import build, construct, named
 from .check import checked, parse_epsilon
-from .compose import composed, jobs
+from .compose import composed, jobs, plane_of
 from .identity import base_of, batchnorm, digest, identity, plain, recipe, run_id, twin_of
 from .refuse import CONFIGS, refusal
 from .schema import Config
@@ -25,6 +25,7 @@ __all__ = [
     "named",
     "parse_epsilon",
     "plain",
+    "plane_of",
     "recipe",
     "refusal",
     "run_id",

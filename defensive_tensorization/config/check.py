@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
 from .defence import check_defence, check_input
+from .landscape import check_landscape
 from .refuse import options, usage_error
 from .schema import AttackConfig, Composed, Config, DefenceConfig, PrecisionConfig, TuckerConfig
 
@@ -114,6 +115,10 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     if unit == 0:
         raise UsageError(f"dataset.unit must be positive, got {config.dataset.unit}: such as 1/255")
     config.dataset.unit = unit
+    if config.landscape:
+        check_landscape(config.landscape)
+        circle = parse_epsilon(config.landscape.circle, unit, key="landscape.circle")
+        config.landscape.circle = circle
     for name, attack in config.attack.items():
         values = attack.epsilon if isinstance(attack.epsilon, list) else [attack.epsilon]
         key = f"attack.{name}.epsilon"

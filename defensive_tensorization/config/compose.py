@@ -1,13 +1,16 @@
 """From the words of a command line to checked configurations: one, or one for each job."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from .check import checked
+from .landscape import OWN
 from .refuse import CONFIGS, refusal, refuse_malformed
 from .schema import Config
 
@@ -16,10 +19,22 @@ def composed(overrides: Sequence[str]) -> Config:
     """The checked configuration of one job's overrides, or a UsageError."""
     refuse_malformed(overrides)
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with _hydra():
             return checked(compose("config", list(overrides)), overrides)
     except Exception as error:
         raise refusal(error, overrides) or error from error
+
+
+def plane_of(config: Config, overrides: Sequence[str]) -> Config | None:
+    """The run whose gradient spans a landscape's plane: the same words under another method.
+
+    What a method stands for, defence and theta, it decides. None: the configuration's own gradient.
+    """
+    if config.landscape is None or config.landscape.directions == OWN:
+        return None
+    decided = ("method", "defence", "theta")
+    others = [word for word in overrides if word.lstrip("+").partition("=")[0] not in decided]
+    return composed([*others, f"method={config.landscape.directions}"])
 
 
 def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
@@ -30,7 +45,7 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
     refuse_malformed(overrides)
     try:
         first = _split(overrides)[0] if multirun else list(overrides)
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with _hydra():
             hydra = compose("config", first, return_hydra_config=True).hydra
     except Exception as error:
         raise refusal(error, overrides) or error from error
@@ -38,6 +53,13 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
         return [composed(overrides)]
     swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
     return [composed(job) for job in _split([*swept, *overrides])]
+
+
+def _hydra() -> AbstractContextManager[None]:
+    """Within a job Hydra reads our files already, and refuses to be started twice."""
+    if GlobalHydra.instance().is_initialized():
+        return nullcontext()
+    return initialize_config_dir(str(CONFIGS), version_base="1.3")
 
 
 def _split(overrides: Sequence[str]) -> list[list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -48,19 +49,8 @@ def refusal(error: Exception, overrides: Sequence[str] = ()) -> UsageError | Non
     if type(error) is ValueError and "Config group override" in str(error):
         return usage_error(error, overrides)
     if type(error) is AssertionError and "Unexpected type for root" in str(error):
-        return _nowhere(overrides)
+        return _in_nothing(overrides)
     return None
-
-
-def _nowhere(overrides: Sequence[str]) -> UsageError:
-    """A key below one that is null, on which OmegaConf asserts."""
-    asked = [o for o in overrides if o.partition("=")[0].count(".") > 1] or list(overrides)
-    key = asked[-1].partition("=")[0].lstrip("+")
-    parent, group = key.rpartition(".")[0], key.partition(".")[0]
-    return UsageError(
-        f"{asked[-1]}: the {group} that is chosen has no {parent}, choose one that has it: "
-        f"{options(group)}"
-    )
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = ()) -> UsageError:
@@ -93,6 +83,20 @@ def _null_group(key: str, found: list[str], overrides: Sequence[str]) -> str:
     group = at.partition("=")[0]
     empty = " (attack=[] means no attack)" if group == "attack" else ""
     return f"{at}: name an option, one of {options(group)}{empty}"
+
+
+def _in_nothing(overrides: Sequence[str]) -> UsageError | None:
+    """OmegaConf's assertion about a key of a node that is None."""
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        for node in _optional(Config):
+            if key.startswith(f"{node}."):
+                group = node.partition(".")[0]
+                return UsageError(
+                    f"{override}: there is no {node} here, choose {group}=OPTION, one of "
+                    f"{options(group)}"
+                )
+    return None
 
 
 def _unknown(key: str, found: list[str], overrides: Sequence[str]) -> str:
@@ -160,3 +164,12 @@ def _keys(node: type, at: str = "") -> Iterator[str]:
         yield f"{at}{f.name}"
         if is_dataclass(f.type) and isinstance(f.type, type):
             yield from _keys(f.type, f"{at}{f.name}.")
+
+
+def _optional(node: type, at: str = "") -> Iterator[str]:
+    """The nodes of the schema that may be None."""
+    for name, kind in get_type_hints(node).items():
+        if type(None) in get_args(kind) and any(map(is_dataclass, get_args(kind))):
+            yield f"{at}{name}"
+        elif is_dataclass(kind) and isinstance(kind, type):
+            yield from _optional(kind, f"{at}{name}.")

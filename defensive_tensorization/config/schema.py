@@ -140,6 +140,7 @@ class ScaleConfig:
     adversarial_epochs: int = MISSING
     budget_epochs: int = MISSING
     figure_images: int | None = None
+    landscape_points: int = MISSING
     autocast: str = MISSING
     train_images: int | None = None
     eval_images: int | None = None
@@ -175,6 +176,19 @@ class EvalConfig:
     sketch: bool = True
     batch_size: int = MISSING
     autocast: str = "float32"
+
+
+@dataclass
+class LandscapeConfig:
+    """The plane through an image on which the loss is drawn."""
+
+    image: int = MISSING
+    extent: float = MISSING
+    points: int = MISSING
+    draws: int = MISSING
+    direction: str = MISSING
+    directions: str = MISSING
+    circle: Any = MISSING
 
 
 @dataclass
@@ -216,6 +230,7 @@ class Config:
     scale: ScaleConfig = MISSING
     eval: EvalConfig = field(default_factory=EvalConfig)
     tucker: TuckerConfig = field(default_factory=TuckerConfig)
+    landscape: LandscapeConfig | None = None
     logger: LoggerConfig = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)

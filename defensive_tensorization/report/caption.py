@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from defensive_tensorization.panels import About
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.results import Row
 
@@ -29,7 +30,7 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
         return _by_column(columns, rows, value)
 
     return (
-        *_scales(rows),
+        *scales(rows),
         ("data", _listed(row.data for row in rows)),
         ("network", each(lambda row: f"{row.model}, width {row.width}, {row.precision} weights")),
         ("epochs", each(lambda row: str(row.epochs))),
@@ -39,11 +40,18 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
         ("evaluation seeds", f"{_seeds(rows)} a cell, each its own attack and scoring"),
         ("attacks", _attacks(rows)),
         ("draws", each(lambda row: row.draws)),
-        ("hardware", _listed(row.hardware for row in rows)),
-        ("software", _listed(_versions(row) for row in rows)),
-        ("commit", _listed(commit(row) for row in rows)),
-        ("trained at commit", _listed(row.trained_commit or "not recorded" for row in rows)),
+        *origin(rows),
         ("attack and scoring time", duration(math.fsum(row.seconds for row in rows))),
+    )
+
+
+def origin(made: Sequence[Row | About]) -> Facts:
+    """Where and by which code rows or panels were made."""
+    return (
+        ("hardware", _listed(each.hardware for each in made)),
+        ("software", _listed(_versions(each) for each in made)),
+        ("commit", _listed(commit(each) for each in made)),
+        ("trained at commit", _listed(each.trained_commit or "not recorded" for each in made)),
     )
 
 
@@ -60,8 +68,8 @@ def unit(rows: Iterable[Row]) -> str:
     return _listed(found)
 
 
-def _scales(rows: Sequence[Row]) -> Facts:
-    found = sorted({(row.scale, row.dataset) for row in rows})
+def scales(made: Sequence[Row | About]) -> Facts:
+    found = sorted({(each.scale, each.dataset) for each in made})
     texts = {
         name: AS_PRINTED.get((name, dataset), SCALES.get(name, "a schedule of one's own"))
         for name, dataset in found
@@ -74,11 +82,18 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _by_column(columns: Sequence[Column], rows: Sequence[Row], value: Callable[[Row], str]) -> str:
-    """ "a" when all columns agree, else "a (Baseline); b (Ours)"."""
+    return by_label(
+        (column.label, text)
+        for column in columns
+        for text in sorted({value(row) for row in rows if column.takes(row)})
+    )
+
+
+def by_label(told: Iterable[tuple[str, str]]) -> str:
+    """(label, text) pairs: "a" when all say so, else "a (Baseline); b (Ours)"."""
     labels: dict[str, list[str]] = {}
-    for column in columns:
-        for text in sorted({value(row) for row in rows if column.takes(row)}):
-            labels.setdefault(text, []).append(column.label)
+    for label, text in told:
+        labels.setdefault(text, []).append(label)
     if len(labels) == 1:
         return next(iter(labels))
     return "; ".join(f"{text} ({', '.join(mine)})" for text, mine in labels.items())
@@ -124,13 +139,13 @@ def _step(row: Row) -> str:
     return f"{row.step_size:.4g}"
 
 
-def _versions(row: Row) -> str:
-    return ", ".join(f"{name} {version}" for name, version in sorted(row.versions.items()))
+def _versions(made: Row | About) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
 
 
-def commit(row: Row) -> str:
-    """Of the code that attacked and scored; + where it was not all committed."""
-    return (row.commit[:10] or "unknown") + ("+" if row.dirty else "")
+def commit(made: Row | About) -> str:
+    """Of the code that made it; + where it was not all committed."""
+    return (made.commit[:10] or "unknown") + ("+" if made.dirty else "")
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,71 @@
+"""From panels to a figure of landscapes: which panels belong to it, and where they go.
+
+A pure function of whatever panels exist: no network, no data.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import config as cfg
+from . import panels
+from .config import Config
+from .config.landscape import OWN
+from .panels import Panel
+from .report.landscapes import draw
+from .report.readings import Figure
+
+
+def render(
+    config: Config,
+    cells: Mapping[str, Config],
+    words: Sequence[str],
+    folder: Path,
+    data: str | None,
+) -> list[Path]:
+    """Collect the figure's panels into <folder>/<figure>.npz and draw them beside it.
+
+    cells  the configuration of each place, by method; words  what composed them.
+    Where a panel is both in runs/ and committed, the former stands.
+    """
+    from .landscape import protocol
+
+    of, kept = config.landscape, folder / f"{config.experiment.name}.npz"
+    assert of is not None
+    plane = cfg.plane_of(config, words)
+    wanted = {
+        (cfg.recipe(cell), protocol(cell, plane)): config.experiment.columns[m]
+        for m, cell in cells.items()
+    }
+    own = _of(wanted, panels.read(Path(config.paths.runs) / "landscapes"))
+    if data is None:  # this machine's own panels stand before committed ones from other data
+        digests = {panel.about.data_digest for panel in own}
+        data = digests.pop() if len(digests) == 1 else None
+    there = {_key(panel): panel for panel in (*_of(wanted, panels.load(kept)), *own)}
+    chosen = panels.chosen(list(there.values()), data=data)
+    found = {(wanted[_which(panel)], panel.version): panel for panel in chosen}
+    labels = list(wanted.values())
+    order = sorted(found, key=lambda key: (labels.index(key[0]), key[1]))
+    figure = Figure(
+        config.experiment.name,
+        config.experiment.title,
+        tuple(labels),
+        of.directions != OWN,
+        of.circle,
+        config.dataset.unit,
+        {key: found[key] for key in order},
+    )
+    kept.unlink(missing_ok=True)
+    data_file = [panels.save(kept, figure.found.values())] if found else []
+    return [*data_file, *draw(figure, folder)]
+
+
+def _which(panel: Panel) -> tuple[str, str]:
+    return panel.about.recipe, panel.about.protocol
+
+
+def _key(panel: Panel) -> tuple[str, str, str, str]:
+    return *_which(panel), panel.about.data_digest, panel.version
+
+
+def _of(wanted: Mapping[tuple[str, str], str], found: Sequence[Panel]) -> list[Panel]:
+    return [panel for panel in found if _which(panel) in wanted]
