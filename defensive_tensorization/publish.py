@@ -25,7 +25,7 @@ def publish(
     for own in catalogue(overrides, names):
         e = own.experiment
         command = f"make reproduce-{e.name.replace('_', '-')} SCALE={config.scale.name}"
-        if not e.columns or e.form != "table":
+        if not e.columns or e.form != "table" or own.landscape:
             if not (folder / f"{e.name}.md").is_file():  # else it is a page of its own
                 entries.append(Entry(e.name, e.title or e.name, command, None))
             continue

@@ -64,6 +64,18 @@ def test_tables_of_trials_have_their_own_folder() -> None:
     assert [each.experiment.name for each in there] == named
 
 
+def test_a_figure_of_landscapes_is_a_page_of_its_own_or_not_there_yet(tmp_path: Path) -> None:
+    """And no table of the clean rows that its networks leave."""
+    words = ["scale=cpu", f"paths.results={tmp_path}", f"paths.runs={tmp_path / 'none'}"]
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "figure2.md").write_text("# Figure 2: A plane\n\nIts caption.\n")
+    text = publish(words, ["figure2", "figure3"]).read_text()
+    assert "Its caption." in text and "make reproduce-figure2 SCALE=cpu" not in text
+    assert "make reproduce-figure3 SCALE=cpu" in text
+    document = html_page.read(text)
+    assert not document.all("table", class_="search")
+
+
 def test_bad_input_gets_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
