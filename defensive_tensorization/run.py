@@ -141,8 +141,8 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     size, draws = p.config.eval.batch_size, p.config.eval.draws
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
-    label = f"attacking {p.name}"
-    with control, tracker(p, "eval") as mirror, Level(label, work, "passes") as level:
+    level = Level(f"attacking {p.name}", work, "passes")
+    with control, tracker(p, "eval") as mirror, level:
         for seed, todo in missing.items():
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
