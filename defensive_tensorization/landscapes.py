@@ -15,22 +15,20 @@ from .report.landscapes import draw
 from .report.readings import Figure
 
 
-def render(
+def collected(
     config: Config,
     cells: Mapping[str, Config],
     words: Sequence[str],
-    folder: Path,
-    data: str | None,
-) -> list[Path]:
-    """Collect the figure's panels into <folder>/<figure>.npz and draw them beside it.
+    kept: Path,
+    data: str | None = None,
+) -> dict[tuple[str, str], Panel]:
+    """What there is of a figure's panels, by label and version, in the figure's order.
 
-    cells  the configuration of each place, by method; words  what composed them.
-    Where a panel is both in runs/ and committed, the former stands.
+    cells  the configuration of each place, by method; words  what composed them; kept  the
+    committed file. Where a panel is both in runs/ and there, the former stands.
     """
     from .landscape import protocol
 
-    of, kept = config.landscape, folder / f"{config.experiment.name}.npz"
-    assert of is not None
     plane = cfg.plane_of(config, words)
     wanted = {
         (cfg.recipe(cell), protocol(cell, plane)): config.experiment.columns[m]
@@ -45,14 +43,28 @@ def render(
     found = {(wanted[_which(panel)], panel.version): panel for panel in chosen}
     labels = list(wanted.values())
     order = sorted(found, key=lambda key: (labels.index(key[0]), key[1]))
+    return {key: found[key] for key in order}
+
+
+def render(
+    config: Config,
+    cells: Mapping[str, Config],
+    words: Sequence[str],
+    folder: Path,
+    data: str | None,
+) -> list[Path]:
+    """Collect the figure's panels into <folder>/<figure>.npz and draw them beside it."""
+    of, kept = config.landscape, folder / f"{config.experiment.name}.npz"
+    assert of is not None
+    found = collected(config, cells, words, kept, data)
     figure = Figure(
         config.experiment.name,
         config.experiment.title,
-        tuple(labels),
+        tuple(config.experiment.columns[m] for m in cells),
         of.directions != OWN,
         of.circle,
         config.dataset.unit,
-        {key: found[key] for key in order},
+        found,
     )
     kept.unlink(missing_ok=True)
     data_file = [panels.save(kept, figure.found.values())] if found else []

@@ -14,7 +14,7 @@ from . import config as cfg
 from . import tracking
 from .config import Config
 from .errors import UsageError
-from .render import FOLDER
+from .layout import FOLDER
 from .report import index, waveforms
 
 if TYPE_CHECKING:

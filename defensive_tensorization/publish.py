@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import config as cfg
 from . import store
 from .catalogue import catalogue
 from .errors import UsageError
-from .render import folder_of, laid, read_data
+from .layout import folder_of, laid
+from .render import read_data
 from .report.origins import Run
 from .report.page import Entry, page
 
@@ -21,19 +23,20 @@ def publish(
     folder = folder_of(config)
     rows = store.read([folder / "rows"])
     entries: list[Entry] = []
-    identities = {}
+    identities: dict[str, dict[str, Any]] = {}
     for own in catalogue(overrides, names):
         e = own.experiment
         command = f"make reproduce-{e.name.replace('_', '-')} SCALE={config.scale.name}"
-        if not e.columns or e.form != "table" or own.landscape:
-            if not (folder / f"{e.name}.md").is_file():  # else it is a page of its own
-                entries.append(Entry(e.name, e.title or e.name, command, None))
+        if not e.columns or own.landscape:
+            entries.append(Entry(e.name, e.title or e.name, command))
             continue
         layout = laid(e.name, overrides)
         mine = [row for row in rows if layout.takes(row)]
-        entries.append(Entry(e.name, e.title, command, layout.filled(mine, data)))
-        for cell in layout.cells.values():
-            identities[cfg.recipe(cell)] = cfg.identity(cell)
+        filled = None
+        if e.form == "table":
+            filled = layout.filled(mine, layout.own_data() if data is None else data)
+        entries.append(Entry(e.name, e.title, command, filled, tuple(mine)))
+        identities |= {cfg.recipe(cell): cfg.identity(cell) for cell in layout.cells.values()}
     found = []
     for file in sorted((folder / "rows").glob("*.jsonl")):
         if held := store.read([file]):

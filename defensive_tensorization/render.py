@@ -9,102 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import config as cfg
-from . import landscapes, notes, store, tracking
+from . import landscapes, store, tracking
 from .config import Config
 from .errors import UsageError
-from .report import figures, formats, honest, index, surface, tables
+from .layout import Layout, laid
+from .report import figures, formats, honest, index, surface
 from .report.caption import facts
-from .report.published import Key, elsewhere, published
 from .report.selection import select
 from .results import Row
 
-FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
-
 
 @dataclass(frozen=True)
-class Layout:
-    """A table before its rows: what the configuration and the paper say of it.
+class Found:
+    """What there is to show of an experiment; `data` is which of several its rows are of."""
 
-    cells  the configuration of each method, by its name.
-    """
+    layout: Layout
+    rows: list[Row]
+    data: str | None
 
-    config: Config
-    cells: Mapping[str, Config]
-    table: tables.Table
-    known: Mapping[Key, float]
-    copied: Mapping[Key, str]
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.config)
-
-    @property
-    def runs(self) -> Path:
-        return Path(self.config.paths.runs) / "rows"
-
-    def takes(self, row: Row) -> bool:
-        return any(column.takes(row) for column in self.table.columns)
-
-    @property
     def figure(self) -> Path:
-        return self.folder / f"{self.table.name}.png"
-
-    def chosen(self, data: str | None = None) -> str | None:
-        """The data to show: what is asked for, else this machine's own before others'."""
-        if data is None:
-            own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
-            data = own.pop() if len(own) == 1 else None
-        return data
-
-    def filled(self, rows: Sequence[Row], data: str | None = None) -> tables.Rendered:
-        """With what there is of its rows."""
-        data = self.chosen(data)
-        return tables.render(self.table, rows, self.known, data=data, elsewhere=self.copied)
-
-
-def folder_of(config: Config) -> Path:
-    """Where the results of its scale lie."""
-    return Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
-
-
-def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
-    """From configurations alone; UsageError for an experiment that is no table."""
-    from .build import attacks
-
-    config = cfg.composed([f"experiment={experiment}", *overrides])
-    if not config.experiment.columns:
-        raise UsageError(f"experiment={experiment} has no columns: it is no table")
-    cells = {
-        method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
-        for method in config.experiment.columns
-    }
-    labels = config.experiment.columns
-    named = config.experiment.published_as
-    columns = tuple(
-        _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
-    )
-    _refuse_twins(columns)
-    table = tables.Table(
-        config.experiment.name,
-        config.experiment.title,
-        columns,
-        (("clean", 0.0), *((attack.name, attack.epsilon) for attack in attacks(config))),
-        notes.settings({labels[method]: cell for method, cell in cells.items()}),
-    )
-    reference = config.experiment.published
-    paper = cfg.CONFIGS.parent / "results" / "paper"
-    lines = config.experiment.published_only
-    return Layout(
-        config,
-        cells,
-        table,
-        published(paper, reference, **lines) if reference else {},
-        elsewhere(paper, reference) if reference else {},
-    )
-
-
-Made = tuple[list[Path], list[formats.Record]]
-Form = Callable[[Layout, list[Row], str | None], Made]
+        path = self.layout.folder / f"{self.layout.name}.png"
+        path.unlink(missing_ok=True)  # of rows that are gone
+        return path
 
 
 def render(
@@ -121,79 +47,76 @@ def render(
         return drawn
     store.collect(layout.runs, layout.folder / "rows", layout.takes)
     rows = [row for row in store.read([layout.folder / "rows"]) if layout.takes(row)]
-    layout.figure.unlink(missing_ok=True)  # of rows that are gone
-    made, records = FORMS[layout.config.experiment.form](layout, rows, layout.chosen(data))
+    found = Found(layout, rows, layout.own_data() if data is None else data)
+    made, records = FORMS[layout.config.experiment.form](found)
     made.append(index.write_index(layout.folder))
     _mirror(layout.config, records, made)
     return made
 
 
-def _table(layout: Layout, rows: list[Row], data: str | None) -> Made:
-    table, rendered = layout.table, layout.filled(rows, data)
+Made = tuple[list[Path], list[formats.Record]]
+
+
+def _table(found: Found) -> Made:
+    layout = found.layout
+    rendered = layout.filled(found.rows, found.data)
     made = formats.write(rendered, layout.folder)
-    if rows:
+    figure = found.figure()
+    if found.rows:
+        table = rendered.table
         names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
         made.append(
             figures.robust_vs_epsilon(
-                rows, table.columns, names, layout.figure, title=table.title, data=data
+                found.rows, table.columns, names, figure, title=table.title, data=found.data
             )
         )
     print(formats.text(rendered))
     return made, formats.records(rendered)
 
 
-def _honest(layout: Layout, rows: list[Row], data: str | None) -> Made:
+def _honest(found: Found) -> Made:
     from .build import attacks
 
-    columns, name = layout.table.columns, layout.table.name
-    rows = select(rows, columns, data=data)
-    everything = store.read([layout.folder / "rows", layout.runs])
-    aimed = attacks(layout.config)
+    layout, config = found.layout, found.layout.config
+    rows = select(found.rows, layout.columns, data=found.data)
+    everything = store.read([layout.folder / "rows", Path(config.paths.runs) / "rows"])
+    aimed = attacks(config)
     epsilons = sorted({attack.epsilon for attack in aimed})
     single = [attack.name for attack in aimed if not attack.options]
-    made = honest.lines(columns, rows, everything, epsilons, single, layout.known)
-    about = (*facts(columns, rows), *layout.table.notes)
-    page = honest.markdown(layout.table.title, made, about, columns[0].label)
+    made = honest.lines(layout.columns, rows, everything, epsilons, single, layout.published)
+    about = (*facts(layout.columns, rows), *layout.notes)
+    page = honest.markdown(config.experiment.title, made, about, layout.columns[0].label)
     print(page)
-    return honest.write(name, page, made, layout.folder), honest.records(made)
+    page += _origins(layout, rows)
+    return honest.write(config.experiment.name, page, made, layout.folder), honest.records(made)
 
 
-def _surface(layout: Layout, rows: list[Row], data: str | None) -> Made:
-    columns, title = layout.table.columns, layout.table.title
-    rows = [row for row in select(rows, columns, data=data) if row.correct]
-    page = surface.markdown(title, columns, rows, (*facts(columns, rows), *layout.table.notes))
+def _surface(found: Found) -> Made:
+    layout, config = found.layout, found.layout.config
+    rows = [row for row in select(found.rows, layout.columns, data=found.data) if row.correct]
+    about = (*facts(layout.columns, rows), *layout.notes)
+    page = surface.markdown(config.experiment.title, layout.columns, rows, about)
     print(page)
-    path = layout.folder / f"{layout.table.name}.md"
+    page += _origins(layout, rows)
+    path = layout.folder / f"{config.experiment.name}.md"
     path.write_bytes(page.encode())
-    made = [path]
+    made, figure = [path], found.figure()
     if rows:
-        made.append(surface.figure(rows, columns, layout.figure, title=title))
-    return made, surface.records(columns, rows)
+        made.append(surface.figure(rows, layout.columns, figure, title=config.experiment.title))
+    return made, surface.records(layout.columns, rows)
 
 
-FORMS: Mapping[str, Form] = {"table": _table, "honest": _honest, "surface": _surface}
+def _origins(layout: Layout, rows: Sequence[Row]) -> str:
+    columns = ((c.label, [row for row in rows if c.takes(row)]) for c in layout.columns)
+    lines = formats.sources(columns)
+    return "\n".join(["", *lines]) if lines else ""
 
 
-def _refuse_twins(columns: Sequence[tables.Column]) -> None:
-    """An override of what the methods set would show one network under two labels."""
-    for i, column in enumerate(columns):
-        for other in columns[:i]:
-            if (column.recipe, column.protocols) == (other.recipe, other.protocols):
-                raise UsageError(
-                    f"'{other.label}' and '{column.label}' are the same run: an override takes the "
-                    "place of what the table's methods set (theta, defence, ...); leave it out"
-                )
-
-
-def _column(label: str, paper: str, config: Config) -> tables.Column:
-    """What of the rows is this method's, from its configuration alone."""
-    from .build import attacks
-    from .rows import protocol
-
-    protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
-    if config.experiment.form == "surface":  # one of its cells is many protocols
-        return tables.Column(label, paper, cfg.recipe(config), None, config.eval.sketch)
-    return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)
+FORMS: Mapping[str, Callable[[Found], Made]] = {
+    "table": _table,
+    "honest": _honest,
+    "surface": _surface,
+}
 
 
 def _mirror(config: Config, records: list[formats.Record], made: list[Path]) -> None:

@@ -16,8 +16,8 @@ from defensive_tensorization.config.schema import PathsConfig
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.landscape import protocol
 from defensive_tensorization.landscapes import render
+from defensive_tensorization.layout import FOLDER
 from defensive_tensorization.panels import Panel
-from defensive_tensorization.render import FOLDER
 from defensive_tensorization.render import render as render_experiment
 
 COMMITTED = CONFIGS.parent / "results"

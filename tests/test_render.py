@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_rows import row
+from made_rows import SMALL, made_up
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import render as rendering
@@ -15,42 +16,14 @@ from defensive_tensorization import store
 from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.layout import FOLDER
 from defensive_tensorization.render import render
 from defensive_tensorization.results import Row
 from defensive_tensorization.rows import protocol
 
 COMMITTED = CONFIGS.parent / "results"
-SMALL = ["scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"]
 METHODS = ("baseline", "ours_0.9")
 TITLES = {"baseline": "Baseline", "ours_0.9": "Ours θ=0.9"}
-
-
-def made_up(
-    method: str, accuracy: float, *overrides: str, seeds: int = 2, **changes: object
-) -> list[Row]:
-    """The rows that a run of quickstart's method would leave, clean and under FGSM at 8."""
-    config = composed(["experiment=quickstart", *SMALL, f"method={method}", *overrides])
-    digest = str(changes.get("data_digest", "d" * 16))
-    fingerprint = cfg.digest([cfg.recipe(config), digest], 16)
-    return [
-        row(
-            run_id=cfg.run_id(config, fingerprint),
-            fingerprint=fingerprint,
-            recipe=cfg.recipe(config),
-            protocol=protocol(config, attack),
-            scale=config.scale.name,
-            theta=config.theta,
-            attack=attack.name if attack else "clean",
-            epsilon=attack.epsilon if attack else 0.0,
-            epsilon_absolute=attack.radius if attack else 0.0,
-            eval_seed=seed,
-            clean_accuracy=0.9,
-            robust_accuracy=accuracy if attack else 0.9,
-            **changes,
-        )
-        for attack in (None, *attacks(config))
-        for seed in range(seeds)
-    ]
 
 
 def averaged(method: str) -> list[Row]:
@@ -260,7 +233,7 @@ def test_no_scale_writes_over_the_published_numbers(tmp_path: Path) -> None:
 # --- what is committed ---------------------------------------------------------------------------
 
 SCALES = [path.parent for path in sorted(COMMITTED.glob("*/rows"))]
-SCALE_OF = {folder: scale for scale, folder in rendering.FOLDER.items()}
+SCALE_OF = {folder: scale for scale, folder in FOLDER.items()}
 TABLES = [(folder, table) for folder in SCALES for table in sorted(folder.glob("*.csv"))]
 each_table = pytest.mark.parametrize(
     ("folder", "table"),

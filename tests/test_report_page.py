@@ -53,6 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (where / "README.md").write_text("# Results\n")
     (where / "table1.md").write_text("# Table 1\n")
     (where / "audit_a.md").write_text("# Audit of <a>\n\nIt is **masked**.\n\n![loss](loss.png)\n")
+    (where / "honest_a.md").write_text("# Honest\n\n| a |\n|---|\n| 1 |\n")
+    (where / "honest_b.md").write_text("# Honest\n\nNo rows yet.\n")
     (where / "audit_b.html").write_text('<!DOCTYPE html><p id=main>"b" & c</p>')
     return where
 
@@ -60,11 +62,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(folder: Path) -> str:
     held = rows()
     empty = Table("table9", "Table 9 <not> run", COLUMNS, LINES)
+    whole = render(TABLE, held, PUBLISHED, elsewhere=COPIED)
     entries = [
-        Entry("table1", TABLE.title, "make one", render(TABLE, held, PUBLISHED, elsewhere=COPIED)),
-        Entry("table9", empty.title, "make nine", render(empty, [], PUBLISHED)),
-        Entry("figure2", "Figure 2: the loss", "make figure2", None),
-        Entry("figure3", "Figure 3: the loss again", "make figure3", None),
+        Entry("table1", TABLE.title, "make one", whole, tuple(held)),
+        Entry("table9", empty.title, "make nine", render(empty, [], PUBLISHED), ()),
+        Entry("figure2", "Figure 2: the loss", "make figure2"),
+        Entry("figure3", "Figure 3: the loss again", "make figure3"),
+        Entry("honest_a", "Honest one", "make honest", None, tuple(held[:1])),
+        Entry("honest_b", "Honest none", "make none", None, ()),
     ]
     names = sorted({each.run_id for each in held})
     found = [Run(name, [r for r in held if r.run_id == name], IDENTITY) for name in names]
@@ -86,9 +91,10 @@ def of(attack: str, epsilon: float, recipe: str) -> list[Row]:
 
 def test_tables_have_captions_heads_with_a_scope_and_lines_as_wide(document: Element) -> None:
     tables = document.all("table")
-    assert len(tables) == 1 + 2 + 1 + 3  # overview, Table 1 twice, Table 9, rows of three runs
+    assert len(tables) == 1 + 2 + 1 + 3 + 1  # overview, Table 1 twice, 9, three runs, a page's own
+    captions = [caption.text for table in tables for caption in table.all("caption")]
+    assert all(captions) and len(captions) == len(tables) - 1
     for table in tables:
-        assert table.one("caption").text
         heads = table.one("thead").all("th")
         assert {head.attributes["scope"] for head in heads} == {"col"}
         for line in html_page.grid(table):
@@ -112,7 +118,12 @@ def test_every_address_is_on_the_page_or_beside_it(document: Element, folder: Pa
     links = [a.attributes["href"] or "" for a in document.all("a")]
     assert {link[1:] for link in links if link.startswith("#")} <= ids
     beside = {link for link in links if not link.startswith("#")}
-    assert beside == {"table1.md", "table1.csv", *(f"rows/run-{i}.jsonl" for i in range(3))}
+    assert beside == {
+        "table1.md",
+        "table1.csv",
+        "honest_a.md",
+        *(f"rows/run-{i}.jsonl" for i in range(3)),
+    }
     assert all((e.attributes["src"] or "").startswith("data:") for e in document.all("img"))
     assert not document.all("link") and not re.search(
         r"url\(|@import|https?:|fetch\(", made(folder)
@@ -199,7 +210,7 @@ def test_each_cell_leads_to_its_rows_and_they_to_commit_command_and_configuratio
                 if r == mine[0]
             )
             assert told[8] == f"{where}–{where + 2}"
-            assert told[-1] == "table1"
+            assert told[-1] == ("table1, honest_a" if rows()[0] in mine else "table1")
 
 
 def test_what_was_not_run_is_said_and_nowhere_a_zero(document: Element) -> None:
@@ -207,7 +218,8 @@ def test_what_was_not_run_is_said_and_nowhere_a_zero(document: Element) -> None:
     assert [item.text for item in told.all("li")] == [
         f"{TABLE.title}: lacks 1 of 15 cells; make one",
         "Table 9 <not> run: has none of its 15 cells; make nine",
-        "Figure 3: the loss again: not made; make figure3",
+        "Figure 3: the loss again: nothing yet; make figure3",
+        "Honest none: nothing yet; make none",
     ]
     cells = [
         cell for line in html_page.grid(told.one("table", class_="matrix")) for cell in line[2:]
@@ -218,8 +230,10 @@ def test_what_was_not_run_is_said_and_nowhere_a_zero(document: Element) -> None:
     assert [[cell.text for cell in line[1:3]] for line in overview] == [
         ["14 of 15", "in part"],
         ["0 of 15", "not run"],
-        ["figure", "complete"],
-        ["figure", "not run"],
+        ["—", "complete"],
+        ["—", "not run"],
+        ["—", "complete"],
+        ["—", "not run"],
     ]
 
 

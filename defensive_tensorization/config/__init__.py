@@ -4,7 +4,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 """
 
 from .build import build, construct, named
-from .check import checked, parse_epsilon
+from .check import checked, parse_epsilon, restored
 from .compose import composed, jobs, plane_of
 from .identity import base_of, batchnorm, digest, identity, plain, recipe, run_id, twin_of
 from .refuse import CONFIGS, refusal
@@ -28,6 +28,7 @@ __all__ = [
     "plane_of",
     "recipe",
     "refusal",
+    "restored",
     "run_id",
     "twin_of",
 ]

@@ -1,7 +1,8 @@
 """The rules a composed configuration must keep: a breach is one line with key, value, remedy."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from math import isfinite
 from typing import Any, cast
 
@@ -13,7 +14,15 @@ from ..errors import UsageError
 from .defence import check_defence, check_input
 from .landscape import check_landscape
 from .refuse import options, usage_error
-from .schema import AttackConfig, Composed, Config, DefenceConfig, PrecisionConfig, TuckerConfig
+from .schema import (
+    AttackConfig,
+    Composed,
+    Config,
+    DefenceConfig,
+    PrecisionConfig,
+    ScaleConfig,
+    TuckerConfig,
+)
 
 ConfigStore.instance().store(name="schema", node=Composed)
 
@@ -127,6 +136,20 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         read = [parse_epsilon(value, config.dataset.unit, key=key) for value in values]
         attack.epsilon = list(dict.fromkeys(read))  # 8 and 8/255 are one epsilon
     return config
+
+
+def restored(plain: Mapping[str, Any]) -> Config:
+    """The configuration that `plain` made plain, as a checkpoint keeps it; it was checked then.
+
+    An older one lacks later counts of its scale, which had no part in it: they are 0. UsageError
+    for one with keys that are no longer known.
+    """
+    counts = {f.name: 0 for f in fields(ScaleConfig) if f.type is int}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), {"scale": counts}, dict(plain))
+        return cast(Config, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise usage_error(error) from error
 
 
 def _check_tucker(tucker: TuckerConfig) -> None:

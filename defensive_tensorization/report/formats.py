@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from defensive_tensorization.report.caption import commit
@@ -64,21 +65,22 @@ def markdown(rendered: Rendered) -> str:
             "",
             *(f"- {topic}: {text}" for topic, text in rendered.facts),
             "",
-            *_sources(rendered),
+            *sources(
+                (column.label, rendered.used(i)) for i, column in enumerate(rendered.table.columns)
+            ),
         ]
     )
 
 
-def _sources(rendered: Rendered) -> list[str]:
-    """Lines from each column to its rows, and from those to their commits and commands."""
+def sources(columns: Iterable[tuple[str, Sequence[Row]]]) -> list[str]:
+    """Lines of Markdown from each column to its rows, and on to their commits and commands."""
     lines = []
-    for place, column in enumerate(rendered.table.columns):
-        rows = rendered.used(place)
+    for label, rows in columns:
         for file in sorted({source(row) for row in rows}):
             mine = [row for row in rows if source(row) == file]
             commits = ", ".join(sorted({commit(row) for row in mine}))
             commands = " and ".join(sorted({f"`{row.command}`" for row in mine}))
-            lines.append(f"- {column.label}: [{file}]({file}), commit {commits}, by {commands}")
+            lines.append(f"- {label}: [{file}]({file}), commit {commits}, by {commands}")
     if not lines:
         return []
     head = (

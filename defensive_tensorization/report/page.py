@@ -20,13 +20,15 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 class Entry:
     """One table or figure that there could be, and the command that makes it.
 
-    rendered  the table with what rows there are; None of what is a figure alone.
+    rendered  the table with what rows there are; None of what has a page or figure in the folder.
+    rows      those that it takes; None where it takes none.
     """
 
     name: str
     title: str
     command: str
-    rendered: Rendered | None
+    rendered: Rendered | None = None
+    rows: tuple[Row, ...] | None = None
 
     @property
     def cells(self) -> int:
@@ -37,18 +39,15 @@ class Entry:
         return self.rendered.missing if self.rendered else 0
 
     @property
-    def rows(self) -> list[Row]:
-        r = self.rendered
-        return [row for i in range(len(r.table.columns)) for row in r.used(i)] if r else []
-
-    @property
     def published(self) -> bool:
         cells = self.rendered.cells if self.rendered else ()
         return any(cell.published is not None for line in cells for cell in line)
 
-    @property
-    def begun(self) -> bool:
-        return self.missing < self.cells
+    def begun(self, folder: Path) -> bool:
+        if self.rendered is not None:
+            return self.missing < self.cells
+        files = (folder / f"{self.name}.{kind}" for kind in ("md", "png"))
+        return self.rows != () and any(file.is_file() for file in files)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def page(folder: Path, scale: str, entries: Sequence[Entry], found: Sequence[Run
     """The page of a folder, from its figures, its own Markdown or HTML pages, and what is given."""
     pictures = Pictures(folder)
     sections = [
-        *(_result(entry, pictures) for entry in entries if _shown(entry, folder)),
+        *(_result(entry, pictures) for entry in entries if entry.begun(folder)),
         *_written(folder, entries, pictures),
     ]
     if rest := pictures.rest():
@@ -72,35 +71,38 @@ def page(folder: Path, scale: str, entries: Sequence[Entry], found: Sequence[Run
     sections.append(_not_run(entries, folder))
     shown: dict[str, list[str]] = {}
     for entry in entries:
-        for name in dict.fromkeys(map(grid.anchor, entry.rows)):
+        for name in dict.fromkeys(map(grid.anchor, entry.rows or ())):
             shown.setdefault(name, []).append(entry.name)
     origin = runs(found, shown) or tag("p", "There are no rows yet.")
     sections.append(Section("rows", "Where the numbers come from: the rows", origin))
     return _document(f"Results at {scale} scale", _lead(scale, entries, found), entries, sections)
 
 
-def _shown(entry: Entry, folder: Path) -> bool:
-    return entry.begun or (entry.rendered is None and (folder / f"{entry.name}.png").is_file())
-
-
 def _result(entry: Entry, pictures: Pictures) -> Section:
+    figure = f"{entry.name}.png"
     if entry.rendered is None:
-        return Section(entry.name, entry.title, pictures.figure(f"{entry.name}.png"))
+        written = pictures.folder / f"{entry.name}.md"
+        parts = [_page(written, pictures)[1]] if written.is_file() else []
+        parts += [pictures.figure(figure)] if figure in pictures.left else []
+    else:
+        parts = [
+            grid.matrix(entry.rendered),
+            pictures.figure(figure),
+            details("Cell by cell: published, ours, difference", grid.by_cell(entry.rendered)),
+            details("Circumstances", definitions(dict(entry.rendered.facts))),
+        ]
     files = [f"{entry.name}.{kind}" for kind in ("md", "csv", "tex")]
     links = [link(name, name) for name in files if (pictures.folder / name).is_file()]
-    return Section(
-        entry.name,
-        entry.title,
-        "\n".join(
-            [
-                grid.matrix(entry.rendered),
-                pictures.figure(f"{entry.name}.png"),
-                details("Cell by cell: published, ours, difference", grid.by_cell(entry.rendered)),
-                details("Circumstances", definitions(dict(entry.rendered.facts))),
-                tag("p", "Made by ", tag("code", escape(entry.command)), *_files(links)),
-            ]
-        ),
-    )
+    parts.append(tag("p", "Made by ", tag("code", escape(entry.command)), *_files(links)))
+    return Section(entry.name, entry.title, "\n".join(parts))
+
+
+def _page(path: Path, pictures: Pictures) -> tuple[str, str]:
+    """The title and the rest of a page in Markdown."""
+    text = path.read_text(encoding="utf-8")
+    first, _, rest = text.partition("\n")
+    title = first.removeprefix("# ")
+    return title, markup.markdown(rest if title != first else text, pictures.address)
 
 
 def _files(links: list[str]) -> list[str]:
@@ -114,29 +116,24 @@ def _written(folder: Path, entries: Sequence[Entry], pictures: Pictures) -> Iter
         path.stem: path for kind in ("html", "md") for path in sorted(folder.glob(f"*.{kind}"))
     }
     for name in sorted(set(paths) - tables, key=lambda name: (not name.startswith("audit"), name)):
-        text = paths[name].read_text(encoding="utf-8")
         if paths[name].suffix == ".html":
+            text = paths[name].read_text(encoding="utf-8")
             frame = tag("iframe", srcdoc=text, sandbox="", title=name)
             yield Section(name, name.replace("_", " ").capitalize(), frame)
-            continue
-        first, _, rest = text.partition("\n")
-        title = first.removeprefix("# ")
-        body = markup.markdown(rest if first.startswith("# ") else text, pictures.address)
-        yield Section(name, title, body)
+        else:
+            yield Section(name, *_page(paths[name], pictures))
 
 
 def _not_run(entries: Sequence[Entry], folder: Path) -> Section:
     lines, whole = [], []
     for entry in entries:
-        if entry.rendered is None and not _shown(entry, folder):
-            lines.append(f"{escape(entry.title)}: not made; {tag('code', escape(entry.command))}")
+        begun, command = entry.begun(folder), tag("code", escape(entry.command))
+        if entry.rendered is None and not begun:
+            lines.append(f"{escape(entry.title)}: nothing yet; {command}")
         elif entry.missing:
-            what = "none of its" if not entry.begun else f"{entry.missing} of"
-            lines.append(
-                f"{escape(entry.title)}: {'has ' if not entry.begun else 'lacks '}{what} "
-                f"{entry.cells} cells; {tag('code', escape(entry.command))}"
-            )
-        if entry.rendered and not entry.begun and entry.published:
+            what = f"lacks {entry.missing} of" if begun else "has none of its"
+            lines.append(f"{escape(entry.title)}: {what} {entry.cells} cells; {command}")
+        if entry.rendered and not begun and entry.published:
             whole.append(details(f"{entry.title}: what the paper has", grid.matrix(entry.rendered)))
     if not any(folder.glob("audit*.*")):
         lines.append("No audit of a trained network has been made here.")
@@ -146,10 +143,11 @@ def _not_run(entries: Sequence[Entry], folder: Path) -> Section:
 
 def _lead(scale: str, entries: Sequence[Entry], found: Sequence[Run]) -> str:
     rows = sum(len(run.rows) for run in found)
-    begun = [entry for entry in entries if entry.rendered is not None and entry.begun]
+    tables = [entry for entry in entries if entry.rendered is not None]
+    begun = [entry for entry in tables if entry.missing < entry.cells]
     about = SCALES.get(scale, "a schedule of one's own")
     text = (
-        f"Scale {scale}: {about}. {len(begun)} of {sum(e.rendered is not None for e in entries)} "
+        f"Scale {scale}: {about}. {len(begun)} of {len(tables)} "
         f"tables have results, from {rows:,} rows of {len(found)} networks. Every number of ours "
         "leads to its rows, and every row to its commit, command and configuration; what was not "
         "run is shown as missing."
@@ -162,7 +160,7 @@ def _overview(entries: Sequence[Entry], folder_ids: set[str]) -> str:
     for entry in entries:
         title = escape(entry.title)
         there = entry.name in folder_ids
-        has = f"{entry.cells - entry.missing} of {entry.cells}" if entry.rendered else "figure"
+        has = f"{entry.cells - entry.missing} of {entry.cells}" if entry.rendered else "—"
         state = "complete" if there and not entry.missing else "in part" if there else "not run"
         lines.append(
             tag(

@@ -1,0 +1,116 @@
+"""A table before its rows: which rows belong to an experiment, and what is known of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import config as cfg
+from . import notes, store
+from .config import Config
+from .errors import UsageError
+from .report import tables
+from .report.caption import Facts
+from .report.published import Key, elsewhere, published
+from .results import Row
+
+PAPER = cfg.CONFIGS.parent / "results" / "paper"
+FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the configuration and the paper say of a table; `cells` by method, as are columns."""
+
+    config: Config
+    cells: Mapping[str, Config]
+    columns: tuple[tables.Column, ...]
+
+    @property
+    def name(self) -> str:
+        return self.config.experiment.name
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.config)
+
+    @property
+    def runs(self) -> Path:
+        return Path(self.config.paths.runs) / "rows"
+
+    @property
+    def notes(self) -> Facts:
+        labels = self.config.experiment.columns
+        return notes.settings({labels[method]: cell for method, cell in self.cells.items()})
+
+    @property
+    def published(self) -> dict[Key, float]:
+        of = self.config.experiment
+        return published(PAPER, of.published, **of.published_only) if of.published else {}
+
+    def takes(self, row: Row) -> bool:
+        return any(column.takes(row) for column in self.columns)
+
+    def own_data(self) -> str | None:
+        """This machine's own rows stand before committed ones from other data."""
+        own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
+        return own.pop() if len(own) == 1 else None
+
+    def filled(self, rows: Iterable[Row], data: str | None) -> tables.Rendered:
+        """Attacks and epsilons down, methods across."""
+        from .build import attacks
+
+        of = self.config.experiment
+        table = tables.Table(
+            of.name,
+            of.title,
+            self.columns,
+            (("clean", 0.0), *((a.name, a.epsilon) for a in attacks(self.config))),
+            self.notes,
+        )
+        copied = elsewhere(PAPER, of.published) if of.published else {}
+        return tables.render(table, rows, self.published, data=data, elsewhere=copied)
+
+
+def folder_of(config: Config) -> Path:
+    """Where the results of its scale lie."""
+    return Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
+
+
+def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
+    """From configurations alone; UsageError for an experiment that is no table."""
+    config = cfg.composed([f"experiment={experiment}", *overrides])
+    if not config.experiment.columns:
+        raise UsageError(f"experiment={experiment} has no columns: it is no table")
+    cells = {
+        method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
+        for method in config.experiment.columns
+    }
+    labels = config.experiment.columns
+    named = config.experiment.published_as
+    columns = tuple(
+        _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
+    )
+    _refuse_twins(columns)
+    return Layout(config, cells, columns)
+
+
+def _refuse_twins(columns: Sequence[tables.Column]) -> None:
+    """An override of what the methods set would show one network under two labels."""
+    for i, column in enumerate(columns):
+        for other in columns[:i]:
+            if (column.recipe, column.protocols) == (other.recipe, other.protocols):
+                raise UsageError(
+                    f"'{other.label}' and '{column.label}' are the same run: an override takes the "
+                    "place of what the table's methods set (theta, defence, ...); leave it out"
+                )
+
+
+def _column(label: str, paper: str, config: Config) -> tables.Column:
+    """What of the rows is this method's, from its configuration alone."""
+    from .build import attacks
+    from .rows import protocol
+
+    protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
+    if config.experiment.form == "surface":  # one of its cells is many protocols
+        return tables.Column(label, paper, cfg.recipe(config), None, config.eval.sketch)
+    return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)

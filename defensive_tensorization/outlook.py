@@ -1,0 +1,244 @@
+"""What the tables of a scale still lack, and how long it takes by what was measured here."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import config as cfg
+from . import landscapes, store
+from .catalogue import catalogue
+from .config import Config
+from .errors import UsageError
+from .inventory import Training, aligned, listed, size, trainings
+from .layout import folder_of
+from .report.caption import duration
+from .results import Row
+
+if TYPE_CHECKING:
+    from .attacks import Attack
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A row to be made: its key but for the data, and what decides its time."""
+
+    recipe: str
+    protocol: str
+    seed: int
+    kind: tuple[object, ...]
+    images: int | None
+    passes: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.recipe, self.protocol, self.seed
+
+
+@dataclass
+class Work:
+    """Networks to train, by recipe, with the epochs that are left, and rows to make."""
+
+    trainings: dict[str, tuple[Config, int]] = field(default_factory=dict)
+    scorings: dict[tuple[str, str, int], Scoring] = field(default_factory=dict)
+
+    def add(self, other: "Work") -> None:
+        self.trainings |= other.trainings
+        self.scorings |= other.scorings
+
+
+class Rates:
+    """Seconds an epoch, and a pass of an image, by kind of work: means of what was measured."""
+
+    def __init__(self, made: Iterable[Training], rows: Iterable[Row]) -> None:
+        epochs: dict[object, list[float]] = {}
+        for each in made:
+            epochs.setdefault(_kind_of_training(each.config), []).extend(each.seconds)
+        self.epoch = {kind: sum(s) / len(s) for kind, s in epochs.items() if s}
+        passed: dict[object, list[tuple[float, int]]] = {}
+        self.images: dict[str, int] = {}
+        for row in rows:
+            work = row.n * _passes(row.steps, _averaged(row), row.scored)
+            passed.setdefault(_kind_of_row(row), []).append((row.seconds, work))
+            if row.subset.startswith("all "):
+                self.images[row.dataset] = row.n
+        self.one = {k: sum(s for s, _ in m) / sum(w for _, w in m) for k, m in passed.items()}
+
+    def of(self, work: Work) -> tuple[float, int, int]:
+        """Seconds, and how many trainings and rows have no estimate."""
+        seconds, strange, unseen = 0.0, 0, 0
+        for config, epochs in work.trainings.values():
+            rate = self.epoch.get(_kind_of_training(config))
+            seconds += (rate or 0) * epochs
+            strange += rate is None
+        for each in work.scorings.values():
+            rate = self.one.get(each.kind)
+            images = each.images or self.images.get(str(each.kind[0]))
+            if rate is None or images is None:
+                unseen += 1
+            else:
+                seconds += rate * images * each.passes
+        return seconds, strange, unseen
+
+
+def lacking(
+    jobs: Iterable[Config], rows: Iterable[Row], own: Iterable[Row], made: Sequence[Training]
+) -> tuple[int, int, Work]:
+    """How many cells the jobs of a table fill and how many lack rows, and what a run would do.
+
+    rows  all that a table is made of; own  those of this runs folder, from which a run goes on.
+    """
+    from .build import attacks, seeds
+
+    have = {(row.recipe, row.protocol, row.eval_seed) for row in rows}
+    mine = {(row.recipe, row.protocol, row.eval_seed) for row in own}
+    trained = {cfg.recipe(each.config): each for each in made}
+    cells: dict[tuple[str, str], bool] = {}  # whether one lacks a row
+    work = Work()
+    for config in jobs:
+        aimed = [None, *attacks(config)]
+        wanted = [[_scoring(config, attack, seed) for seed in seeds(config)] for attack in aimed]
+        short = [any(each.key not in have for each in line) for line in wanted]
+        cells |= {line[0].key[:2]: lacks for line, lacks in zip(wanted, short, strict=True)}
+        if not any(short):
+            continue
+        work.scorings |= {
+            each.key: each for line in wanted for each in line if each.key not in mine
+        }
+        twin = any(attack and attack.knowledge == "blackbox" for attack in aimed)
+        for each in _trained_for(config, twin):
+            recipe = cfg.recipe(each)
+            left = trained[recipe].left if recipe in trained else each.train.epochs
+            if left:
+                work.trainings[recipe] = each, left
+    return len(cells), sum(cells.values()), work
+
+
+def _trained_for(config: Config, twin: bool) -> list[Config]:
+    """The configurations whose networks a run of this one trains."""
+    base = cfg.base_of(config)
+    others = [] if base is None else [base]
+    return [*others, config, *([cfg.twin_of(config)] if twin else [])]
+
+
+def _scoring(config: Config, attack: "Attack | None", seed: int) -> Scoring:
+    from .rows import protocol
+
+    conv = config.defence.conv
+    random = conv is not None and conv.theta < 1 and config.eval.sketch
+    c = config
+    kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, random)
+    steps, averaged = (attack.steps, attack.draws if random else 1) if attack else (0, 1)
+    return Scoring(
+        cfg.recipe(c),
+        protocol(c, attack),
+        seed,
+        (*kind, cfg.batchnorm(c), c.scale.name),
+        c.eval.images,
+        _passes(steps, averaged, c.eval.draws),
+    )
+
+
+def _random(row: Row) -> bool:
+    return row.theta < 1 and row.sketch
+
+
+def _kind_of_row(row: Row) -> tuple[object, ...]:
+    kind = (row.dataset, row.model, row.width, row.precision, _random(row))
+    return (*kind, row.batchnorm, row.scale)
+
+
+def _kind_of_training(c: Config) -> tuple[object, ...]:
+    conv, perturb = c.defence.conv, c.defence.perturb
+    kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, c.scale.name)
+    how = (conv is not None, conv is not None and conv.theta < 1, perturb and perturb.name)
+    return (*kind, *how, c.train.batch_size, c.train.images, c.train.autocast)
+
+
+def _passes(steps: int, averaged: int, scored: int) -> int:
+    """Forward passes an image, a gradient counted as two more; about."""
+    return scored + 3 * steps * averaged
+
+
+def _averaged(row: Row) -> int:
+    options = dict(pair.split("=", 1) for pair in row.options.split() if "=" in pair)
+    return int(options.get("draws", 1)) if _random(row) else 1
+
+
+def estimate(seconds: float, strange: int, unseen: int) -> str:
+    """In words; what was never measured is counted and not guessed."""
+    parts = [f"about {duration(seconds)}"] if seconds else []
+    counted = ((strange, "network"), (unseen, "row"))
+    gaps = [f"{n} {what}{'s' * (n > 1)}" for n, what in counted if n]
+    if gaps:
+        parts.append(f"no estimate for {' and '.join(gaps)}")
+    return ", ".join(parts) or "—"
+
+
+def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) -> str:
+    """What there is in paths.runs and paths.results, and what each table at the scale lacks."""
+    config = cfg.composed(overrides)
+    runs, results = Path(config.paths.runs), Path(config.paths.results)
+    made = trainings(runs / "checkpoints")
+    own = store.read([runs / "rows"])
+    every = store.read([runs / "rows", *sorted(results.glob("*/rows"))])
+    rates = Rates(made, every)
+    lines, total = [], Work()
+    for each in catalogue(overrides, names):
+        name = each.experiment.name
+        if not each.experiment.columns:
+            there = "there" if (folder_of(config) / f"{name}.png").is_file() else "not made"
+            lines.append(
+                [name, f"figure {there}", "—", "—", "—" if there == "there" else "no estimate"]
+            )
+            continue
+        cells, missing, work = lacking(
+            cfg.jobs([f"experiment={name}", *overrides]), every, own, made
+        )
+        total.add(work)
+        counts = [len(work.trainings), len(work.scorings)]
+        told = [str(count or "—") for count in counts]
+        what, took = f"{missing} of {cells}", estimate(*rates.of(work))
+        if each.landscape:  # its panels, of two versions a place; their time is not kept
+            cells, missing = _panels(each, overrides)
+            what = f"{missing} of {cells} panels"
+            took = "no estimate" if missing else "—"
+        lines.append([name, what, *told, took])
+    counts = [len(total.trainings), len(total.scorings)]
+    lines.append(["all of them", "", *map(str, counts), estimate(*rates.of(total))])
+    hardware = "; ".join(sorted({each.hardware for each in made} | {row.hardware for row in every}))
+    scale = config.scale.name
+    heads = ["table", "cells missing", "to train", "rows to make", "time"]
+    return "\n".join(
+        [
+            f"{len(made)} checkpoints in {runs}, {size(sum(each.size for each in made))}",
+            "",
+            listed(made, every),
+            "",
+            "Accuracies in %, means over evaluation seeds; ~: after its last epoch, no rows yet.",
+            "",
+            f"What the tables at {scale} scale lack (make reproduce-TABLE SCALE={scale})",
+            "",
+            aligned([heads, *lines], left=(0, 4)),
+            "",
+            "Times by the same kind of work, measured on: " + (hardware or "nothing yet"),
+        ]
+    )
+
+
+def _panels(config: Config, overrides: Sequence[str]) -> tuple[int, int]:
+    """How many panels a figure of landscapes has, and how many are not there."""
+    name, words = config.experiment.name, [f"experiment={config.experiment.name}", *overrides]
+    cells = {m: cfg.composed([*words, f"method={m}"]) for m in config.experiment.columns}
+    found = landscapes.collected(config, cells, words, folder_of(config) / f"{name}.npz")
+    return 2 * len(cells), 2 * len(cells) - len(found)
+
+
+def main() -> None:
+    """python scripts/list.py [key=value ...]"""
+    try:
+        print(overview(sys.argv[1:]))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

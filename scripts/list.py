@@ -1,0 +1,9 @@
+"""What has been trained and evaluated, and what each table at a scale still lacks.
+
+python scripts/list.py scale=cpu
+"""
+
+from defensive_tensorization.outlook import main
+
+if __name__ == "__main__":
+    main()

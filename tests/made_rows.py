@@ -1,0 +1,44 @@
+"""Made-up rows of a real configuration, for tests of what picks rows by it."""
+
+from fake_rows import row
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization.build import attacks
+from defensive_tensorization.config import Config, composed
+from defensive_tensorization.results import Row
+from defensive_tensorization.rows import protocol
+
+SMALL = ["scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"]
+
+
+def made_up(
+    method: str, accuracy: float, *overrides: str, seeds: int = 2, **changes: object
+) -> list[Row]:
+    """The rows that a run of quickstart's method would leave, clean and under FGSM at 8."""
+    config = composed(["experiment=quickstart", *SMALL, f"method={method}", *overrides])
+    return of(config, accuracy, seeds=seeds, **changes)
+
+
+def of(config: Config, accuracy: float, *, seeds: int = 2, **changes: object) -> list[Row]:
+    """Clean and under every attack."""
+    digest = str(changes.get("data_digest", "d" * 16))
+    fingerprint = cfg.digest([cfg.recipe(config), digest], 16)
+    return [
+        row(
+            run_id=cfg.run_id(config, fingerprint),
+            fingerprint=fingerprint,
+            recipe=cfg.recipe(config),
+            protocol=protocol(config, attack),
+            scale=config.scale.name,
+            theta=config.theta,
+            attack=attack.name if attack else "clean",
+            epsilon=attack.epsilon if attack else 0.0,
+            epsilon_absolute=attack.radius if attack else 0.0,
+            eval_seed=seed,
+            clean_accuracy=0.9,
+            robust_accuracy=accuracy if attack else 0.9,
+            **changes,
+        )
+        for attack in (None, *attacks(config))
+        for seed in range(seeds)
+    ]

@@ -1,0 +1,111 @@
+"""What a table lacks is what a run would do; its time is counted from what was measured."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from made_rows import SMALL, of
+from test_inventory import saved
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization import outlook, store
+from defensive_tensorization.config import Config
+from defensive_tensorization.inventory import trainings
+from defensive_tensorization.layout import Layout, laid
+from defensive_tensorization.outlook import Rates, Work, estimate, lacking, overview
+from defensive_tensorization.results import Row
+
+OURS = ("ours_1", "ours_0.95", "ours_0.9", "ours_0.8")
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    return laid("quickstart", SMALL)
+
+
+def jobs(layout: Layout) -> list[Config]:
+    return list(layout.cells.values())
+
+
+def rows(config: Config, **changes: object) -> list[Row]:
+    changes |= {"dataset": "digits", "width": config.model.width}
+    return of(config, 0.5, batchnorm=cfg.batchnorm(config), **changes)
+
+
+def timed(config: Config) -> list[Row]:
+    """1,000 images: 2 s to look at them, 10 s for FGSM as well (a gradient is two more passes)."""
+    clean, attacked = rows(config, seconds=2.0, steps=0), rows(config, seconds=10.0, steps=1)
+    return [c if c.attack == "clean" else a for c, a in zip(clean, attacked, strict=True)]
+
+
+def test_a_table_without_anything_lacks_everything(layout: Layout) -> None:
+    cells, missing, work = lacking(jobs(layout), [], [], [])
+    assert (cells, missing) == (10, 10)
+    epochs = layout.config.train.epochs
+    assert {name: left for name, (_, left) in work.trainings.items()} == {
+        cfg.recipe(config): epochs for config in layout.cells.values()
+    }
+    assert len(work.scorings) == 5 * 2 * 2  # methods, clean and FGSM, seeds
+    assert Rates([], []).of(work) == (0, 5, 20)
+    assert estimate(*Rates([], []).of(work)) == "no estimate for 5 networks and 20 rows"
+
+
+def test_what_is_there_is_not_done_again(layout: Layout, tmp_path: Path) -> None:
+    baseline, ours = rows(layout.cells["baseline"]), rows(layout.cells["ours_0.9"])
+    saved(tmp_path, "one", layout.cells["ours_1"], epochs=1, seconds=5)
+    made = trainings(tmp_path)
+    epochs = layout.config.train.epochs
+    have = [*baseline, *ours[:-1]]
+    _, missing, work = lacking(jobs(layout), have, ours[:-1], made)
+    assert missing == 1 + 3 * 2
+    assert cfg.recipe(layout.cells["baseline"]) not in work.trainings
+    left = {name: work.trainings[cfg.recipe(layout.cells[name])][1] for name in OURS}
+    assert left == dict.fromkeys(OURS, epochs) | {"ours_1": epochs - 1}
+    assert len(work.scorings) == 1 + 3 * 4
+    # rows that lie in results alone say what a table has; a run here would make them all again
+    assert len(lacking(jobs(layout), have, [], made)[2].scorings) == 4 + 3 * 4
+    whole = [row for config in layout.cells.values() for row in rows(config)]
+    assert lacking(jobs(layout), whole, [], [])[1:] == (0, Work())
+
+
+def test_times_are_those_of_the_same_kind_of_work(layout: Layout, tmp_path: Path) -> None:
+    epochs, images = layout.config.train.epochs, layout.config.eval.images
+    saved(tmp_path, "one", layout.cells["ours_1"], epochs=1, seconds=5)
+    saved(tmp_path, "two", layout.cells["ours_0.9"], epochs=epochs, seconds=8)
+    made, known = trainings(tmp_path), timed(layout.cells["baseline"])
+    work = lacking(jobs(layout), known, known, made)[2]
+    assert images
+    training = 5 * (epochs - 1) + 2 * 8 * epochs  # ours_1 goes on, ours_0.95 and ours_0.8 begin
+    per_pass = (2 + 10) / (1000 * (1 + 4))
+    scoring = 2 * (1 + 4) * images * per_pass  # ours_1 costs what the dense network does
+    seconds, strange, unseen = Rates(made, known).of(work)
+    assert seconds == pytest.approx(training + scoring)
+    assert (strange, unseen) == (0, 12)  # nobody has yet attacked a random network here
+    assert estimate(90.0, 1, 12) == "about 90 s, no estimate for 1 network and 12 rows"
+    assert Rates(made, [*known, *timed(layout.cells["ours_0.9"])]).of(work)[1:] == (0, 0)
+
+
+def test_the_list_names_networks_tables_and_what_was_measured(
+    layout: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cfg, "jobs", lambda overrides: jobs(layout))
+    saved(Path("runs/checkpoints"), "one", layout.cells["ours_1"], epochs=1, seconds=5)
+    known = timed(layout.cells["baseline"])
+    for each in known:
+        store.append(Path("runs/rows") / f"{each.run_id}.jsonl", each)
+    text = overview([*SMALL, "paths.results=runs/quickstart"], ["quickstart"])
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
+    assert text.startswith("1 checkpoints in runs, ")
+    assert lines[known[0].run_id][1:6] == ["smoke", "—", "90.0", "—", "4"]
+    assert lines["quickstart"][1:6] == ["8", "of", "10", "4", "16"]
+    assert "no estimate for 3 networks and 12 rows" in text
+    assert text.endswith("measured on: 2 cores of a CPU; an abacus")
+    monkeypatch.setattr(sys, "argv", ["list.py", "scale=nosuch"])
+    with pytest.raises(SystemExit) as caught:
+        outlook.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: scale/nosuch does not exist")
