@@ -155,8 +155,9 @@ def differences(left: Any, right: Any, at: str = "") -> Iterator[str]:
 class Trial:
     """The undisturbed run, and everything that is done to others."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, minutes: float) -> None:
         self.folder, self.random, self.lives = folder, random.Random(seed), 0
+        self.until = time.monotonic() + 60 * minutes
         first = self.life()
         self.finish(first)  # packs the data
         reference = self.life()
@@ -188,7 +189,7 @@ class Trial:
         phases: Counter[str] = Counter()
         parts, torn, lives = 0, 0, 0
         life = self.life()
-        while sum(phases.values()) < count:
+        while phases.total() < count and time.monotonic() < self.until:
             process = life.start()
             landed = moment(life, process)
             if landed:
@@ -232,7 +233,7 @@ class Trial:
         """SIGTERM and Ctrl-C in turn, at random moments, then on to the end."""
         found: dict[str, list[Any]] = {"code": [], "seconds": [], "line": []}
         life = self.life()
-        while len(found["code"]) < count:
+        while len(found["code"]) < count and time.monotonic() < self.until:
             process = life.start()
             landed = self.anywhen(life, process)
             number = (signal.SIGTERM, signal.SIGINT)[len(found["code"]) % 2]
@@ -369,6 +370,7 @@ def main() -> None:
     for name, default in (("kills", 50), ("aimed", 10), ("stops", 12), ("neighbours", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="kill and stop no longer")
     parser.add_argument("--write", type=Path, help="the file that holds the marks")
     options = parser.parse_args()
     ours = ("run", "build", "attacks.library", "data.digits", "models.resnet")
@@ -376,7 +378,7 @@ def main() -> None:
     os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="survive") as folder:
-        trial = Trial(Path(folder), options.seed)
+        trial = Trial(Path(folder), options.seed, options.minutes)
         done: dict[str, Any] = {}
         if options.kills:
             done["kills"] = trial.kills(options.kills, trial.anywhen)
