@@ -7,7 +7,7 @@ from pathlib import Path
 from . import config as cfg
 from . import store
 from .catalogue import catalogue
-from .errors import UsageError
+from .errors import in_one_line
 from .render import folder_of, laid, read_data
 from .report.origins import Run
 from .report.page import Entry, page
@@ -46,9 +46,6 @@ def publish(
 
 def main() -> None:
     """python scripts/report.py [key=value ...] [--data TITLE]"""
-    try:
+    with in_one_line("paths.results"):
         words, data = read_data(sys.argv[1:])
         print(f"wrote {publish(words, data=data)}")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import config as cfg
 from . import landscapes, notes, store, tracking
 from .config import Config
-from .errors import UsageError
+from .errors import UsageError, in_one_line
 from .report import figures, formats, honest, index, surface, tables
 from .report.caption import facts
 from .report.published import Key, elsewhere, published
@@ -234,13 +234,10 @@ def read_data(words: Sequence[str]) -> tuple[list[str], str | None]:
 
 def main() -> None:
     """python scripts/render.py EXPERIMENT [key=value ...] [--data TITLE]"""
-    try:
+    with in_one_line("paths.results"):
         arguments, data = read_data(sys.argv[1:])
         if not arguments:
             raise UsageError(
                 "name the experiment to render: python scripts/render.py table1 scale=cpu"
             )
         render(arguments[0], arguments[1:], data=data)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
