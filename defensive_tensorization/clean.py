@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from . import config as cfg
 from . import store
-from .errors import UsageError
+from .errors import UsageError, in_one_line
 from .inventory import aligned, size
 
 PACKED = "cache"  # the data: no run's, and long to make
@@ -143,11 +143,8 @@ def main() -> None:
     parser.add_argument("--yes", action="store_true", help="delete without asking")
     parser.add_argument("words", nargs="*", help="names that hold one of these; paths.runs=...")
     given = parser.parse_args()
-    try:
+    with in_one_line("paths.runs"):
         overrides = [word for word in given.words if "=" in word]
         words = [word for word in given.words if "=" not in word]
         paths = cfg.composed(overrides).paths
         print(clean(Path(paths.runs), Path(paths.results), words, given.yes))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -2,6 +2,10 @@
 
 import errno
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 _STORAGE = "ENOSPC EDQUOT EFBIG EIO ESTALE EROFS EACCES EPERM ENOTDIR EISDIR EEXIST".split()
 
@@ -25,3 +29,22 @@ def of_storage(error: OSError, key: str) -> UsageError | None:
         f"{where} written ({os.strerror(error.errno or 0)}): make room or name a writable folder "
         f"with {key}; what was finished is kept, the same command goes on from it"
     )
+
+
+@contextmanager
+def in_one_line(key: str) -> Iterator[None]:
+    """Ends the program with one line and exit code 2 for bad input or storage; `key` as above."""
+    try:
+        yield
+    except UsageError as error:
+        end(f"error: {error}", 2)
+    except OSError as error:
+        if (refused := of_storage(error, key)) is None:
+            raise
+        end(f"error: {refused}", 2)
+
+
+def end(line: str, code: int) -> NoReturn:
+    """Leave the program with a line on standard error."""
+    print(line, file=sys.stderr)
+    sys.exit(code)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import config as cfg
 from . import tracking
 from .config import Config
-from .errors import UsageError
+from .errors import UsageError, in_one_line
 from .layout import FOLDER
 from .report import index, waveforms
 
@@ -171,8 +171,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not any(each.startswith(f"{key}=") for each in given):
             given.insert(0, f"{key}={default}")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
+    with in_one_line("paths.results"):
         listen(cfg.composed(given))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -10,7 +10,7 @@ from . import config as cfg
 from . import landscapes, store
 from .catalogue import catalogue
 from .config import Config
-from .errors import UsageError
+from .errors import in_one_line
 from .inventory import Training, aligned, listed, size, trainings
 from .layout import folder_of
 from .report.caption import duration
@@ -237,8 +237,5 @@ def _panels(config: Config, overrides: Sequence[str]) -> tuple[int, int]:
 
 def main() -> None:
     """python scripts/list.py [key=value ...]"""
-    try:
+    with in_one_line("paths.runs"):
         print(overview(sys.argv[1:]))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -8,7 +8,7 @@ from typing import Any
 from . import config as cfg
 from . import store
 from .catalogue import catalogue
-from .errors import UsageError
+from .errors import in_one_line
 from .layout import folder_of, laid
 from .render import read_data
 from .report.origins import Run
@@ -49,9 +49,6 @@ def publish(
 
 def main() -> None:
     """python scripts/report.py [key=value ...] [--data TITLE]"""
-    try:
+    with in_one_line("paths.results"):
         words, data = read_data(sys.argv[1:])
         print(f"wrote {publish(words, data=data)}")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import config as cfg
 from . import landscapes, store, tracking
 from .config import Config
-from .errors import UsageError
+from .errors import UsageError, in_one_line
 from .layout import Layout, laid
 from .report import figures, formats, honest, index, surface
 from .report.caption import facts
@@ -157,13 +157,10 @@ def read_data(words: Sequence[str]) -> tuple[list[str], str | None]:
 
 def main() -> None:
     """python scripts/render.py EXPERIMENT [key=value ...] [--data TITLE]"""
-    try:
+    with in_one_line("paths.results"):
         arguments, data = read_data(sys.argv[1:])
         if not arguments:
             raise UsageError(
                 "name the experiment to render: python scripts/render.py table1 scale=cpu"
             )
         render(arguments[0], arguments[1:], data=data)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from . import config as cfg
 from . import provenance, stopping, tracking
 from .config import Config
-from .errors import UsageError, of_storage
+from .errors import UsageError, end, in_one_line
 from .progress import Level, finished
 
 if TYPE_CHECKING:
@@ -240,18 +240,7 @@ def main() -> None:
 @contextmanager
 def _ended_in_one_line() -> Iterator[None]:
     try:
-        with stopping.listening():
+        with in_one_line("paths.runs"), stopping.listening():
             yield
-    except UsageError as error:
-        _end(f"error: {error}", 2)
-    except OSError as error:
-        if (refused := of_storage(error, "paths.runs")) is None:
-            raise
-        _end(f"error: {refused}", 2)
     except stopping.Stopped as stop:
-        _end(str(stop), stop.code)
-
-
-def _end(line: str, code: int) -> NoReturn:
-    print(line, file=sys.stderr)
-    sys.exit(code)
+        end(str(stop), stop.code)

@@ -15,7 +15,7 @@ import torch
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.build import plan
-from defensive_tensorization.errors import UsageError
+from defensive_tensorization.errors import UsageError, in_one_line
 from defensive_tensorization.run import trained
 from defensive_tensorization.xnor.packed import dense_size, packed, size
 
@@ -23,7 +23,7 @@ from defensive_tensorization.xnor.packed import dense_size, packed, size
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     arguments = sys.argv[1:]
-    try:
+    with in_one_line("FILE"):
         if not arguments or "=" in arguments[0]:
             raise UsageError("name the file to write: python scripts/export_xnor.py FILE [key=...]")
         described = plan(cfg.composed(arguments[1:]))
@@ -32,9 +32,6 @@ def main() -> None:
         state, dense = packed(network), dense_size(network)
         file = Path(arguments[0])
         torch.save(state, file)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     bits = sum(value.nbytes for name, value in state.items() if name.endswith("bits"))
     print(f"{described.name}: {len([n for n in state if n.endswith('bits')])} binary layers")
     print(f"  float32          {dense:12,} bytes")

@@ -155,8 +155,9 @@ def differences(left: Any, right: Any, at: str = "") -> Iterator[str]:
 class Trial:
     """The undisturbed run, and everything that is done to others."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, minutes: float) -> None:
         self.folder, self.random, self.lives = folder, random.Random(seed), 0
+        self.minutes = minutes
         first = self.life()
         self.finish(first)  # packs the data
         reference = self.life()
@@ -188,7 +189,8 @@ class Trial:
         phases: Counter[str] = Counter()
         parts, torn, lives = 0, 0, 0
         life = self.life()
-        while sum(phases.values()) < count:
+        until = time.monotonic() + 60 * self.minutes
+        while phases.total() < count and time.monotonic() < until:
             process = life.start()
             landed = moment(life, process)
             if landed:
@@ -232,7 +234,8 @@ class Trial:
         """SIGTERM and Ctrl-C in turn, at random moments, then on to the end."""
         found: dict[str, list[Any]] = {"code": [], "seconds": [], "line": []}
         life = self.life()
-        while len(found["code"]) < count:
+        until = time.monotonic() + 60 * self.minutes
+        while len(found["code"]) < count and time.monotonic() < until:
             process = life.start()
             landed = self.anywhen(life, process)
             number = (signal.SIGTERM, signal.SIGINT)[len(found["code"]) % 2]
@@ -326,7 +329,7 @@ def report(trial: Trial, done: dict[str, Any], took: float) -> str:
                 f"bit for bit the undisturbed run; {of['parts']} half-written checkpoints and "
                 f"{of['torn']} torn rows were left behind, none was taken for whole |"
             )
-    if "stops" in done:
+    if done.get("stops", {}).get("code"):
         codes = Counter(done["stops"]["code"])
         seconds = done["stops"]["seconds"]
         for name, code in (("SIGTERM", 143), ("Ctrl-C", 130)):
@@ -369,6 +372,7 @@ def main() -> None:
     for name, default in (("kills", 50), ("aimed", 10), ("stops", 12), ("neighbours", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="for each kind, at most")
     parser.add_argument("--write", type=Path, help="the file that holds the marks")
     options = parser.parse_args()
     ours = ("run", "build", "attacks.library", "data.digits", "models.resnet")
@@ -376,7 +380,7 @@ def main() -> None:
     os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="survive") as folder:
-        trial = Trial(Path(folder), options.seed)
+        trial = Trial(Path(folder), options.seed, options.minutes)
         done: dict[str, Any] = {}
         if options.kills:
             done["kills"] = trial.kills(options.kills, trial.anywhen)

@@ -1,0 +1,42 @@
+"""The end of a program: one line for a person's errors, a traceback for a bug."""
+
+import errno
+
+import pytest
+
+from defensive_tensorization.errors import UsageError, in_one_line
+
+DISK = OSError(errno.ENOSPC, "No space left on device", "runs/a.pt")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UsageError("theta is wrong: take another"), "theta is wrong: take another"),
+        (
+            DISK,
+            "runs/a.pt cannot be written (No space left on device): make room or name a writable "
+            "folder with paths.runs; what was finished is kept, the same command goes on from it",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system"),
+            "a file cannot be read or written (Read-only file system): make room or name a "
+            "writable folder with paths.runs; what was finished is kept, the same command goes on "
+            "from it",
+        ),
+    ],
+)
+def test_one_line_and_exit_code_2(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, in_one_line("paths.runs"):
+        raise error
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), OSError(errno.ENOENT, "x")])
+def test_a_bug_stays_one(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, in_one_line("paths.runs"):
+        raise error
+    assert caught.value is error
