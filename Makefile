@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 SCALE ?= cpu
+LIMIT ?= 600
 ARGS ?=
 
 ifndef OMP_NUM_THREADS
@@ -19,7 +20,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor survive reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench-loader bench-layers bench-xnor survive reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -77,6 +78,12 @@ list: $(READY) ## what has been trained and evaluated, what each table at SCALE 
 
 clean-runs: $(READY) ## delete checkpoints, rows and logs in runs/, after asking (ARGS=WORD: only names with it)
 	$(PY) scripts/clean_runs.py $(ARGS)
+
+dashboard: $(READY) ## the W&B dashboard of a data set at SCALE: created or updated; without a key, what it would be
+	$(PY) scripts/dashboard.py scale=$(SCALE) $(ARGS)
+
+wandb-sync: $(READY) ## upload what W&B recorded offline, once, within LIMIT seconds (600)
+	$(PY) scripts/wandb_sync.py --limit $(LIMIT) $(ARGS)
 
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)

@@ -135,7 +135,7 @@ def answers(
     label = f"{attack.name} {attack.epsilon:g}" if attack else "clean"
     found: list[Answers] = []
     remedy = f"take eval.batch_size below {batch_size} (its rows are a protocol of their own)"
-    with _streams(classifier, seed, label), within_memory(remedy):
+    with streams(classifier, seed, label), within_memory(remedy):
         for start in bar(
             range(0, len(split), batch_size), -(-len(split) // batch_size), f"{label}, seed {seed}"
         ):
@@ -146,9 +146,7 @@ def answers(
                 x = x.contiguous(memory_format=torch.channels_last)
             held = sketching.stream(seed, label, "held", start)
             if attack is not None:
-                target = classifier.seen(attack.input)
-                with surrogate(attack.surrogate), attacker(known, target, held, twin) as model:
-                    x = attack(model, x, y, task.bounds)
+                x = attacked(classifier, attack, x, y, task.bounds, held, twin)
             with torch.no_grad(), defender(known, classifier, held):
                 logits = torch.stack([classifier(x) for _ in range(draws)])
             if not logits.isfinite().all():
@@ -158,6 +156,21 @@ def answers(
                 )
             found.append(judged(logits, y))
     return reduce(Answers.__add__, found)
+
+
+def attacked(
+    classifier: Classifier,
+    attack: Attack,
+    x: Tensor,
+    y: Tensor,
+    bounds: tuple[float, float],
+    held: int,
+    twin: nn.Module | None = None,
+) -> Tensor:
+    """x [B, ...] as an attacker leaves it; `held` seeds the draw that it may hold."""
+    target = classifier.seen(attack.input)
+    with surrogate(attack.surrogate), attacker(attack.knowledge, target, held, twin) as model:
+        return attack(model, x, y, bounds)
 
 
 def judged(logits: Tensor, y: Tensor) -> Answers:
@@ -175,7 +188,7 @@ def judged(logits: Tensor, y: Tensor) -> Answers:
 
 
 @contextmanager
-def _streams(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
+def streams(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
     """The defence's draws and the attack's random choices, on two streams of this row alone."""
     sketching.seed(classifier, sketching.stream(seed, label, "defence"))
     with torch.random.fork_rng():

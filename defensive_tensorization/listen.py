@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import config as cfg
-from . import tracking
+from . import mirror
 from .config import Config
 from .errors import UsageError, in_one_line
 from .layout import FOLDER
@@ -68,17 +68,9 @@ def listen(config: Config) -> list[Path]:
         caption=f"{p.name}; {p.task.title}; predictions are each of one draw, and the last epoch's",
     )
     sounds = [file for twin in found for file in written(twin, wavs(p))]
-    with tracking.start(
-        mode=config.logger.mode,
-        project=config.logger.project,
-        dir=Path(config.paths.runs) / "wandb",
-        name=f"{p.name}-audio",
-        group=config.experiment.name,
-        job_type="audio",
-        tags=[config.scale.name, config.dataset.name],
-        config=cfg.plain(config),
-    ) as run:
-        run.image("audio", figure)
+    with mirror.opened(config, "audio", f"{p.name}-audio") as run:
+        run.used(mirror.checkpoint(p))
+        run.image(mirror.SOUNDS, lambda: figure)
         for twin, at in zip(found, range(0, len(sounds), 3), strict=True):
             for file in sounds[at : at + 3]:
                 run.audio(file.stem, file, f"{twin.truth}: {caption(twin)}")

@@ -6,11 +6,10 @@ A pure function of whatever rows exist: no network, no data. Missing cells are m
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from . import config as cfg
-from . import landscapes, store, tracking
-from .config import Config
+from . import landscapes, mirror, store, tracking
 from .errors import UsageError, in_one_line
 from .layout import Layout, laid
 from .report import figures, formats, honest, index, surface
@@ -43,14 +42,14 @@ def render(
         words = [f"experiment={experiment}", *overrides]
         drawn = landscapes.render(layout.config, layout.cells, words, layout.folder, data)
         drawn.append(index.write_index(layout.folder))
-        _mirror(layout.config, [], drawn)
+        _mirror(layout, [], drawn, [])
         return drawn
     store.collect(layout.runs, layout.folder / "rows", layout.takes)
     rows = [row for row in store.read([layout.folder / "rows"]) if layout.takes(row)]
     found = Found(layout, rows, layout.own_data() if data is None else data)
     made, records = FORMS[layout.config.experiment.form](found)
     made.append(index.write_index(layout.folder))
-    _mirror(layout.config, records, made)
+    _mirror(layout, records, made, select(rows, layout.columns, data=found.data))
     return made
 
 
@@ -119,25 +118,23 @@ FORMS: Mapping[str, Callable[[Found], Made]] = {
 }
 
 
-def _mirror(config: Config, records: list[formats.Record], made: list[Path]) -> None:
-    """The rendered table and figure as a W&B run of their own."""
-    with tracking.start(
-        mode=config.logger.mode,
-        project=config.logger.project,
-        dir=Path(config.paths.runs) / "wandb",
-        name=f"{config.experiment.name}-{config.scale.name}",
-        group=config.experiment.name,
-        job_type="report",
-        tags=[config.scale.name, config.dataset.name],
-        config=cfg.plain(config),
-    ) as run:
+def _mirror(
+    layout: Layout, records: list[formats.Record], made: list[Path], rows: Sequence[Row]
+) -> None:
+    """The rendered table and figure as a W&B run of their own, made from files of rows."""
+    config = layout.config
+    with mirror.opened(config, "report", f"{config.experiment.name}-{config.scale.name}") as run:
+        for file in sorted({f"{row.run_id}.jsonl" for row in rows}):
+            own = layout.runs / file
+            run.used(mirror.row_file(own if own.exists() else layout.folder / "rows" / file))
         if records:
             names = list(records[0])
             run.table(config.experiment.name, names, [list(r.values()) for r in records])
         for path in made:
             print(f"wrote {path}")
             if path.suffix == ".png":
-                run.image(path.stem, path)
+                run.image(mirror.figure(path.stem), partial(Path, path))
+        run.made(mirror.rendered(config, made))
         if run.path:
             print(f"W&B   {run.path}   (look at it without an account: wandb leet {run.path})")
 

@@ -5,7 +5,7 @@ Rows are the truth; tables, figures and W&B are made from them.
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, get_type_hints
 
@@ -129,6 +129,14 @@ def summarise(rows: Sequence[Row]) -> Summary:
         n=rows[0].n,
         seeds=len(rows),
     )
+
+
+def means(rows: Iterable[Row]) -> dict[tuple[str, float], float]:
+    """Mean robust accuracy for each (attack, epsilon), over the evaluation seeds of one network."""
+    cells: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        cells.setdefault((row.attack, row.epsilon), []).append(row)
+    return {at: summarise(group).robust_mean for at, group in cells.items()}
 
 
 def _std(values: list[float]) -> float | None:

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import provenance, stopping, tracking
+from . import mirror, provenance, stopping, tracking
 from .config import Config
 from .errors import UsageError, end, in_one_line
 from .progress import Level, finished
@@ -85,7 +85,10 @@ def trained(p: "Plan") -> Trained:
             log.info("training %s, %d epochs", p.name, p.schedule.epochs)
             commit, dirty = provenance.commit()
             remedy = "take a smaller train.batch_size or model.width"
-            with tracker(p, "train") as mirror, stopping.at_batches(), within_memory(remedy):
+            watch = mirror.of_network(p, "train")
+            with watch as watched, stopping.at_batches(), within_memory(remedy):
+                mirror.training(watched, p)
+                mirror.epochs(watched, progress.history if progress else [])
 
                 def keep(now: Progress) -> None:
                     checkpoint.save(
@@ -99,8 +102,7 @@ def trained(p: "Plan") -> Trained:
                         },
                     )
                     if not now.step:
-                        curves = dict(now.history[-1])
-                        mirror.log(curves, epoch=int(curves.pop("epoch")))
+                        mirror.epochs(watched, now.history[-1:])
 
                 progress = train(
                     network,
@@ -115,6 +117,7 @@ def trained(p: "Plan") -> Trained:
                     perturb=p.perturb(network),
                     penalty=p.penalty,
                 )
+                mirror.trained(watched, p, progress.history)
         network.load_state_dict(progress.network)
     return Trained(network, checkpoint.digest(progress.network), commit + "+" * dirty)
 
@@ -131,7 +134,7 @@ def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
 
 def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
-    from . import results, sketching, store
+    from . import examples, results, sketching, store
     from .build import attacks, seeds
     from .evaluate import evaluate, subset
     from .rows import protocol, row
@@ -159,7 +162,7 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
     level = Level(f"attacking {p.name}", work, "passes")
-    with control, tracker(p, "eval") as mirror, level, stopping.at_batches():
+    with control, mirror.of_network(p, "eval") as watched, level, stopping.at_batches():
         for seed, todo in missing.items():
             for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
@@ -170,9 +173,10 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
                 mine = [done[key] for key in keys[seed].values()]
                 log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
         rows = [done[key] for key in wanted]
-        names = ["attack", "epsilon", "eval_seed", "clean_accuracy", "robust_accuracy", "n"]
-        mirror.table("evaluation", names, [[getattr(r, n) for n in names] for r in rows])
-        log.info("W&B %s", mirror.path or "disabled")
+        mirror.evaluated(watched, p, rows)
+        shown = [a for a in aimed if a]
+        watched.image(mirror.EXAMPLES, lambda: examples.figure(p, classifier, shown, twin))
+        log.info("W&B %s", watched.path or "disabled")
     return rows
 
 
@@ -185,27 +189,9 @@ def summary(rows: "list[Row]") -> str:
     """Accuracy in % for each attack and epsilon, mean over the evaluation seeds."""
     from . import results
 
-    groups: dict[tuple[str, float], list[Row]] = {}
-    for r in rows:
-        groups.setdefault((r.attack, r.epsilon), []).append(r)
     return "  ".join(
-        f"{f'{attack} {epsilon:g}'.removesuffix(' 0')} "
-        f"{100 * results.summarise(group).robust_mean:.1f}"
-        for (attack, epsilon), group in groups.items()
-    )
-
-
-def tracker(p: "Plan", job_type: str) -> tracking.Run:
-    c = p.config
-    return tracking.start(
-        mode=c.logger.mode,
-        project=c.logger.project,
-        dir=Path(c.paths.runs) / "wandb",
-        name=p.name,
-        group=c.experiment.name,
-        job_type=job_type,
-        tags=[c.scale.name, c.dataset.name, c.precision.name, c.defence.name],
-        config={**cfg.plain(c), "fingerprint": p.fingerprint, "data": p.task.title},
+        f"{f'{attack} {epsilon:g}'.removesuffix(' 0')} {100 * mean:.1f}"
+        for (attack, epsilon), mean in results.means(rows).items()
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from recorded import recorded as recorded
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
 

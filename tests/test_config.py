@@ -235,6 +235,7 @@ def test_a_missing_option_lists_those_there_are(group: str) -> None:
         ("train.autocast", "float32, bfloat16"),
         ("eval.autocast", "float32, bfloat16"),
         ("logger.mode", "offline, online, disabled"),
+        ("logger.artifacts", "none, reference, upload"),
         ("tucker.init", "hosvd, random"),
     ],
 )
@@ -461,6 +462,7 @@ def test_the_quick_way_is_the_same(overrides: list[str]) -> None:
     [
         *("paths.runs=elsewhere", "paths.results=elsewhere", "device=cpu", "experiment.title=x"),
         *("logger=none", "logger.mode=online", "logger.project=x", "dataset.root=elsewhere"),
+        "logger.artifacts=upload",
         *("attack=[fgsm]", "attack.pgd.steps=3", "eval.epsilon=[1]", "scale.eval_images=7"),
         *("eval.images=20", "eval.runs=1", "eval.seed=5", "eval.batch_size=7"),
         *("eval.autocast=bfloat16", "model.reference=64", "defence.batchnorm=running"),

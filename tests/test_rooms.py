@@ -53,6 +53,7 @@ ONLY_IN = {
     "hydra": {"run", "config", "__main__"},
     "omegaconf": {"run", "config", "__main__"},
     "wandb": {"tracking"},
+    "wandb_workspaces": {"dashboard"},
 }
 
 

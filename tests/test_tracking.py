@@ -1,14 +1,22 @@
+import base64
+import hashlib
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from fake_wandb import KEY, serving
 from PIL import Image
+from wandb_log import logged
 
 from defensive_tensorization import tracking
 from defensive_tensorization.errors import UsageError
@@ -27,7 +35,7 @@ def no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(directory: Path, mode: str = "offline") -> tracking.Run:
+def start(directory: Path, mode: str = "offline", artifacts: str = "reference") -> tracking.Run:
     return tracking.start(
         mode=mode,
         project="defensive-tensorization",
@@ -37,6 +45,7 @@ def start(directory: Path, mode: str = "offline") -> tracking.Run:
         job_type="eval",
         tags=["digits", "smoke"],
         config={"theta": 0.9, "train": {"epochs": 3}},
+        artifacts=artifacts,
     )
 
 
@@ -51,10 +60,10 @@ def test_an_offline_run_reads_back_with_everything_logged(
 ) -> None:
     with start(tmp_path / "wandb-here") as run:
         for epoch in (1, 2, 3):
-            run.log({"loss": 1 / epoch}, epoch=epoch)
+            run.log({"loss": 1 / epoch}, at=epoch)
         run.table("table1", ["model", "accuracy"], [["dense", 0.5], ["ours", 0.75]])
         Image.new("RGB", (3, 2)).save(tmp_path / "figure.png")
-        run.image("figure", tmp_path / "figure.png")
+        run.image("figure", lambda: tmp_path / "figure.png")
         soundfile.write(tmp_path / "clip.wav", np.zeros(800), 16_000)
         run.audio("clip", tmp_path / "clip.wav", "yes -> no")
         run.summary({"clean_accuracy": 0.75})
@@ -89,41 +98,46 @@ def test_a_failure_in_the_middle_is_one_warning_and_no_more_calls(
 
         def log(self, point: object) -> None:
             calls.append(point)
-            raise ConnectionError("Connection\nlost")
+            raise ConnectionError("Connection lost\nConsider this or that")
 
         def finish(self, exit_code: int) -> None:
             calls.append(exit_code)
 
-    monkeypatch.setattr(tracking, "_init", lambda *_: Broken())
+    monkeypatch.setattr(tracking.run, "_init", lambda *_: Broken())
     with caplog.at_level(logging.WARNING), start(tmp_path) as run:
-        run.log({"loss": 1.0}, epoch=1)
-        run.log({"loss": 0.5}, epoch=2)
+        run.log({"loss": 1.0}, at=1)
+        run.log({"loss": 0.5}, at=2)
         run.table("t", ["a"], [[1]])
-        run.image("figure", tmp_path / "absent.png")
+        run.image("figure", lambda: calls.append("drawn"))
         run.summary({"clean_accuracy": 0.5})
-    assert calls == [{"loss": 1.0, "epoch": 1}]
+    assert calls == [{"loss": 1.0, "epoch": 1}, 1]  # finished as failed
     assert [record.getMessage() for record in caplog.records] == [
         "W&B stopped recording this run (Connection lost); the rows are not affected"
     ]
 
 
 @pytest.mark.usefixtures("offline")
-def test_without_wandb_installed_the_run_goes_on(
+def test_without_wandb_installed_the_work_goes_on_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tracking.run, "_failed", set())
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with caplog.at_level(logging.WARNING), start(tmp_path) as run:
-        run.log({"loss": 1.0}, epoch=1)
-    assert run.path is None
-    assert len(caplog.records) == 1
-    assert "W&B stopped recording this run" in caplog.text
+    for _ in range(3):
+        with caplog.at_level(logging.WARNING), start(tmp_path) as run:
+            run.log({"loss": 1.0}, at=1)
+            run.made(tracking.Item("x", "rows"))
+        assert run.path is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "W&B cannot be started (import of wandb halted; None in sys.modules): nothing is recorded "
+        "there by this process; the rows are not affected"
+    ]
 
 
-def test_a_failing_run_is_finished_as_failed_and_its_error_is_not_swallowed() -> None:
+def test_a_failing_run_is_finished_as_failed_and_its_error_is_not_swallowed(tmp_path: Path) -> None:
     codes = []
 
     class Recorder:
-        offline, dir = True, "x/files"
+        offline, dir = True, str(tmp_path / "files")
 
         def finish(self, exit_code: int) -> None:
             codes.append(exit_code)
@@ -131,6 +145,124 @@ def test_a_failing_run_is_finished_as_failed_and_its_error_is_not_swallowed() ->
     with pytest.raises(ZeroDivisionError), tracking.Run(Recorder()):
         raise ZeroDivisionError
     assert codes == [1]
+    assert (tmp_path / tracking.FINISHED).exists()
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("kind", tracking.KINDS)
+def test_artifacts_hold_large_files_by_digest_unless_all_are_uploaded(
+    kind: str, tmp_path: Path
+) -> None:
+    weights, rows = tmp_path / "net.pt", tmp_path / "net.jsonl"
+    weights.write_bytes(b"weights")
+    rows.write_text("{}\n")
+    items = [
+        tracking.Item("data-1", "dataset", {"digest": "d", "train": 3}),
+        tracking.Item("net-checkpoint", "checkpoint", {"epochs": 2}, (weights,), large=True),
+        tracking.Item("net-rows", "rows", files=(rows,)),
+    ]
+    found = []
+    for send in (tracking.Run.made, tracking.Run.used):
+        with start(tmp_path / "w", artifacts=kind) as run:
+            for item in items:
+                send(run, item)
+            send(run, tracking.Item("gone", "rows", files=(tmp_path / "absent",)))
+        assert run.path is not None
+        found.append(logged(run.path).artifacts)
+    if kind == "none":
+        assert found == [[], []]
+        return
+    made, used = found
+    assert [way for way, _ in [*made, *used]] == ["made"] * 3 + ["used"] * 3
+    assert [each["name"] for _, each in made] == ["data-1", "net-checkpoint", "net-rows"]
+    assert [each["digest"] for _, each in made] == [each["digest"] for _, each in used]
+    data, net, table = (each["manifest"]["contents"][0] for _, each in made)
+    md5 = base64.b64encode(hashlib.md5(b"weights").digest()).decode()
+    assert (net["path"], net["digest"], net["size"]) == ("net.pt", md5, "7")
+    if kind == "reference":
+        assert net["ref"] == weights.as_uri() and "local_path" not in net
+    else:
+        assert net["local_path"] == str(weights) and "ref" not in net
+    assert Path(table["local_path"]).read_text() == "{}\n" and table["local_path"] != str(rows)
+    assert json.loads(Path(data["local_path"]).read_text()) == {"digest": "d", "train": 3}
+
+
+LOSES_W_AND_B = """
+import logging, os, pathlib, sys, time
+from defensive_tensorization import tracking
+logging.basicConfig(format="%(message)s")
+tracking.run.START_S = tracking.run.FINISH_S = 4
+def start(mode):
+    return tracking.start(mode=mode, project="p", dir=pathlib.Path(sys.argv[1]), name="n",
+                          group="g", job_type="eval", tags=[], config={})
+"""
+
+
+def script(body: str, tmp_path: Path, **variables: str) -> str:
+    """What a program prints on standard error, which must end well."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    environment |= {"PYTHONPATH": str(Path(tracking.__file__).parents[2]), **variables}
+    words = [sys.executable, "-c", LOSES_W_AND_B + body, str(tmp_path)]
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
+    return done.stderr
+
+
+@pytest.mark.slow
+def test_wandb_s_own_process_killed_in_the_middle(tmp_path: Path) -> None:
+    body = """
+with start("offline") as run:
+    run.log({"loss": 1.0}, at=1)
+    from wandb.sdk import wandb_setup
+    wandb_setup.singleton()._connection._proc._process.kill()
+    time.sleep(0.5)
+    run.log({"loss": 0.5}, at=2)
+    run.log({"loss": 0.5}, at=3)
+with start("offline") as second:
+    second.log({"loss": 1.0}, at=1)
+assert second.path
+print("went on")
+"""
+    said = script(body, tmp_path)
+    expected = r"W&B stopped recording this run \(.*\); the rows are not affected\n"
+    assert re.fullmatch(expected, said)
+
+
+@pytest.mark.slow
+def test_a_network_that_vanishes_in_the_middle_and_one_that_was_never_there(
+    tmp_path: Path,
+) -> None:
+    body = """
+with start("online") as run:
+    run.log({"loss": 1.0}, at=1)
+    time.sleep(1)
+    pathlib.Path(sys.argv[1], "started").touch()
+    while not pathlib.Path(sys.argv[1], "gone").exists():
+        time.sleep(0.1)
+    run.log({"loss": 0.5}, at=2)
+for _ in range(2):
+    with start("online") as run:
+        run.log({"loss": 1.0}, at=1)
+print("went on")
+"""
+    with serving() as server:
+
+        def cut() -> None:
+            while not (tmp_path / "started").exists():
+                time.sleep(0.1)
+            server.vanish()
+            (tmp_path / "gone").touch()
+
+        cutter = threading.Thread(target=cut)
+        cutter.start()
+        said = script(body, tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY).splitlines()
+        cutter.join()
+    assert len(said) == 2
+    assert said[0].startswith("W&B stopped recording this run (")
+    assert said[1].startswith("W&B cannot be started (")
+    assert KEY not in "".join(said)
 
 
 def test_disabled_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
@@ -138,8 +270,8 @@ def test_disabled_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None
         "import sys, pathlib; from defensive_tensorization import tracking\n"
         "with tracking.start(mode='disabled', project='p', dir=pathlib.Path(sys.argv[1]) / 'w',\n"
         "        name='n', group='g', job_type='eval', tags=[], config={}) as run:\n"
-        "    run.log({'loss': 1.0}, epoch=1); run.table('t', ['a'], [[1]])\n"
-        "    run.summary({'a': 1}); run.image('i', pathlib.Path('absent.png'))\n"
+        "    run.log({'loss': 1.0}, at=1); run.table('t', ['a'], [[1]])\n"
+        "    run.summary({'a': 1}); run.image('i', lambda: 1 / 0)\n"
         "assert run.path is None and 'wandb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
@@ -156,9 +288,9 @@ def test_a_netrc_entry_for_the_host_in_use_is_a_key(
     host: str, no_key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (no_key / ".netrc").write_text(f"machine {host} login user password {'0' * 40}\n")
-    assert tracking._has_key() == (host == "api.wandb.ai")
+    assert tracking.has_key() == (host == "api.wandb.ai")
     monkeypatch.setenv("WANDB_BASE_URL", f"https://{host}")
-    assert tracking._has_key()
+    assert tracking.has_key()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ _CHOICES = {
     "train.autocast": ("float32", "bfloat16"),
     "eval.autocast": ("float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
+    "logger.artifacts": ("none", "reference", "upload"),
     "tucker.init": ("hosvd", "random"),
     "experiment.form": ("table", "honest", "surface"),
 }

@@ -195,6 +195,7 @@ class LandscapeConfig:
 class LoggerConfig:
     mode: str = MISSING
     project: str = MISSING
+    artifacts: str = "reference"
 
 
 @dataclass

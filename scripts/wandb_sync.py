@@ -1,0 +1,9 @@
+"""Upload the runs that W&B recorded offline; those that it has are skipped.
+
+python scripts/wandb_sync.py --limit 600
+"""
+
+from defensive_tensorization.upload import main
+
+if __name__ == "__main__":
+    main()

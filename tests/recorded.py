@@ -1,0 +1,51 @@
+"""A small network trained, evaluated and rendered twice: recorded by W&B offline, and not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from wandb_log import Logged, logged
+
+from defensive_tensorization.config import Config, composed
+from defensive_tensorization.render import render
+from defensive_tensorization.run import run
+from defensive_tensorization.tracking import FINISHED
+
+SMALL = (
+    *("experiment=quickstart", "model.width=2", "model.reference=16", "train.epochs=2"),
+    *("train.images=64", "train.batch_size=32", "eval.images=6", "eval.runs=1"),
+    *("attack=[fgsm,pgd]", "eval.epsilon=[2,4]", "eval.batch_size=3", "device=cpu"),
+)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    config: Config
+    runs: Path
+    plain: Path  # the same runs folder without W&B
+    logs: list[Logged]  # in the order in which they were made
+
+    def of(self, job: str) -> list[Logged]:
+        return [log for log in self.logs if log.job == job]
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    where = tmp_path_factory.mktemp("recorded")
+    data, out = f"dataset.cache={where / 'data'}", f"paths.results={where / 'results'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+            patch.setenv(variable, str(where / "cache"))
+        configs = {}
+        for name, logger in (("runs", "wandb"), ("plain", "none")):
+            words = [*SMALL, data, out, f"paths.runs={where / name}", f"logger={logger}"]
+            configs[name] = composed([*words, "method=ours_0.9"])
+            run(configs[name], "python -m defensive_tensorization")
+            if name == "runs":
+                render("quickstart", words)
+    directories = sorted((where / "runs" / "wandb").glob("wandb/offline-run-*"))
+    directories.sort(key=lambda made: (made / FINISHED).stat().st_mtime_ns)
+    return Recorded(
+        configs["runs"], where / "runs", where / "plain", [logged(each) for each in directories]
+    )
