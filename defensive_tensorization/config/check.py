@@ -13,7 +13,15 @@ from ..errors import UsageError
 from .defence import check_defence, check_input
 from .landscape import check_landscape
 from .refuse import options, usage_error
-from .schema import AttackConfig, Composed, Config, DefenceConfig, PrecisionConfig, TuckerConfig
+from .schema import (
+    AttackConfig,
+    Composed,
+    Config,
+    DefenceConfig,
+    ParallelConfig,
+    PrecisionConfig,
+    TuckerConfig,
+)
 
 ConfigStore.instance().store(name="schema", node=Composed)
 
@@ -25,6 +33,9 @@ _CHOICES = {
     "logger.mode": ("offline", "online", "disabled"),
     "tucker.init": ("hosvd", "random"),
     "experiment.form": ("table", "honest", "surface"),
+    "train.parallel.batchnorm": ("synchronised", "local"),
+    "train.parallel.draws": ("shared", "own"),
+    "stage": ("all", "bases"),
 }
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
@@ -88,6 +99,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
+    _check_parallel(config.train.parallel)
     _check_tucker(config.tucker)
     _check_precision(config.precision)
     _check_surrogate("attack", surrogate, config.precision)
@@ -127,6 +139,21 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         read = [parse_epsilon(value, config.dataset.unit, key=key) for value in values]
         attack.epsilon = list(dict.fromkeys(read))  # 8 and 8/255 are one epsilon
     return config
+
+
+def _check_parallel(parallel: ParallelConfig) -> None:
+    """The number of processes is said where the weights depend on it, and only there."""
+    same = parallel == ParallelConfig(processes=parallel.processes)
+    if same and parallel.processes is not None:
+        raise UsageError(
+            f"train.parallel.processes={parallel.processes} changes no weights where BatchNorm is "
+            "synchronised and draws are shared: leave it null"
+        )
+    if not same and (parallel.processes or 0) < 2:
+        raise UsageError(
+            "train.parallel.processes must be at least 2 with batchnorm=local or draws=own, whose "
+            f"weights depend on it, got {parallel.processes}"
+        )
 
 
 def _check_tucker(tucker: TuckerConfig) -> None:
