@@ -19,7 +19,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor survive reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%) reproduce-honest-table1 render-honest-table1 collect reproduce-table1 reproduce-table4 reproduce-table5 reproduce-table5-binary reproduce-table5-tuned reproduce-table5-bim-pgd reproduce-audio-size reproduce-logmel reproduce-batchnorm render-table1 render-table4 render-table5 render-table5-binary render-table5-tuned render-table5-bim-pgd render-audio-size render-logmel render-batchnorm reproduce-table2 reproduce-table3 reproduce-figure1 render-table2 render-table3 render-figure1 cost
+.PHONY: help setup quickstart quickstart-audio report test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor cost survive collect reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"

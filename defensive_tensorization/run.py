@@ -264,7 +264,8 @@ def main() -> None:
             jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
         for config in jobs:
             tracking.mode_of(config.logger.mode)
-        several = len(jobs) > 1
+        elsewhere = any(word.startswith("hydra/launcher=") for word in words)
+        several = len(jobs) > 1 and not elsewhere  # whose progress is told there
         with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
             _job()
 
