@@ -20,7 +20,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench-loader bench-layers bench-xnor survive reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench-loader bench-layers bench-xnor cost survive collect reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -72,6 +72,8 @@ figure-audio: $(READY) ## clips, their adversarial twins and the difference: a f
 
 report: $(READY) ## one page of everything at SCALE: results/SCALE/report.html, tables, figures, rows, what was not run
 	$(PY) scripts/report.py scale=$(SCALE) $(ARGS)
+cost: $(READY) ## what Table 2 would cost at ImageNet size: counts, a short measurement, stated assumptions
+	$(PY) scripts/cost.py $(ARGS)
 
 list: $(READY) ## what has been trained and evaluated, what each table at SCALE still lacks, and how long that takes
 	$(PY) scripts/list.py scale=$(SCALE) $(ARGS)
@@ -96,6 +98,9 @@ survive: $(READY) ## kills, stops and processes in each other's way, against an 
 
 bench-xnor: $(READY) ## what a binary network costs, beside the real one
 	$(PY) scripts/bench_xnor.py $(ARGS)
+
+collect: $(READY) ## rows of other machines, FROM="their runs folders", into runs/rows
+	$(PY) scripts/collect.py $(FROM) runs/rows
 
 test: $(READY) ## the test suite, without the slow tests
 	$(PY) -m pytest -q $(ARGS)

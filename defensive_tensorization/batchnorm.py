@@ -10,6 +10,7 @@ of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their mea
                   what it saw in training, and a prediction depends on its own image alone
 """
 
+from collections.abc import Callable
 from typing import Literal, Self, cast
 
 import torch
@@ -20,6 +21,8 @@ from . import sketching
 from .errors import UsageError
 
 Handling = Literal["running", "frozen", "batch", "recalibrated"]
+Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
+"""[B, C, ...] to mean [C] and variance [C] (divided by n) of n values a channel, and n."""
 
 
 class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -34,11 +37,14 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.handling = handling
         self.shared_draws = handling == "batch"  # whose statistics need one draw for all
         self.reference = 0
+        self.moments: Moments | None = None  # of a batch that other processes share
 
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and self.handling != "frozen")
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.moments is not None:
+            return self._normalise_together(x, *self.moments(x))
         if self.training or not (self.reference or self.handling == "batch"):
             return super().forward(x)
         if self.handling == "batch":
@@ -48,6 +54,20 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
             variance, mean = torch.var_mean(seen, dim=(0, *range(2, x.ndim)), correction=0)
         return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
 
+    def _normalise_together(self, x: Tensor, mean: Tensor, variance: Tensor, n: int) -> Tensor:
+        """As F.batch_norm in training, which gives no gradient to statistics that it is handed."""
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            assert self.num_batches_tracked is not None and self.momentum is not None
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
+        mean, scale, bias = (
+            v.view(-1, *[1] * (x.ndim - 2))
+            for v in (mean, self.weight * (variance + self.eps).rsqrt(), self.bias)
+        )
+        return ((x.float() - mean) * scale + bias).to(x.dtype)
+
 
 class DrawBatchNorm1d(_DrawBatchNorm, nn.BatchNorm1d):
     """[B, C, L] to the same: nn.BatchNorm1d with the handlings above."""
@@ -55,6 +75,13 @@ class DrawBatchNorm1d(_DrawBatchNorm, nn.BatchNorm1d):
 
 class DrawBatchNorm2d(_DrawBatchNorm, nn.BatchNorm2d):
     """[B, C, H, W] to the same: nn.BatchNorm2d with the handlings above."""
+
+
+def synchronise(network: nn.Module, moments: Moments) -> None:
+    """BatchNorm in training takes the statistics that `moments` finds of a batch."""
+    for norm in network.modules():
+        if isinstance(norm, _DrawBatchNorm):
+            norm.moments = moments
 
 
 class Recalibrated(nn.Module):

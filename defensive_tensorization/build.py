@@ -15,6 +15,7 @@ from .batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
 from .config import Config
 from .data import Task, decode
 from .defences.quantization import orthogonality
+from .distributed import Team
 from .errors import UsageError
 from .evaluate import Classifier, subset
 from .models import REAL, Precision
@@ -58,6 +59,11 @@ class Plan:
         return None if base is None else replace(self, config=base)
 
     @property
+    def needed(self) -> "list[Plan]":
+        """The runs whose networks must be there before this one's."""
+        return [replace(self, config=each) for each in cfg.needed_by(self.config)]
+
+    @property
     def twin(self) -> "Plan":
         """The dense network that a black-box attacker holds."""
         return replace(self, config=cfg.twin_of(self.config))
@@ -99,6 +105,12 @@ class Plan:
         t = self.config.train
         values = {f.name: getattr(t, f.name) for f in fields(Schedule)}
         return Schedule(**values | {"milestones": tuple(t.milestones)})
+
+    @property
+    def team(self) -> Team:
+        """The processes that train it; UsageError where they are not as many as it says."""
+        parallel = self.config.train.parallel
+        return Team(**{f.name: getattr(parallel, f.name) for f in fields(Team)})
 
     def deployed(self, network: nn.Module) -> nn.Module:
         """The network with what its BatchNorm needs in evaluation mode."""

@@ -45,6 +45,7 @@ def in_one_line(key: str) -> Iterator[None]:
 
 
 def end(line: str, code: int) -> NoReturn:
-    """Leave the program with a line on standard error."""
-    print(line, file=sys.stderr)
+    """Leave the program with a line on standard error, of several processes the first's alone."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(line, file=sys.stderr)
     sys.exit(code)

@@ -50,9 +50,11 @@ def label(config: Config) -> str:
 
 def opened(config: Config, job_type: str, name: str, **facts: Any) -> tracking.Run:
     """The W&B run of one step of the work, as the configuration's logger wants it."""
+    from . import distributed
+
     told = {"label": label(config), "setting": setting(config), **facts}
     return tracking.start(
-        mode=config.logger.mode,
+        mode=config.logger.mode if distributed.first() else "disabled",
         project=config.logger.project,
         dir=Path(config.paths.runs) / "wandb",
         name=name,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,24 +39,32 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
 
     plane  the configuration whose gradient spans a landscape's plane; None: this one's.
     """
-    from . import landscape
+    from . import distributed, landscape
     from .build import attacks, plan
     from .locks import alone
     from .rows import protocol
 
-    p = plan(config)
+    distributed.join()
+    with distributed.one_a_machine_first():
+        p = plan(config)
+    if config.stage == "bases":
+        for each in p.needed:
+            trained(each)
+        return
     if config.landscape:
         landscape.example(p)  # what cannot be is refused before hours of training
     of = trained(p)
     wanted = [config.eval.seed, config.eval.runs, *(protocol(config, a) for a in attacks(config))]
-    with alone(Path(f"{p.rows}.{cfg.digest(wanted, 8)}.lock"), f"measuring {p.name}"):
+    lock = Path(f"{p.rows}.{cfg.digest(wanted, 8)}.lock")
+    with distributed.at_first(alone(lock, f"measuring {p.name}")):
         rows = evaluated(p, of, command)
     log.info("%s  %s", p.name, summary(rows))
     log.info("rows %s", p.rows)
     if config.landscape:
         laid = p if plane is None else replace(p, config=plane)
-        made = landscape.ensure(p, of, laid, of if laid is p else trained(laid), command)
-        log.info("panels %s", made)
+        spans = of if laid is p else trained(laid)
+        if distributed.first():
+            log.info("panels %s", landscape.ensure(p, of, laid, spans, command))
 
 
 @dataclass(frozen=True)
@@ -69,14 +78,15 @@ class Trained:
 
 def trained(p: "Plan") -> Trained:
     """The trained network: loaded, resumed or trained, by one process while others wait for it."""
-    from . import checkpoint
+    from . import checkpoint, distributed
     from .locks import alone
     from .pieces import within_memory
     from .train import Progress, train
 
-    with alone(Path(f"{p.checkpoint}.lock"), f"training {p.name}"):
+    lock = alone(Path(f"{p.checkpoint}.lock"), f"training {p.name}")
+    with distributed.at_first(lock):
         network = p.network()
-        state = checkpoint.load(p.checkpoint, p.fingerprint, network)
+        state = distributed.told(partial(checkpoint.load, p.checkpoint, p.fingerprint, network))
         progress = Progress(**state["progress"]) if state else None
         commit, dirty = state.get("commit", ("", False)) if state else ("", False)
         if progress is None and p.base:
@@ -91,6 +101,8 @@ def trained(p: "Plan") -> Trained:
                 mirror.epochs(watched, progress.history if progress else [])
 
                 def keep(now: Progress) -> None:
+                    if not distributed.first():
+                        return
                     checkpoint.save(
                         p.checkpoint,
                         {
@@ -112,12 +124,14 @@ def trained(p: "Plan") -> Trained:
                     p.config.seed,
                     resume=progress,
                     after_epoch=keep,
-                    validate=lambda: clean_accuracy(p, network),
+                    validate=partial(clean_accuracy, p, network) if distributed.first() else None,
                     label=p.name,
                     perturb=p.perturb(network),
                     penalty=p.penalty,
+                    team=p.team,
                 )
                 mirror.trained(watched, p, progress.history)
+            distributed.align(network)
         network.load_state_dict(progress.network)
     return Trained(network, checkpoint.digest(progress.network), commit + "+" * dirty)
 
@@ -134,13 +148,13 @@ def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
 
 def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
-    from . import examples, results, sketching, store
+    from . import distributed, examples, results, sketching, store
     from .build import attacks, seeds
     from .evaluate import evaluate, subset
     from .rows import protocol, row
 
     aimed = [None, *attacks(p.config)]
-    done = {r.key: r for r in store.read([p.rows])}
+    done = {r.key: r for r in distributed.told(lambda: store.read([p.rows]))}
     if any(r.weights not in ("", of.weights) for r in done.values()):
         raise UsageError(
             f"{p.rows} holds rows of other weights than {p.checkpoint} ({of.weights}), trained "
@@ -164,9 +178,15 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     level = Level(f"attacking {p.name}", work, "passes")
     with control, mirror.of_network(p, "eval") as watched, level, stopping.at_batches():
         for seed, todo in missing.items():
-            for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
+            hand = distributed.dealt(len(todo), seed)
+            aims = [todo[i] for i in hand]
+            scores = evaluate(classifier, p.task, split, aims, seed, size, twin, draws)
+            bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
+            for i, score in distributed.exchanged(zip(hand, bare, strict=True)):
+                score = replace(score, attack=todo[i])
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
-                store.append(p.rows, made)
+                if distributed.first():
+                    store.append(p.rows, made)
                 done[made.key] = made
                 level.step(passes(score.attack, draws))
             if todo:
@@ -197,20 +217,30 @@ def summary(rows: "list[Row]") -> str:
 
 @hydra.main(config_path=str(cfg.CONFIGS), config_name="config", version_base="1.3")
 def _job(composed: DictConfig) -> None:
-    with _ended_in_one_line():
+    prepare()
+    target: str = HydraConfig.get().launcher._target_
+    with _ended_in_one_line(launched=not target.endswith(".BasicLauncher")):
         overrides = list(HydraConfig.get().overrides.task)
         config = cfg.checked(composed, overrides)
         run(config, provenance.command(overrides), cfg.plane_of(config, overrides))
         finished()
 
 
+def prepare() -> None:
+    """What each process does before its first run, of a launcher's too."""
+    provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
+    quiet = os.environ.get("RANK", "0") != "0"  # torchrun's others
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+
+
 def main() -> None:
     """Exit code 2 and one line for bad input or storage, 130 or 143 where it was asked to stop."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    prepare()
     sweep = ("-m", "--multirun")
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
+    words = cfg.launched(sys.argv[1:])
+    sys.argv[1:] = sorted(words, key=lambda word: word not in sweep)  # argparse wants it so
     words = [word for word in sys.argv[1:] if word not in sweep]
     jobs: list[Config] = []
     with _ended_in_one_line():
@@ -218,15 +248,17 @@ def main() -> None:
             jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
         for config in jobs:
             tracking.mode_of(config.logger.mode)
-        several = len(jobs) > 1
+        elsewhere = any(word.startswith("hydra/launcher=") for word in words)
+        several = len(jobs) > 1 and not elsewhere  # whose progress is told there
         with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
             _job()
 
 
 @contextmanager
-def _ended_in_one_line() -> Iterator[None]:
+def _ended_in_one_line(*, launched: bool = False) -> Iterator[None]:
+    """launched: a job's error is told where it was launched from, when the others have ended."""
     try:
-        with in_one_line("paths.runs"), stopping.listening():
+        with nullcontext() if launched else in_one_line("paths.runs"), stopping.listening():
             yield
     except stopping.Stopped as stop:
         end(str(stop), stop.code)

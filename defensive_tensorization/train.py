@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 
 from . import sketching, stopping
 from .data import Split, Task, decode
+from .distributed import ALONE, Team
 from .errors import UsageError
-from .pieces import Pieces
+from .pieces import Pieces, gradients
 from .progress import bar
 
 log = logging.getLogger(__name__)
@@ -84,11 +86,13 @@ def train(
     label: str = "train",
     perturb: Perturb | None = None,
     penalty: Callable[[nn.Module], Tensor] | None = None,
+    team: Team = ALONE,
 ) -> Progress:
     """Train in place; `after_epoch` saves, `validate` is reported and never chooses weights.
 
-    perturb  attacks every batch before its update; penalty  joins the loss. Where the program is
-    asked to stop, `after_epoch` gets the epoch as far as it went (step > 0) and Stopped is raised.
+    perturb  attacks every batch before its update; penalty  joins the loss; team  shares batches.
+    Where the program is asked to stop, `after_epoch` gets the epoch as far as it went (step > 0),
+    then Stopped is raised.
     """
     progress = resume or Progress()
     if resume:
@@ -100,14 +104,15 @@ def train(
     split = task.train if schedule.images is None else _head(task.train, schedule.images)
     device = next(network.parameters()).device
     noise = torch.Generator()
+    replica = team.replica(network)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
         update: AbstractContextManager[None] = nullcontext()
         if perturb is not None:
-            with autocast(device, schedule.autocast):
+            with team.holding(), autocast(device, schedule.autocast):
                 x, update = perturb(x, y, noise)
         with update, autocast(device, schedule.autocast):
-            loss = F.cross_entropy(network(x), y)
+            loss = F.cross_entropy(replica(x), y)
             return loss if penalty is None else loss + penalty(network)
 
     def rewind(streams: Mapping[str, Any]) -> None:
@@ -120,13 +125,14 @@ def train(
         return Progress(epoch, *state, done, streams, pieces.count)
 
     pieces = Pieces(network, lambda: _streams(network, noise, device), rewind, progress.pieces)
+    step_gradients = pieces.gradients if team.alone else partial(gradients, pieces=pieces.count)
     epochs = range(progress.epoch, schedule.epochs)
     for epoch in bar(epochs, schedule.epochs, f"training {label}", "epochs", progress.epoch):
         started = time.perf_counter()
-        sketching.seed(network, sketching.stream(seed, "sketch", epoch))
-        torch.manual_seed(sketching.stream(seed, "torch", epoch))
+        sketching.seed(network, sketching.stream(seed, "sketch", epoch, *team.own))
+        torch.manual_seed(sketching.stream(seed, "torch", epoch, *team.own))
         order = torch.Generator().manual_seed(sketching.stream(seed, "order", epoch))
-        noise.manual_seed(sketching.stream(seed, "perturb", epoch))
+        noise.manual_seed(sketching.stream(seed, "perturb", epoch, *team.own))
         network.train()
         count = max(1, len(split) // schedule.batch_size)
         at = f"{label} is saved at epoch {epoch + 1}, batch {{}} of {count}"
@@ -136,7 +142,7 @@ def train(
             total += progress.streams["total"].to(device)
             rewind(progress.streams)
         steps = bar(
-            islice(batches(split, task.flip, schedule, order), done, None),
+            islice(team.shares(batches(split, task.flip, schedule, order)), done, None),
             count,
             f"epoch {epoch + 1}",
             initial=done,
@@ -145,14 +151,17 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule.factor(epoch + step / count)
             optimizer.zero_grad(set_to_none=True)
-            total += pieces.gradients(loss_of, x, y)
+            total += step_gradients(loss_of, x, y)
             optimizer.step()
             done = step + 1
-            if stopping.noted():
+            if team.any(stopping.noted()):
+                team.mean(total)
                 _check(float(total) / done, network, epoch)
-                after_epoch(reached(epoch, done, total))
-                stopping.stop(at.format(done))
-        mean_loss = float(total) / count
+                if not team.own:  # a checkpoint holds the first process's streams
+                    after_epoch(reached(epoch, done, total))
+                stopping.stop(at.format(0 if team.own else done))
+                raise SystemExit(1)  # it was another process that was asked to stop
+        mean_loss = float(team.mean(total)) / count
         _check(mean_loss, network, epoch)
         line = {
             "epoch": epoch + 1,

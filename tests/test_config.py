@@ -68,7 +68,9 @@ def name(path: Path) -> str:
 
 
 def chosen(path: Path) -> list[str]:
-    """The overrides that select a file."""
+    """The overrides that select a file; ours of a launcher come with it."""
+    if path.parent.name == "launch":
+        return cfg.launched([f"hydra/launcher={path.stem}"])
     group = str(path.parent.relative_to(CONFIGS))
     if group == ".":
         return []
@@ -237,6 +239,9 @@ def test_a_missing_option_lists_those_there_are(group: str) -> None:
         ("logger.mode", "offline, online, disabled"),
         ("logger.artifacts", "none, reference, upload"),
         ("tucker.init", "hosvd, random"),
+        ("train.parallel.batchnorm", "synchronised, local"),
+        ("train.parallel.draws", "shared, own"),
+        ("stage", "all, bases"),
     ],
 )
 @pytest.mark.parametrize("plus", ["", "++"])
@@ -985,3 +990,57 @@ def test_figure_1_has_every_epsilon_of_section_4() -> None:
     made = attacks(quick("experiment=figure1", "method=baseline"))
     assert [a.epsilon for a in made if a.name == "pgd"] == [1, 2, 4, 8, 16, 32, 64, 128]
     assert [a.steps for a in made if a.name == "pgd"] == [1, 2, 5, 10, 20, 36, 68, 132]
+
+
+# --- several processes --------------------------------------------------------------------------
+
+LOCAL = ("train.parallel.batchnorm=local", "train.parallel.processes=2")
+OWN = ("train.parallel.draws=own", "train.parallel.processes=2")
+
+
+def test_the_number_of_processes_is_identity_only_where_weights_depend_on_it() -> None:
+    assert len({recipe("theta=0.9", *each) for each in ([], LOCAL, OWN, [*LOCAL, *OWN])}) == 4
+    assert recipe("theta=0.9", *LOCAL) != recipe(
+        "theta=0.9", *LOCAL[:1], "train.parallel.processes=4"
+    )
+    assert recipe("theta=1", *OWN) == recipe("theta=1"), "without draws there are none of its own"
+    assert recipe("defence=adversarial_pgd", *OWN) != recipe("defence=adversarial_pgd")
+    base = cfg.base_of(quick("theta=0.9", *OWN))
+    assert base is not None and cfg.recipe(base) == recipe("theta=1")
+    assert recipe("theta=0.9", "stage=bases") == recipe("theta=0.9")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            ["train.parallel.processes=4"],
+            "train.parallel.processes=4 changes no weights where BatchNorm is synchronised and "
+            "draws are shared: leave it null",
+        ),
+        (
+            ["train.parallel.draws=own"],
+            "train.parallel.processes must be at least 2 with batchnorm=local or draws=own, whose "
+            "weights depend on it, got None",
+        ),
+        (
+            [LOCAL[0], "train.parallel.processes=1"],
+            "train.parallel.processes must be at least 2 with batchnorm=local or draws=own, whose "
+            "weights depend on it, got 1",
+        ),
+    ],
+)
+def test_processes_are_said_where_they_matter(overrides: list[str], text: str) -> None:
+    assert refused(*overrides, read=quick) == text
+
+
+def test_a_launcher_brings_our_settings() -> None:
+    launchers = [path.stem for path in (CONFIGS / "hydra" / "launch").glob("*.yaml")]
+    assert sorted(launchers) == ["joblib", "submitit_local", "submitit_slurm"]
+    words = cfg.launched(["hydra/launcher=joblib", "theta=1", "hydra.launcher.n_jobs=3"])
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        hydra = compose("config", words, return_hydra_config=True).hydra
+        plain = compose("config", [], return_hydra_config=True).hydra
+    assert (hydra.launcher.n_jobs, hydra.job.env_set.OMP_NUM_THREADS) == (3, "1")
+    assert "BasicLauncher" in plain.launcher._target_ and not plain.job.env_set
+    assert cfg.launched(["hydra/launcher=basic"]) == ["hydra/launcher=basic"]

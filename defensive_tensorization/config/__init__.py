@@ -5,9 +5,20 @@ With run.py, the only room that knows Hydra and OmegaConf.
 
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
-from .compose import composed, jobs, plane_of
-from .identity import base_of, batchnorm, digest, identity, plain, recipe, run_id, twin_of
+from .compose import composed, jobs, launched, plane_of
+from .identity import (
+    base_of,
+    batchnorm,
+    digest,
+    identity,
+    needed_by,
+    plain,
+    recipe,
+    run_id,
+    twin_of,
+)
 from .refuse import CONFIGS, refusal
+from .rounds import rounds
 from .schema import Config
 
 __all__ = [
@@ -22,13 +33,16 @@ __all__ = [
     "digest",
     "identity",
     "jobs",
+    "launched",
     "named",
+    "needed_by",
     "parse_epsilon",
     "plain",
     "plane_of",
     "recipe",
     "refusal",
     "restored",
+    "rounds",
     "run_id",
     "twin_of",
 ]

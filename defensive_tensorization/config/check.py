@@ -19,6 +19,7 @@ from .schema import (
     Composed,
     Config,
     DefenceConfig,
+    ParallelConfig,
     PrecisionConfig,
     ScaleConfig,
     TuckerConfig,
@@ -35,6 +36,9 @@ _CHOICES = {
     "logger.artifacts": ("none", "reference", "upload"),
     "tucker.init": ("hosvd", "random"),
     "experiment.form": ("table", "honest", "surface"),
+    "train.parallel.batchnorm": ("synchronised", "local"),
+    "train.parallel.draws": ("shared", "own"),
+    "stage": ("all", "bases"),
 }
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
@@ -98,6 +102,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
+    _check_parallel(config.train.parallel)
     _check_tucker(config.tucker)
     _check_precision(config.precision)
     _check_surrogate("attack", surrogate, config.precision)
@@ -151,6 +156,21 @@ def restored(plain: Mapping[str, Any]) -> Config:
         return cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise usage_error(error) from error
+
+
+def _check_parallel(parallel: ParallelConfig) -> None:
+    """The number of processes is said where the weights depend on it, and only there."""
+    same = parallel == ParallelConfig(processes=parallel.processes)
+    if same and parallel.processes is not None:
+        raise UsageError(
+            f"train.parallel.processes={parallel.processes} changes no weights where BatchNorm is "
+            "synchronised and draws are shared: leave it null"
+        )
+    if not same and (parallel.processes or 0) < 2:
+        raise UsageError(
+            "train.parallel.processes must be at least 2 with batchnorm=local or draws=own, whose "
+            f"weights depend on it, got {parallel.processes}"
+        )
 
 
 def _check_tucker(tucker: TuckerConfig) -> None:

@@ -62,6 +62,15 @@ def _hydra() -> AbstractContextManager[None]:
     return initialize_config_dir(str(CONFIGS), version_base="1.3")
 
 
+def launched(words: Sequence[str]) -> list[str]:
+    """A launcher with our settings of it, hydra/launch: a file of the launcher's own name would be
+    checked against the plugin's, and could not set the jobs' threads."""
+    settings = {path.stem for path in (CONFIGS / "hydra" / "launch").glob("*.yaml")}
+    group = "hydra/launcher="
+    named = [word.removeprefix(group) for word in words if word.startswith(group)]
+    return [*words, *(f"+hydra/launch={name}" for name in named if name in settings)]
+
+
 def _split(overrides: Sequence[str]) -> list[list[str]]:
     """As Hydra's own sweeper does: one list of overrides for each point of the grid."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))

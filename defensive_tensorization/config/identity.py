@@ -8,7 +8,7 @@ from dataclasses import MISSING as REQUIRED
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from .schema import Config, DefenceConfig, ModelConfig, TuckerConfig
+from .schema import Config, DefenceConfig, ModelConfig, ParallelConfig, TuckerConfig
 
 RECIPE = 1  # raise it when the same configuration trains other weights
 OURS = __package__.partition(".")[0]
@@ -39,6 +39,13 @@ def twin_of(config: Config) -> Config:
     twin.model.batchnorm = DefenceConfig.batchnorm
     twin.theta = 1.0
     return twin
+
+
+def needed_by(config: Config) -> list[Config]:
+    """What must be trained before this run's network: its base, a black-box attacker's twin."""
+    base = base_of(config)
+    blackbox = any(attack.knowledge == "blackbox" for attack in config.attack.values())
+    return [*([base] if base else []), *([twin_of(config)] if blackbox else [])]
 
 
 def trained_name(defence: DefenceConfig) -> str:
@@ -81,6 +88,11 @@ def identity(config: Config) -> dict[str, Any]:
     ):  # what shapes a sketch has no part in a run without one
         for name in ("modes", "min_dim", "min_keep", "rescale"):
             setattr(c.defence.conv, name, _default(TuckerConfig, name))
+    parallel = c.train.parallel
+    if not (c.defence.perturb or (c.defence.conv and c.defence.conv.theta < 1)):
+        parallel.draws = ParallelConfig.draws  # there is nothing to draw
+    if parallel == ParallelConfig(processes=parallel.processes):
+        parallel.processes = None
     return {
         "dataset": {"name": c.dataset.name},
         "model": _told(c.model),

@@ -115,6 +115,15 @@ class OptimizerConfig:
 
 
 @dataclass
+class ParallelConfig:
+    """Of one training by several processes; one process makes the same weights at the defaults."""
+
+    batchnorm: str = "synchronised"
+    draws: str = "shared"
+    processes: int | None = None
+
+
+@dataclass
 class TrainConfig:
     name: str = MISSING
     epochs: int = MISSING
@@ -129,6 +138,7 @@ class TrainConfig:
     crop: int = 0
     autocast: str = "float32"
     images: int | None = None
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
 
 @dataclass
@@ -238,6 +248,7 @@ class Config:
     theta: float = MISSING
     seed: int = MISSING
     device: str = MISSING
+    stage: str = "all"
 
 
 @dataclass

@@ -1,0 +1,248 @@
+"""A sweep by Hydra's launchers, in real processes: joblib, submitit's local executor, and Slurm's.
+
+Slurm is played by fake_slurm.py: it keeps the script that submitit hands in, and runs it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from defensive_tensorization import store
+from defensive_tensorization.config import CONFIGS
+
+ROOT = CONFIGS.parent
+HERE = Path(__file__).parent
+ENTRY = [sys.executable, "-m", "defensive_tensorization"]
+TINY = (
+    *("model.width=4", "model.reference=32", "train.images=256", "eval.images=20", "attack=[fgsm]"),
+    *("dataset.cache=digits", "paths.runs=runs", "device=cpu", "logger=none"),
+    *("train.epochs=1", "train.lr_scale=0.1", "eval.runs=1", "eval.epsilon=[2]"),
+)
+SWEEP = ("-m", *TINY, "theta=0.9,0.8,0.7")
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = f"{ROOT}{os.pathsep}{HERE}"
+    quiet = {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": path, **quiet, **more}
+
+
+def start(where: Path, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*ENTRY, *words], cwd=where, env=environment(**more), capture_output=True, text=True
+    )
+
+
+def log(where: Path, printed: str) -> str:
+    """What all jobs printed, here or into submitit's files."""
+    files = sorted((where / "runs" / "multirun" / ".submitit").rglob("*_log.out"))
+    return printed + "".join(file.read_text() for file in files)
+
+
+def trainings(text: str) -> dict[str, int]:
+    """How often each theta was trained."""
+    return dict(Counter(re.findall(r"^training .*-theta([\d.]+)-.* epochs$", text, re.MULTILINE)))
+
+
+def thetas(where: Path) -> list[float]:
+    return sorted(row.theta for row in store.read([where / "runs" / "rows"]))
+
+
+# --- the script that submitit hands to sbatch ---------------------------------------------------
+
+RECORDED = """\
+#SBATCH --array=0-2%2
+#SBATCH --cpus-per-task=4
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=defensive_tensorization
+#SBATCH --mem=32GB
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=480"""
+
+
+def slurm(where: Path) -> dict[str, str]:
+    """An environment in which fake_slurm.py answers to the names of Slurm's commands."""
+    folder = where / "slurm"
+    folder.mkdir()
+    for name in ("sbatch", "srun", "sacct", "scontrol"):
+        command = folder / name
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE}/fake_slurm.py {name} "$@"\n')
+        command.chmod(0o755)
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "FAKE_SLURM": str(folder)}
+
+
+def test_the_script_for_slurm(tmp_path: Path) -> None:
+    """Submitted, not run: an array of the cells, queued again when preempted or out of time."""
+    launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu")
+    two = "hydra.launcher.array_parallelism=2"
+    sweep = ("-m", *TINY, "seed=0,1,2", "defence=none", *launcher, two)
+    done = start(tmp_path, *sweep, **slurm(tmp_path), FAKE_SLURM_HOLDS="1")
+    assert "held by fake_slurm.py" in done.stderr
+    (script,) = (tmp_path / "slurm").glob("*.sbatch")
+    lines = script.read_text().splitlines()
+    said = [line for line in lines if re.match(r"#SBATCH --(?!output|error|wckey)", line)]
+    assert "\n".join(said) == RECORDED
+    (command,) = [line for line in lines if line.startswith("srun ")]
+    assert " -u -m submitit.core._submit " in command
+
+
+# --- whole sweeps -------------------------------------------------------------------------------
+
+ROUNDS = r"#0 : .* stage=bases$.*#\d : .*theta=0\.9$.*#\d : .*theta=0\.8$.*#\d : .*theta=0\.7$"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_each_network_is_trained_once_and_nobody_waits(launcher: str, tmp_path: Path) -> None:
+    """The base has a round of its own; no job of the next finds its lock taken."""
+    done = start(tmp_path, *SWEEP, f"hydra/launcher={launcher}", OMP_NUM_THREADS="7")
+    assert done.returncode == 0, done.stderr
+    text = log(tmp_path, done.stdout)
+    assert trainings(text) == {"1": 1, "0.9": 1, "0.8": 1, "0.7": 1}
+    assert re.search(ROUNDS, done.stdout, re.DOTALL | re.MULTILINE)
+    assert "waiting for it" not in text
+    assert thetas(tmp_path) == [0.7] * 2 + [0.8] * 2 + [0.9] * 2
+    again = start(tmp_path, *SWEEP, f"hydra/launcher={launcher}")
+    assert again.returncode == 0
+    assert trainings(again.stdout) == {} and len(thetas(tmp_path)) == 6
+
+
+@pytest.mark.slow
+def test_jobs_have_their_threads_whatever_the_shell_says(tmp_path: Path) -> None:
+    (tmp_path / "digits_and_threads.py").write_text(
+        "import pathlib, torch\n"
+        "from defensive_tensorization.data import digits\n"
+        "def load(**options):\n"
+        "    pathlib.Path('threads').write_text(str(torch.get_num_threads()))\n"
+        "    return digits.load(**options)\n"
+    )
+    path = f"{ROOT}{os.pathsep}{HERE}{os.pathsep}{tmp_path}"
+    target = "dataset._target_=digits_and_threads.load"
+    words = (*TINY, target, "theta=1", "stage=all", "-m", "seed=0", "hydra/launcher=joblib")
+    for threads in ("1", "2"):
+        done = start(
+            tmp_path,
+            *words,
+            f"hydra.job.env_set.OMP_NUM_THREADS={threads}",
+            PYTHONPATH=path,
+            OMP_NUM_THREADS="7",
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "threads").read_text() == threads
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_is_named_when_the_others_have_ended(tmp_path: Path) -> None:
+    words = ("-m", *TINY, "theta=1", "train.optimizer.lr=1e30,0.1", "hydra/launcher=joblib")
+    done = start(tmp_path, *words)
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()[-2:]
+    assert first.startswith("Error executing job with overrides: ") and "lr=1e30" in first
+    assert second.startswith("error: the training ")
+    assert thetas(tmp_path) == [1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_a_preempted_job_of_an_array_is_queued_again_and_goes_on(tmp_path: Path) -> None:
+    """As if it had never been: the weights are those of a sweep that nobody disturbed."""
+    more = ("train.epochs=6", "hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1")
+    undisturbed, where = tmp_path / "undisturbed", tmp_path / "preempted"
+    undisturbed.mkdir()
+    where.mkdir()
+    sweep = [*SWEEP[:-1], "theta=0.9,0.8", *more]
+    done = start(undisturbed, *sweep, **slurm(undisturbed))
+    assert done.returncode == 0, done.stderr
+    scripts = sorted((undisturbed / "slurm").glob("*.sbatch"))
+    assert ["--array" in script.read_text() for script in scripts] == [False, True]
+
+    process = subprocess.Popen(
+        [*ENTRY, *sweep], cwd=where, env=environment(**slurm(where)), stdout=subprocess.PIPE
+    )
+    struck = where / "slurm" / "2000_1.pid"
+    checkpoints = where / "runs" / "checkpoints"
+    while not any(checkpoints.glob("*-theta0.8-*.pt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(int(struck.read_text()), signal.SIGUSR2)
+    process.communicate()
+    assert process.returncode == 0
+    assert (where / "slurm" / "requeued").read_text() == "2000_1\n"
+    found = trainings(log(where, ""))
+    assert (found["1"], found["0.9"], found["0.8"]) == (1, 1, 2)
+    assert thetas(where) == thetas(undisturbed) == [0.8] * 2 + [0.9] * 2
+    networks = [
+        torch.load(next(each.rglob("*-theta0.8-*.pt")), weights_only=True)["progress"]["network"]
+        for each in (where, undisturbed)
+    ]
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+
+
+# --- torchrun -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_rows_of_one(tmp_path: Path) -> None:
+    """Rows made by torchrun equal those that one process makes of the same weights."""
+    words = [*TINY, "theta=0.9", "attack=[fgsm,pgd]", "eval.runs=3", "train.epochs=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    port = "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"
+    done = subprocess.run(
+        [*torchrun, *port, "-m", "defensive_tensorization", *words],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert trainings(done.stdout) == {"1": 1, "0.9": 1}
+    made = store.read([tmp_path / "runs" / "rows"])
+    for file in (tmp_path / "runs" / "rows").glob("*.jsonl"):
+        file.unlink()
+    alone = start(tmp_path, *words)
+    assert trainings(alone.stdout) == {}, "another identity, or a checkpoint that is not whole"
+    same = ("key", "clean_accuracy", "robust_accuracy", "weights", "trained_commit")
+    told = [{name: getattr(row, name) for name in same} for row in made]
+    assert told == [
+        {name: getattr(row, name) for name in same}
+        for row in store.read([tmp_path / "runs" / "rows"])
+    ]
+    assert len(told) == 3 * 3
+
+    other = tmp_path / "alone"
+    other.mkdir()
+    start(other, *words)
+    mine, theirs = (
+        torch.load(next(each.glob("runs/checkpoints/*-theta0.9-*.pt")), weights_only=True)
+        for each in (tmp_path, other)
+    )
+    assert mine["fingerprint"] == theirs["fingerprint"]
+    for name, value in mine["progress"]["network"].items():
+        torch.testing.assert_close(value, theirs["progress"]["network"][name], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_what_one_process_refuses_is_said_once(tmp_path: Path) -> None:
+    words = [*TINY, "theta=1", "train.batch_size=33"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "defensive_tensorization", *words],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    text = "error: a batch of 33 has no 2 equal shares: take a train.batch_size that the number"
+    assert done.returncode == 1 and done.stderr.count(text) == 1
