@@ -13,6 +13,7 @@ from .config import Config
 from .errors import in_one_line
 from .inventory import Training, aligned, listed, size, trainings
 from .layout import folder_of
+from .progress import bar
 from .report.caption import duration
 from .results import Row
 
@@ -94,13 +95,14 @@ def lacking(
     have = {(row.recipe, row.protocol, row.eval_seed) for row in rows}
     mine = {(row.recipe, row.protocol, row.eval_seed) for row in own}
     trained = {cfg.recipe(each.config): each for each in made}
-    cells: dict[tuple[str, str], bool] = {}  # whether one lacks a row
+    cells: dict[tuple[object, ...], bool] = {}  # whether one lacks a row
     work = Work()
-    for config in jobs:
+    for number, config in enumerate(jobs):
         aimed = [None, *attacks(config)]
         wanted = [[_scoring(config, attack, seed) for seed in seeds(config)] for attack in aimed]
         short = [any(each.key not in have for each in line) for line in wanted]
-        cells |= {line[0].key[:2]: lacks for line, lacks in zip(wanted, short, strict=True)}
+        of = None if config.experiment.form == "surface" else number  # whose jobs share a cell
+        cells |= {(of, *w[0].key): lacks for w, lacks in zip(wanted, short, strict=True)}
         if not any(short):
             continue
         work.scorings |= {
@@ -185,7 +187,8 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     every = store.read([runs / "rows", *sorted(results.glob("*/rows"))])
     rates = Rates(made, every)
     lines, total = [], Work()
-    for each in catalogue(overrides, names):
+    known = list(catalogue(overrides, names))
+    for each in bar(known, len(known), "reading the configuration", "tables"):
         name = each.experiment.name
         if not each.experiment.columns:
             there = "there" if (folder_of(config) / f"{name}.png").is_file() else "not made"

@@ -1,6 +1,7 @@
 """What a table lacks is what a run would do; its time is counted from what was measured."""
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_what_is_there_is_not_done_again(layout: Layout, tmp_path: Path) -> None
     assert len(lacking(jobs(layout), have, [], made)[2].scorings) == 4 + 3 * 4
     whole = [row for config in layout.cells.values() for row in rows(config)]
     assert lacking(jobs(layout), whole, [], [])[1:] == (0, Work())
+
+
+def test_cells_are_counted_as_the_table_shows_them(layout: Layout) -> None:
+    """Two columns may share a clean row and show it twice; the jobs of a surface share one cell."""
+    twice = [deepcopy(layout.cells["baseline"]) for _ in range(2)]
+    assert lacking(twice, [], [], [])[:2] == (4, 4)
+    for config in twice:
+        config.experiment.form = "surface"
+    assert lacking(twice, [], [], [])[:2] == (2, 2)
 
 
 def test_times_are_those_of_the_same_kind_of_work(layout: Layout, tmp_path: Path) -> None:
