@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .attacks import Attack
     from .build import Plan
     from .results import Row
+    from .scores import Answers
 
 log = logging.getLogger(__name__)
 
@@ -148,10 +149,12 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     size, draws = p.config.eval.batch_size, p.config.eval.draws
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
+    settled: dict[Attack | None, Answers] = {}
     level = Level(f"attacking {p.name}", work, "passes")
     with control, tracker(p, "eval") as mirror, level, stopping.at_batches():
         for seed, todo in missing.items():
-            for score in evaluate(classifier, p.task, split, todo, seed, size, twin, draws):
+            asked = (classifier, p.task, split, todo, seed, size, twin, draws, settled)
+            for score in evaluate(*asked):
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 store.append(p.rows, made)
                 done[made.key] = made

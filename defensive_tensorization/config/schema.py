@@ -123,12 +123,14 @@ class TrainConfig:
     milestones: list[float] = MISSING
     gamma: float = MISSING
     warmup: float = 0.0
+    decay: str = "steps"
     init: str = MISSING
     init_epochs: int | None = None
     lr_scale: float = 1.0
     crop: int = 0
     autocast: str = "float32"
     images: int | None = None
+    compile: str | None = None
 
 
 @dataclass
@@ -139,6 +141,10 @@ class ScaleConfig:
     audio_epochs: int = MISSING
     adversarial_epochs: int = MISSING
     budget_epochs: int = MISSING
+    weight_decay: float = MISSING
+    crop: int = MISSING
+    warmup: float = MISSING
+    decay: str = MISSING
     figure_images: int | None = None
     autocast: str = MISSING
     train_images: int | None = None
