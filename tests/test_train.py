@@ -187,15 +187,15 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("theta", [1.0, 0.7])
-def test_the_host_waits_for_the_device_once_an_epoch(theta: float) -> None:
-    """For the epoch's loss; however many steps an epoch has, flips and crops included."""
+def test_the_host_waits_for_the_device_at_the_end_of_an_epoch_alone(theta: float) -> None:
+    """For its loss and to check its weights: as often, however many steps it has."""
     waits = []
     for steps in (2, 6):
         data, net = split(16 * steps), network(theta)
         with Waits() as found:
             train(net, task(data, data, flip=True), schedule(epochs=1, crop=1), sgd(net), 0)
         waits.append(found.count)
-    assert waits == [1, 1]
+    assert 0 < waits[0] == waits[1]
     with Waits() as found:
         float(torch.ones(())), torch.ones(3)[torch.ones(3) > 0]
     assert found.count == 2
