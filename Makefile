@@ -20,7 +20,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench-loader bench-layers bench-xnor cost survive collect reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -87,6 +87,24 @@ dashboard: $(READY) ## the W&B dashboard of a data set at SCALE: created or upda
 wandb-sync: $(READY) ## upload what W&B recorded offline, once, within LIMIT seconds (600)
 	$(PY) scripts/wandb_sync.py --limit $(LIMIT) $(ARGS)
 
+bench: $(READY) ## training, attacking, start-up, growth, memory: ratios, a quarter of an hour on two cores (estimated)
+	$(PY) scripts/bench_startup.py $(ARGS)
+	$(PY) scripts/bench_training.py $(ARGS)
+	$(PY) scripts/bench_attack.py $(ARGS)
+	$(PY) scripts/bench_growth.py $(ARGS)
+
+bench-gpu: $(READY) ## the same on a GPU, with CUDA graphs beside it
+	$(PY) scripts/bench_training.py --device cuda --compile reduce-overhead $(ARGS)
+	$(PY) scripts/bench_attack.py --device cuda $(ARGS)
+	$(PY) scripts/bench_growth.py --device cuda $(ARGS)
+
+bench-check: $(READY) ## the benchmark anew: fails when a ratio is 25% worse than the committed one
+	$(MAKE) bench ARGS="--out runs/bench"
+	$(PY) scripts/bench_check.py runs/bench
+
+profile: $(READY) ## where a training step's and an attack step's time goes, in percent
+	$(PY) scripts/profile_steps.py $(ARGS)
+
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)
 
@@ -118,7 +136,7 @@ format: $(READY) ## let ruff fix and format the code
 	$(PY) -m ruff format .
 
 lock: $(READY) ## resolve pyproject.toml into requirements.lock anew, upgrading what it allows
-	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra bench --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.lock pyproject.toml
 

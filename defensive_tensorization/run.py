@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .attacks import Attack
     from .build import Plan
     from .results import Row
+    from .scores import Answers
 
 log = logging.getLogger(__name__)
 
@@ -175,12 +176,13 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     size, draws = p.config.eval.batch_size, p.config.eval.draws
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
+    settled: dict[Attack | None, Answers] = {}
     level = Level(f"attacking {p.name}", work, "passes")
     with control, mirror.of_network(p, "eval") as watched, level, stopping.at_batches():
         for seed, todo in missing.items():
             hand = distributed.dealt(len(todo), seed)
             aims = [todo[i] for i in hand]
-            scores = evaluate(classifier, p.task, split, aims, seed, size, twin, draws)
+            scores = evaluate(classifier, p.task, split, aims, seed, size, twin, draws, settled)
             bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
             for i, score in distributed.exchanged(zip(hand, bare, strict=True)):
                 score = replace(score, attack=todo[i])

@@ -73,6 +73,7 @@ class Sketch:
         self.modes = tuple(m for m in sorted(set(wanted)) if shape[m] > min_dim)
         self.min_keep = min_keep
         self._missing = {mode: self._expected_missing(mode) for mode in self.modes}
+        self.ahead: tuple[Masks | None, ...] = ()  # a draw made before its forward, by `drawn`
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
 
@@ -99,6 +100,8 @@ class Sketch:
 
     def draw(self, device: torch.device, batch: int | None = None) -> Masks | None:
         """The masks of one forward over `batch` examples; None means nothing is dropped."""
+        if self.ahead:
+            return self.ahead[0]
         control = controls.get().get(self, LIVE)
         masks = self._draw(control, device, batch if control.per_sample else None)
         for made in control.record:

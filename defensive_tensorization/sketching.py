@@ -6,6 +6,7 @@ that for one model, in the current thread, until the block ends:
     frozen(model, seed=0)      the same draw at every forward
     disabled(model)            no sketch: the weights at theta = 1
     per_sample(model)          every example of a batch has a draw of its own
+    drawn(model, device, n)    the draws of one forward, made before it
     record(model)              write the draws down; replay(model, ledger) uses them again
 """
 
@@ -117,6 +118,23 @@ def disabled(model: nn.Module) -> AbstractContextManager[None]:
 def per_sample(model: nn.Module) -> AbstractContextManager[None]:
     """Every example of a batch has a draw of its own."""
     return _controlled(model, lambda i, _, c: replace(c, per_sample=True))
+
+
+@contextmanager
+def drawn(model: nn.Module, device: torch.device, batch: int) -> Iterator[None]:
+    """The draws of one forward of `batch` examples, made now; in the block each layer uses its own.
+
+    For graphs that no generator may enter (torch.compile, CUDA graphs). The numbers are those that
+    the forward would have drawn itself, in a model that passes each layer once.
+    """
+    found = sketches(model).values()
+    for sketch in found:
+        sketch.ahead = (sketch.draw(device, batch),)
+    try:
+        yield
+    finally:
+        for sketch in found:
+            sketch.ahead = ()
 
 
 def is_per_sample(model: nn.Module) -> bool:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching, stopping
-from .data import Split, Task, decode
+from .compiled import compiled
+from .data import Split, Task, decode, onto
 from .distributed import ALONE, Team
 from .errors import UsageError
 from .pieces import Pieces, gradients
@@ -33,21 +34,28 @@ Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, AbstractCont
 
 @dataclass(frozen=True)
 class Schedule:
-    """lr rises over `warmup`, then falls by `gamma` at each milestone; both as shares of it."""
+    """lr rises over `warmup`, then falls by `gamma` at each milestone; both as shares of it.
+
+    decay "linear": it falls in a straight line to zero at the end instead.
+    """
 
     epochs: int
     batch_size: int
     milestones: tuple[float, ...]
     gamma: float
     warmup: float = 0.0
+    decay: str = "steps"
     crop: int = 0
     autocast: str = "float32"
     images: int | None = None
+    compile: str | None = None
 
     def factor(self, epoch: float) -> float:
         """What the starting learning rate is multiplied by, at an epoch that may be fractional."""
         share = epoch / self.epochs
         rise = min(1.0, share / self.warmup) if self.warmup else 1.0
+        if self.decay == "linear":
+            return rise * (1.0 if rise < 1 else (1.0 - share) / (1.0 - self.warmup))
         return rise * self.gamma ** sum(share >= m for m in self.milestones)
 
 
@@ -105,6 +113,7 @@ def train(
     device = next(network.parameters()).device
     noise = torch.Generator()
     replica = team.replica(network)
+    forward = replica if schedule.compile is None else compiled(replica, schedule.compile)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
         update: AbstractContextManager[None] = nullcontext()
@@ -112,7 +121,7 @@ def train(
             with team.holding(), autocast(device, schedule.autocast):
                 x, update = perturb(x, y, noise)
         with update, autocast(device, schedule.autocast):
-            loss = F.cross_entropy(replica(x), y)
+            loss = F.cross_entropy(forward(x), y)
             return loss if penalty is None else loss + penalty(network)
 
     def rewind(streams: Mapping[str, Any]) -> None:
@@ -230,12 +239,12 @@ def batches(
     """Full batches of decoded examples in a random order; flips and crops are drawn per image."""
     n, size = len(split), min(schedule.batch_size, len(split))
     device = split.inputs.device
-    shuffled = torch.randperm(n, generator=order)
+    shuffled = onto(torch.randperm(n, generator=order), device)
     for start in range(0, n - size + 1, size):
-        index = shuffled[start : start + size].to(device)
+        index = shuffled[start : start + size]
         x = decode(split.inputs[index])
         if flip:
-            mirrored = (torch.rand(size, 1, 1, 1, generator=order) < 0.5).to(device)
+            mirrored = onto(torch.rand(size, 1, 1, 1, generator=order) < 0.5, device)
             x = torch.where(mirrored, x.flip(-1), x)
         if schedule.crop:
             x = _crop(x, schedule.crop, order)
@@ -248,7 +257,7 @@ def _crop(x: Tensor, padding: int, order: torch.Generator) -> Tensor:
     """A window of the original size from each zero-padded image, at an offset of its own."""
     b, _, h, w = x.shape
     padded = F.pad(x, (padding,) * 4)
-    offsets = torch.randint(2 * padding + 1, (2, b, 1), generator=order).to(x.device)
+    offsets = onto(torch.randint(2 * padding + 1, (2, b, 1), generator=order), x.device)
     rows = offsets[0] + torch.arange(h, device=x.device)  # [B, H]
     columns = offsets[1] + torch.arange(w, device=x.device)
     image = torch.arange(b, device=x.device)[:, None, None]

@@ -1,12 +1,17 @@
-"""What the benchmarks of layers share: steps of a network, timed in turn with others.
+"""What the benchmarks share: things timed in turn, peaks of memory, tables of ratios.
 
-One process, the networks interleaved, minimum and median of many rounds.
+One process, the contenders interleaved, minimum and median of many rounds.
 """
 
+import argparse
 import json
+import multiprocessing
+import re
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,7 @@ from torch import Tensor, nn
 from defensive_tensorization import provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "bench"
+ROUNDS = 5  # at least
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,16 @@ class Timing:
     minimum: float  # seconds
     median: float
     runs: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What one thing costs as a multiple of another, both measured in turn in one run."""
+
+    name: str
+    minimum: float
+    median: float
+    aim: float | None = None  # at most
 
 
 def channels_last(made: nn.Module) -> nn.Module:
@@ -83,23 +99,39 @@ def measure(
     x = torch.rand(setting.batch, 3, 32, 32, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.randint(10, (setting.batch,), device=device)
-    taken: dict[str, list[float]] = {kind: [] for kind in networks}
     steps = {kind: operation(net, setting, x, y) for kind, net in networks.items()}
-    for step in steps.values():
-        step()
-        step()
-    started = time.perf_counter()
-    while min(map(len, taken.values())) < 5 or time.perf_counter() - started < budget:
-        for kind, step in steps.items():
-            _wait(device)
-            at = time.perf_counter()
-            step()
-            _wait(device)
-            taken[kind].append(time.perf_counter() - at)
     return [
         Timing(setting, kind, min(all_), statistics.median(all_), len(all_))
-        for kind, all_ in taken.items()
+        for kind, all_ in interleaved(steps, device, budget).items()
     ]
+
+
+def interleaved(
+    steps: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    budget: float,
+    *,
+    warm: int = 2,
+    rounds: int = ROUNDS,
+) -> dict[str, list[float]]:
+    """Seconds of each, one after the other, round after round until `budget` is spent."""
+    for step in steps.values():
+        for _ in range(warm):
+            step()
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    started = time.perf_counter()
+    while min(map(len, taken.values())) < rounds or time.perf_counter() - started < budget:
+        for name, step in steps.items():
+            taken[name].append(timed(step, device))
+    return taken
+
+
+def timed(step: Callable[[], object], device: torch.device) -> float:
+    _wait(device)
+    at = time.perf_counter()
+    step()
+    _wait(device)
+    return time.perf_counter() - at
 
 
 def _wait(device: torch.device) -> None:
@@ -111,20 +143,111 @@ def ratio(over: Timing, under: Timing) -> str:
     return f"{over.minimum / under.minimum:.2f} ({over.median / under.median:.2f})"
 
 
+def over(
+    taken: Mapping[str, Sequence[float]],
+    one: str,
+    other: str,
+    aim: float | None = None,
+    of: str = "",
+) -> Ratio:
+    """`one` over `other`; `of` says in which setting."""
+    a, b = taken[one], taken[other]
+    medians = statistics.median(a) / statistics.median(b)
+    return Ratio(f"{of}{one} / {other}", min(a) / min(b), medians, aim)
+
+
+def table(ratios: Sequence[Ratio]) -> list[str]:
+    lines = ["| cost of / beside | ratio, minimum (median) | times as fast | aim | |"]
+    lines.append("|---|---:|---:|---:|---|")
+    for r in ratios:
+        aim = "" if r.aim is None else f"at most {r.aim:.2f}"
+        met = "" if r.aim is None else "met" if r.minimum <= r.aim else "missed"
+        lines.append(
+            f"| {r.name} | {r.minimum:.2f} ({r.median:.2f}) | {1 / r.minimum:.2f} | {aim} | {met} |"
+        )
+    return lines
+
+
+def peak(work: Callable[..., None], *arguments: Any) -> float:
+    """Peak memory in MiB of `work`, in a process of its own: the GPU's, or the resident set."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak, work, *arguments).result()
+
+
+def _peak(work: Callable[..., None], *arguments: Any) -> float:
+    work(*arguments)
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status").read_text()  # rusage's peak is the parent's too
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10  # type: ignore[index]
+
+
+def options(description: str, **defaults: Any) -> argparse.Namespace:
+    """What every part of the suite takes, and `defaults`: further numbers, by name."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="in small, to see that it runs")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--out", type=Path, help="instead of results/bench; --quick writes only so")
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
+    given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        print(
+            "error: torch sees no GPU: bench-gpu needs one, `make bench` measures this CPU",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    given.device = torch.device(given.device)
+    return given
+
+
 def circumstances(device: torch.device, budget: float, target: str) -> str:
-    commit, dirty = provenance.commit()
     return (
-        f"{provenance.hardware(device)}, {torch.get_num_threads()} threads; "
-        f"torch {torch.__version__}; commit {commit}{'+' if dirty else ''}; "
-        f"interleaved in one process, at least 5 rounds and "
+        f"{where(device)}; interleaved in one process, at least {ROUNDS} rounds and "
         f"{budget:g} s a cell; `make {target}`."
     )
 
 
+def where(device: torch.device) -> str:
+    commit, dirty = provenance.commit()
+    return (
+        f"{provenance.hardware(device)}, {torch.get_num_threads()} threads; "
+        f"torch {torch.__version__}; commit {commit}{'+' if dirty else ''}"
+    )
+
+
+def report(
+    name: str,
+    given: argparse.Namespace,
+    title: str,
+    ratios: Sequence[Ratio],
+    *more: str,
+    **data: Any,
+) -> None:
+    """Print and write one part of the suite, as <name>[_gpu].{md,json} in --out."""
+    made_on = f"{where(given.device)}; `make bench{'' if given.device.type == 'cpu' else '-gpu'}`."
+    text = "\n".join([f"# {title}", "", *table(ratios), "", *more, "", made_on, ""])
+    print(text)
+    if given.quick and not given.out:
+        return
+    record = {
+        "circumstances": made_on,
+        "quick": given.quick,
+        "ratios": {r.name: {"minimum": r.minimum, "median": r.median} for r in ratios},
+        **data,
+    }
+    _write(name, given.device, text, record, given.out or RESULTS)
+
+
 def write(name: str, device: torch.device, text: str, timings: list[Timing], **more: Any) -> None:
     """The table and what it was made from, as results/bench/<name>[_gpu].{md,json}."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    _write(name, device, text, {"timings": [asdict(t) for t in timings], **more}, RESULTS)
+
+
+def _write(name: str, device: torch.device, text: str, record: Any, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     name = name if device.type == "cpu" else f"{name}_gpu"
-    (RESULTS / f"{name}.md").write_text(text)
-    record = {"timings": [asdict(t) for t in timings], **more}
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -9,15 +9,22 @@ ordinary form), and tensorly-torch's drops the same modes, in training and in ev
 """
 
 import argparse
-import multiprocessing
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from bench import Setting, Timing, channels_last, circumstances, measure, operation, ratio, write
+from bench import (
+    Setting,
+    Timing,
+    channels_last,
+    circumstances,
+    measure,
+    operation,
+    peak,
+    ratio,
+    write,
+)
 from torch import Tensor, nn
 
 from defensive_tensorization.models import ResNet18
@@ -67,23 +74,13 @@ def network(kind: str, width: int, theta: float, device: torch.device) -> nn.Mod
     return channels_last(made).to(device)
 
 
-def peak(kind: str, setting: Randomized) -> float:
-    """Peak memory in MiB of two operations, in a process of its own (CPU: resident set)."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak, (kind, setting))
-
-
-def _peak(kind: str, setting: Randomized) -> float:
+def twice(kind: str, setting: Randomized) -> None:
+    """Two operations, for their peak of memory."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x, y = torch.rand(setting.batch, 3, 32, 32, device=device), torch.zeros(setting.batch).long()
     step = operation(network(kind, setting.width, setting.theta, device), setting, x, y.to(device))
     step()
     step()
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    status = Path("/proc/self/status").read_text()  # rusage's peak is the parent's too
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10  # type: ignore[index]
 
 
 def paths(width: int) -> list[str]:
@@ -177,6 +174,7 @@ def main() -> None:
     memory = {
         f"width {width}, batch {batch}": {
             kind: peak(
+                twice,
                 kind,
                 Randomized(
                     width=width, dtype="float32", theta=0.8, batch=batch, operation="training step"

@@ -234,6 +234,7 @@ def test_a_missing_option_lists_those_there_are(group: str) -> None:
     [
         ("model.batchnorm", "running, frozen, batch, recalibrated"),
         ("train.init", "theta1, scratch"),
+        ("train.decay", "steps, linear"),
         ("train.autocast", "float32, bfloat16"),
         ("eval.autocast", "float32, bfloat16"),
         ("logger.mode", "offline, online, disabled"),
@@ -247,6 +248,12 @@ def test_a_missing_option_lists_those_there_are(group: str) -> None:
 @pytest.mark.parametrize("plus", ["", "++"])
 def test_a_word_that_is_no_choice_lists_the_choices(plus: str, key: str, allowed: str) -> None:
     assert refused(f"{plus}{key}=nosuch") == f"{key} must be one of {allowed}, got 'nosuch'"
+
+
+def test_a_way_to_compile_that_there_is_not() -> None:
+    expected = "train.compile must be null, default, reduce-overhead, max-autotune, got 'fast'"
+    assert refused("train.compile=fast", read=quick) == expected
+    assert quick("train.compile=reduce-overhead").train.compile == "reduce-overhead"
 
 
 @pytest.mark.parametrize("value", [0, -3])
@@ -591,6 +598,22 @@ TABLE1_AT_CPU = {
 def test_the_recipes_of_table_1_stay_what_they_are(method: str) -> None:
     cell = ["experiment=table1", "scale=cpu", f"method={method}"]
     assert recipe(*cell) == TABLE1_AT_CPU[method]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "paper"])
+def test_the_printed_recipe_at_every_scale_but_fast(scale: str) -> None:
+    t = quick(f"scale={scale}", "dataset=cifar10").train
+    assert (t.optimizer.lr, t.optimizer.weight_decay, t.crop) == (0.1, 1e-6, 0)
+    assert (t.warmup, t.decay, t.milestones) == (0, "steps", [150 / 350, 250 / 350])
+
+
+def test_fast_has_the_recipe_of_short_schedules() -> None:
+    t = quick("scale=fast", "dataset=cifar10").train
+    assert (t.optimizer.weight_decay, t.crop, t.warmup, t.decay) == (5e-4, 4, 0.2, "linear")
+    tuned = quick("scale=paper", "dataset=cifar10", "train=cifar10_tuned").train
+    assert (tuned.optimizer.weight_decay, tuned.crop, tuned.decay) == (5e-4, 4, "steps")
+    audio = quick("scale=fast", "experiment=table5").train
+    assert (audio.optimizer.weight_decay, audio.crop, audio.decay) == (0, 0, "steps")
 
 
 @pytest.mark.skipif(

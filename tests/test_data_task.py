@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from defensive_tensorization.data import Split, Task, decode
+from defensive_tensorization.data import Split, Task, decode, onto
 
 
 def test_decode_images_gives_all_256_values_exactly() -> None:
@@ -51,3 +51,26 @@ def test_to_moves_every_split_and_keeps_the_rest(validation: bool) -> None:
     assert (moved.validation is None) is not validation
     assert (moved.name, moved.classes, moved.flip) == ("tiny", ("a", "b"), True)
     assert not task.train.inputs.is_meta
+
+
+class OfTheHost:
+    """Writes down how it is copied."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, torch.device | None, bool]] = []
+
+    def pin_memory(self) -> "OfTheHost":
+        self.done.append(("pinned", None, False))
+        return self
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "OfTheHost":
+        self.done.append(("to", device, non_blocking))
+        return self
+
+
+def test_nobody_waits_for_what_goes_to_a_gpu() -> None:
+    gpu, made = torch.device("cuda"), OfTheHost()
+    onto(made, gpu)  # type: ignore[arg-type]
+    assert made.done == [("pinned", None, False), ("to", gpu, True)]
+    there = torch.rand(3)
+    assert onto(there, torch.device("cpu")) is there

@@ -21,6 +21,7 @@ from defensive_tensorization.evaluate import (
     answers,
     described,
     evaluate,
+    is_random,
     judged,
     subset,
 )
@@ -358,3 +359,30 @@ def test_stopped_between_batches_the_rows_before_are_kept() -> None:
                 if score.attack is FGSM:
                     signal.raise_signal(signal.SIGTERM)
     assert found == [None, FGSM]
+
+
+# --- what no seed changes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("theta", "clean", "fgsm_", "pgd_"), [(1.0, 1, 1, 3), (0.4, 3, 3, 3)])
+def test_what_no_seed_changes_is_found_once(
+    theta: float, clean: int, fgsm_: int, pgd_: int
+) -> None:
+    test, classifier, settled = split(40), randomized(theta), {}
+    done: Counter[str] = Counter()
+    alone, shared = [], []
+    for seed in range(3):
+        for s in evaluate(classifier, task(test, test), test, [None, FGSM, PGD], seed, 32):
+            alone.append((s.attack, s.eval_seed, s.clean_accuracy, s.answers.correct.tolist()))
+        kept = {"settled": settled}
+        for s in evaluate(classifier, task(test, test), test, [None, FGSM, PGD], seed, 32, **kept):
+            shared.append((s.attack, s.eval_seed, s.clean_accuracy, s.answers.correct.tolist()))
+            done[s.attack.name if s.attack else "clean"] += s.seconds > 0
+    assert shared == alone
+    assert done == {"clean": clean, "fgsm": fgsm_, "pgd": pgd_}
+
+
+def test_a_black_box_attack_on_a_random_twin_is_random() -> None:
+    known = replace(FGSM, knowledge="blackbox")
+    assert not is_random(known, randomized(1.0), randomized(1.0))
+    assert is_random(known, randomized(1.0), randomized(0.4))

@@ -5,7 +5,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import combinations
 from threading import Barrier, Thread
 from typing import Any
@@ -457,6 +457,28 @@ def test_pickle_starts_the_stream_anew() -> None:
     for before, after in zip(layers, read, strict=True):
         kept = ("shape", "theta", "modes", "min_keep")
         assert all(getattr(before.sketch, k) == getattr(after.sketch, k) for k in kept)
+
+
+# --- draws made before their forward ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_draws_made_before_a_forward_are_its_own(per_sample: bool) -> None:
+    layers = pair(3)
+    with sketching.per_sample(layers) if per_sample else nullcontext():
+        plain = [drawn(layers, 5) for _ in range(2)]
+        sketching.seed(layers, 3)
+        for each in plain:
+            with sketching.drawn(layers, CPU, 5):
+                assert drawn(layers, 5) == each
+        assert drawn(layers, 5) not in plain
+
+
+def test_draws_made_before_end_with_their_block() -> None:
+    layers = pair(3)
+    with pytest.raises(RuntimeError), sketching.drawn(layers, CPU, 1):
+        raise RuntimeError
+    assert all(sketch.ahead == () for sketch in sketching.sketches(layers).values())
 
 
 # --- errors -----------------------------------------------------------------------------------

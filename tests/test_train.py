@@ -13,6 +13,8 @@ import torch
 from fake_task import split, task
 from scipy.stats import binomtest
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from defensive_tensorization import checkpoint, sketching, stopping
 from defensive_tensorization.attacks.training import pgd_training
@@ -58,6 +60,14 @@ def test_warmup() -> None:
     rising = schedule(epochs=10, warmup=0.2, milestones=(0.5, 0.9))
     found = [rising.factor(e) for e in (0, 0.5, 1, 2, 4.99, 5, 8.9, 9, 9.99)]
     assert found == pytest.approx([0, 0.25, 0.5, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_a_straight_line_to_zero() -> None:
+    """A triangle: up over 2 of 10 epochs, down over 8."""
+    line = schedule(epochs=10, warmup=0.2, decay="linear", milestones=(0.5, 0.9))
+    found = [line.factor(e) for e in (0, 1, 2, 4, 6, 9.5, 10)]
+    assert found == pytest.approx([0, 0.5, 1, 0.75, 0.5, 0.0625, 0])
+    assert schedule(epochs=4, decay="linear").factor(1) == pytest.approx(0.75)
 
 
 def test_training_follows_the_schedule() -> None:
@@ -157,6 +167,38 @@ def test_no_flips_where_a_flip_changes_the_label() -> None:
     stored = {tuple(i.flatten().tolist()) for i in data.inputs.float() / 255}
     for x, _ in epoch(data, flip=False):
         assert {tuple(image.flatten().tolist()) for image in x} <= stored
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes the host wait for a device: values read, shapes that depend on values."""
+
+    names = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "is_nonzero")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        by_mask = "index" in str(func) and any(
+            isinstance(i, Tensor) and i.dtype == torch.bool for i in tree_leaves(args[1:])
+        )
+        self.count += by_mask or any(name in str(func) for name in self.names)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.7])
+def test_the_host_waits_for_the_device_at_the_end_of_an_epoch_alone(theta: float) -> None:
+    """For its loss and to check its weights: as often, however many steps it has."""
+    waits = []
+    for steps in (2, 6):
+        data, net = split(16 * steps), network(theta)
+        with Waits() as found:
+            train(net, task(data, data, flip=True), schedule(epochs=1, crop=1), sgd(net), 0)
+        waits.append(found.count)
+    assert 0 < waits[0] == waits[1]
+    with Waits() as found:
+        float(torch.ones(())), torch.ones(3)[torch.ones(3) > 0]
+    assert found.count == 2
 
 
 def test_a_subset_is_fixed() -> None:

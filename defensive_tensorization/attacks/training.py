@@ -20,6 +20,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .. import sketching
+from ..data.task import onto
 from ..shares import drawn
 from .attack import step_count
 from .native import ascend, project
@@ -93,7 +94,7 @@ def pgd_training(
         steps = int(torch.randint(1, most + 1, (), generator=generator))
         radius, start = epsilon * amplitude, x
         if random_start:
-            noise = drawn(torch.rand, x.shape, generator).to(x.device) * 2 - 1
+            noise = onto(drawn(torch.rand, x.shape, generator), x.device) * 2 - 1
             start = (x + radius * noise).clamp(*bounds)
         size = step_size * amplitude
         return ascend(model, start, x, y, bounds, radius=radius, step_size=size, steps=steps)
@@ -116,7 +117,7 @@ def r_fgsm_training(
     def perturb(
         model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, generator: Generator
     ) -> Tensor:
-        signs = drawn(torch.randn, x.shape, generator).to(x.device).sign()
+        signs = onto(drawn(torch.randn, x.shape, generator), x.device).sign()
         start = project(x + alpha * amplitude * signs, x, epsilon * amplitude, bounds)
         size = (epsilon - alpha) * amplitude
         radius = epsilon * amplitude

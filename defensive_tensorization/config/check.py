@@ -30,6 +30,7 @@ ConfigStore.instance().store(name="schema", node=Composed)
 _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
     "train.init": ("theta1", "scratch"),
+    "train.decay": ("steps", "linear"),
     "train.autocast": ("float32", "bfloat16"),
     "eval.autocast": ("float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
@@ -40,6 +41,7 @@ _CHOICES = {
     "train.parallel.draws": ("shared", "own"),
     "stage": ("all", "bases"),
 }
+_COMPILE = ("default", "reduce-overhead", "max-autotune")
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
 _PRECISION = {
@@ -103,6 +105,10 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
     _check_parallel(config.train.parallel)
+    if config.train.compile not in (None, *_COMPILE):
+        raise UsageError(
+            f"train.compile must be null, {', '.join(_COMPILE)}, got {config.train.compile!r}"
+        )
     _check_tucker(config.tucker)
     _check_precision(config.precision)
     _check_surrogate("attack", surrogate, config.precision)

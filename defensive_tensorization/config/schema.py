@@ -132,6 +132,7 @@ class TrainConfig:
     milestones: list[float] = MISSING
     gamma: float = MISSING
     warmup: float = 0.0
+    decay: str = "steps"
     init: str = MISSING
     init_epochs: int | None = None
     lr_scale: float = 1.0
@@ -139,6 +140,7 @@ class TrainConfig:
     autocast: str = "float32"
     images: int | None = None
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    compile: str | None = None
 
 
 @dataclass
@@ -149,6 +151,10 @@ class ScaleConfig:
     audio_epochs: int = MISSING
     adversarial_epochs: int = MISSING
     budget_epochs: int = MISSING
+    weight_decay: float = MISSING
+    crop: int = MISSING
+    warmup: float = MISSING
+    decay: str = MISSING
     figure_images: int | None = None
     landscape_points: int = MISSING
     autocast: str = MISSING

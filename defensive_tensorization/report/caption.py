@@ -9,7 +9,7 @@ from defensive_tensorization.results import Row
 
 SCALES = {
     "paper": "the printed schedule and width",
-    "fast": "full width and short schedule, not the paper's",
+    "fast": "full width, and a short schedule and recipe, not the paper's",
     "cpu": "narrower network and short schedule, not the paper's",
     "smoke": "seconds of training, shows only that every part runs",
 }

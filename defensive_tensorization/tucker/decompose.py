@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-import tensorly as tl
 import torch
-from tensorly.decomposition import tucker
 from torch import Tensor
 
 from ..errors import UsageError
@@ -32,6 +30,9 @@ def decompose(
         factors = [_eigenbasis(exact, mode) for mode in range(exact.ndim)]
         core = _project(exact, factors)
     else:
+        import tensorly as tl  # slow to load, and at full rank nothing needs it
+        from tensorly.decomposition import tucker
+
         with tl.backend_context("pytorch"):
             core, factors = tucker(exact, rank=list(ranks), svd="truncated_svd", random_state=0)
     if init == "random":
@@ -45,6 +46,8 @@ def resolve_rank(shape: tuple[int, ...], rank: Rank) -> tuple[int, ...]:
     if rank == "full":
         return shape
     if rank == "same":
+        import tensorly as tl
+
         return tuple(tl.tucker_tensor.validate_tucker_rank(shape, rank="same"))
     if isinstance(rank, str) or not 0 < rank <= 1:
         raise UsageError(f"rank must be 'full', 'same' or a fraction in (0, 1], got {rank!r}")

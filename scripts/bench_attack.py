@@ -1,0 +1,182 @@
+"""PGD-20 over 2,000 images: ours beside Foolbox on the raw module, and beside ART.
+
+    make bench                              # all parts; this one: results/bench/attack.md
+    python scripts/bench_attack.py --quick  # in small, nothing written
+
+Ours is what makes a row: fixed weights, channels last, bfloat16 (weights stay float32), one fresh
+scoring. Foolbox and ART get the network as training leaves it, in float32, and are called as their
+manuals say, on the same batches in turn. The images are scikit-learn's digits, some of them twice,
+on which the networks are trained before; the accuracies under attack must agree.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from bench import Ratio, options, over, peak, report, timed
+from torch import Tensor, nn
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization.attacks import pgd
+from defensive_tensorization.build import Plan
+from defensive_tensorization.data import Split, decode, digits
+from defensive_tensorization.evaluate import answers
+from defensive_tensorization.scores import Answers, difference
+from defensive_tensorization.train import train
+
+EPSILON, STEPS, UNIT = 8, 20, 1 / 255
+WAYS = {"dense": "defence=none", "ours at 0.9": "theta=0.9"}
+Attacked = Callable[[Split], Tensor]
+"""Images to whether each is still classified correctly, [N]."""
+
+
+def plan(way: str, width: int, epochs: int, device: torch.device) -> Plan:
+    settings = [f"model.width={width}", f"train.epochs={epochs}", "train.autocast=bfloat16"]
+    kind = [WAYS[way], "eval.autocast=bfloat16", "model.batchnorm=running", "train.init=scratch"]
+    return Plan(cfg.composed([*settings, *kind]), digits.load(name="digits", unit=UNIT).to(device))
+
+
+def some(p: Plan, start: int, count: int) -> Split:
+    inputs = torch.cat([p.task.test.inputs, p.task.train.inputs])
+    labels = torch.cat([p.task.test.labels, p.task.train.labels])
+    index = torch.arange(start, start + count, device=labels.device) % len(labels)
+    return Split(inputs[index], labels[index])
+
+
+def ours(p: Plan, network: nn.Module) -> Attacked:
+    classifier = p.classifier(deepcopy(network))
+    attack = pgd(epsilon=EPSILON, unit=UNIT, steps=STEPS)
+
+    def make(of: Split) -> Tensor:
+        return torch.from_numpy(answers(classifier, p.task, of, attack, 0, len(of)).correct > 0)
+
+    return make
+
+
+def foolbox(p: Plan, network: nn.Module) -> Attacked:
+    from foolbox import PyTorchModel
+    from foolbox.attacks import LinfPGD
+
+    target = PyTorchModel(raw(network), bounds=p.task.bounds, device=p.task.train.inputs.device)
+    attack = LinfPGD(abs_stepsize=UNIT, steps=STEPS, random_start=True)
+
+    def make(of: Split) -> Tensor:
+        _, _, fooled = attack(target, decode(of.inputs), of.labels, epsilons=EPSILON * UNIT)
+        right: Tensor = ~fooled
+        return right.cpu()
+
+    return make
+
+
+def art(p: Plan, network: nn.Module) -> Attacked:
+    from art.attacks.evasion import ProjectedGradientDescentPyTorch
+    from art.estimators.classification import PyTorchClassifier
+
+    target = PyTorchClassifier(
+        raw(network),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=(3, 32, 32),
+        nb_classes=10,
+        clip_values=p.task.bounds,
+        device_type="cpu" if p.task.train.inputs.device.type == "cpu" else "gpu",
+    )
+
+    def make(of: Split) -> Tensor:
+        attack = ProjectedGradientDescentPyTorch(
+            target,
+            eps=EPSILON * UNIT,
+            eps_step=UNIT,
+            max_iter=STEPS,
+            num_random_init=1,
+            batch_size=len(of),
+            verbose=False,
+        )
+        labels = of.labels.cpu().numpy()
+        attacked = attack.generate(decode(of.inputs).cpu().numpy(), labels)
+        return torch.from_numpy(target.predict(attacked, batch_size=len(of)).argmax(1) == labels)
+
+    return make
+
+
+OTHERS = {"Foolbox on the raw module": foolbox, "ART": art}
+
+
+def raw(network: nn.Module) -> nn.Module:
+    """As torch makes it: parameters that want gradients, channels first."""
+    return deepcopy(network).to(memory_format=torch.contiguous_format).eval().requires_grad_(True)
+
+
+def once(name: str, way: str, width: int, device: str, batch: int) -> None:
+    """One batch by an untrained network, for its peak of memory."""
+    p = plan(way, width, 1, torch.device(device))
+    (OTHERS | {"ours": ours})[name](p, p.network())(some(p, 0, batch))
+
+
+def _keep(attack: Attacked, of: Split, right: list[Tensor]) -> None:
+    right.append(attack(of))
+
+
+def robust(right: list[Tensor]) -> Answers:
+    hits = torch.cat(right).numpy().astype(int)
+    return Answers(hits, hits > 0, hits > 0, np.array([hits.sum()]))
+
+
+def main() -> None:
+    given = options(__doc__, images=2000, batch=250, epochs=6, width=0)
+    device, quick = given.device, given.quick
+    width = given.width or (8 if quick else 16 if device.type == "cpu" else 64)
+    count, batch, epochs = (16, 8, 1) if quick else (given.images, given.batch, given.epochs)
+    known = {"ours": ours, **OTHERS}
+    absent = [] if find_spec("art") else ["ART"]
+    for name in absent:
+        known.pop(name)
+    ratios: list[Ratio] = []
+    seconds: dict[str, dict[str, float]] = {}
+    lines = [f"Robust accuracy, PGD-{STEPS} at {EPSILON}/255, {count:,} images; whole times:", ""]
+    lines += ["| network | by | seconds | robust (%) | ours minus it, 95% | |"]
+    lines += ["|---|---|---:|---:|---:|---|"]
+    notes: list[str] = []
+    agree = True
+    for way in WAYS:
+        p = plan(way, width, epochs, device)
+        network = p.network()
+        train(network, p.task, p.schedule, p.optimizer(network), 0)
+        runs = {name: make(p, network) for name, make in known.items()}
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        right: dict[str, list[Tensor]] = {name: [] for name in runs}
+        for attack in runs.values():
+            attack(some(p, 0, min(batch, 32)))
+        for start in range(0, count, batch):
+            of = some(p, start, min(batch, count - start))
+            for name, attack in runs.items():
+                step = partial(_keep, attack, of, right[name])
+                taken[name].append(timed(step, device))
+        for name in runs:
+            mine, theirs = robust(right["ours"]), robust(right[name])
+            row = f"| {way} | {name} | {sum(taken[name]):.1f} | {100 * theirs.accuracy:.1f} |"
+            if name == "ours":
+                lines.append(f"{row} | |")
+                continue
+            ratios.append(over(taken, "ours", name, 1 / 1.5, f"PGD-{STEPS} on {way}: "))
+            gap = difference([mine], [theirs])
+            same = gap.low <= 0 <= gap.high
+            agree &= same
+            span = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+            lines.append(f"{row} {span} | {'same' if same else 'differs'} |")
+        seconds[way] = {name: sum(all_) for name, all_ in taken.items()}
+        peaks = {name: [peak(once, name, way, width, device.type, batch)] for name in runs}
+        ratios += [
+            over(peaks, "ours", o, None, f"peak memory on {way}: ") for o in OTHERS if o in runs
+        ]
+        told = ", ".join(f"{name} {mib:.0f}" for name, [mib] in peaks.items())
+        notes += [f"Peak MiB on {way}, one batch of {batch}: {told}.", ""]
+    notes += [f"{name} is not installed: it is left out." for name in absent]
+    title = f"PGD-{STEPS} over {count:,} images: ours, Foolbox, ART (width {width})"
+    report("attack", given, title, ratios, *lines, "", *notes, seconds=seconds, same_accuracy=agree)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Compare the ratios of a new benchmark with the committed ones: exit 1 if one is 25% worse.
+
+    make bench-check                                     # the suite anew, then this
+    python scripts/bench_check.py NEW [COMMITTED]        # folders of JSON; default results/bench
+
+A ratio is what one thing costs as a multiple of another in the same run, so that machines matter
+less than code; less is better. The smaller of its two forms (of minima, of medians) is compared,
+each with its own, so that noise in one of them alone is no regression.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMITTED = Path(__file__).parents[1] / "results" / "bench"
+WORSE = 1.25
+
+
+def compared(new: dict[str, Any], old: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Lines of every ratio that both have, and those of the failures among them."""
+    lines, failed = [], []
+    for name, was in old["ratios"].items():
+        now = new["ratios"].get(name)
+        if now is None:
+            lines.append(f"  missing   {name}: not measured anew")
+            failed.append(lines[-1])
+            continue
+        change = min(now[form] / was[form] for form in ("minimum", "median"))
+        state = "WORSE" if change > WORSE else "better" if change < 1 / WORSE else "as before"
+        lines.append(
+            f"  {state:9s} {name}: {was['minimum']:.2f} to {now['minimum']:.2f} ({change - 1:+.0%})"
+        )
+        if change > WORSE:
+            failed.append(lines[-1])
+    return lines, failed
+
+
+def read(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        refuse(f"{path} cannot be read ({error}): make it anew with make bench")
+    return record
+
+
+def refuse(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main() -> None:
+    folders = [Path(word) for word in sys.argv[1:]]
+    if not 1 <= len(folders) <= 2:
+        refuse("name the folder of the new JSON: python scripts/bench_check.py NEW [COMMITTED]")
+    new, old = (*folders, COMMITTED)[:2]
+    both = [p.name for p in sorted(old.glob("*.json")) if (new / p.name).exists()]
+    suite = {name: records for name in both if "ratios" in (records := read(old / name))}
+    if not suite:
+        refuse(f"{old} and {new} have no ratios in common: run make bench, and commit what it made")
+    every: list[str] = []
+    for name, was in suite.items():
+        now = read(new / name)
+        if now.get("quick") or was.get("quick"):
+            refuse(f"{name} is of a --quick run, which says nothing about cost: run make bench")
+        lines, failed = compared(now, was)
+        print("\n".join([name, f"  was {was['circumstances']}", f"  now {now['circumstances']}"]))
+        print("\n".join(lines))
+        every += failed
+    if every:
+        print(f"{len(every)} of the ratios are over {WORSE - 1:.0%} worse, or missing:")
+        print("\n".join(every))
+        sys.exit(1)
+    print(f"no ratio is over {WORSE - 1:.0%} worse")
+
+
+if __name__ == "__main__":
+    main()
