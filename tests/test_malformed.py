@@ -96,7 +96,7 @@ def test_the_schema_is_what_is_broken() -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [15, pytest.param(200, marks=pytest.mark.slow)], ids=["few", "two hundred"]
+    "count", [8, pytest.param(200, marks=pytest.mark.slow)], ids=["few", "two hundred"]
 )
 def test_malformed_configurations_are_one_line(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
