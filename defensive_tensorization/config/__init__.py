@@ -6,7 +6,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import composed, jobs, plane_of
-from .identity import base_of, batchnorm, digest, identity, plain, recipe, run_id, twin_of
+from .identity import base_of, batchnorm, digest, identity, is_random, plain, recipe, run_id, twin_of
 from .refuse import CONFIGS, refusal
 from .schema import Config
 
@@ -21,6 +21,7 @@ __all__ = [
     "construct",
     "digest",
     "identity",
+    "is_random",
     "jobs",
     "named",
     "parse_epsilon",

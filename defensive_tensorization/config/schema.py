@@ -73,6 +73,19 @@ class InputConfig:
 
 
 @dataclass
+class PruneConfig:
+    _target_: str = MISSING
+    fraction: float = 1.0
+
+
+@dataclass
+class LastConfig:
+    _target_: str = MISSING
+    rate: float = 0.0
+    train_rate: float = 0.0
+
+
+@dataclass
 class PerturbConfig:
     """Sizes in levels; what an attack does not take is None."""
 
@@ -92,7 +105,8 @@ class PerturbConfig:
 
 @dataclass
 class DefenceConfig:
-    """Optional slots: layer factories (conv, relu), a transform of the input, a training attack.
+    """Optional slots: layer factories (conv, relu, last), a training attack, and what joins a
+    trained network: a transform of the input, pruning of activations.
 
     beta  of the orthogonality term that joins the loss.
     """
@@ -104,6 +118,8 @@ class DefenceConfig:
     beta: float = 0.0
     input: InputConfig | None = None
     perturb: PerturbConfig | None = None
+    prune: PruneConfig | None = None
+    last: LastConfig | None = None
 
 
 @dataclass
