@@ -19,7 +19,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor survive reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio bench-loader bench-layers bench-xnor survive audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -78,6 +78,12 @@ list: $(READY) ## what has been trained and evaluated, what each table at SCALE 
 
 clean-runs: $(READY) ## delete checkpoints, rows and logs in runs/, after asking (ARGS=WORD: only names with it)
 	$(PY) scripts/clean_runs.py $(ARGS)
+
+audit: $(READY) ## can a robust accuracy be believed? MODEL=<run or fingerprint>, or ARGS="dataset=... theta=..."
+	$(PY) scripts/audit.py $(MODEL) $(ARGS)
+
+audit-panel: $(READY) ## the audit on models of which the truth is known: its table at SCALE
+	$(PY) scripts/audit_panel.py scale=$(SCALE) $(ARGS)
 
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)

@@ -135,7 +135,7 @@ def answers(
     label = f"{attack.name} {attack.epsilon:g}" if attack else "clean"
     found: list[Answers] = []
     remedy = f"take eval.batch_size below {batch_size} (its rows are a protocol of their own)"
-    with _streams(classifier, seed, label), within_memory(remedy):
+    with streams(classifier, seed, label), within_memory(remedy):
         for start in bar(
             range(0, len(split), batch_size), -(-len(split) // batch_size), f"{label}, seed {seed}"
         ):
@@ -175,7 +175,7 @@ def judged(logits: Tensor, y: Tensor) -> Answers:
 
 
 @contextmanager
-def _streams(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
+def streams(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
     """The defence's draws and the attack's random choices, on two streams of this row alone."""
     sketching.seed(classifier, sketching.stream(seed, label, "defence"))
     with torch.random.fork_rng():

@@ -5,14 +5,25 @@ With run.py, the only room that knows Hydra and OmegaConf.
 
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
-from .compose import composed, jobs, plane_of
-from .identity import base_of, batchnorm, digest, identity, is_random, plain, recipe, run_id, twin_of
+from .compose import amended, composed, jobs, plane_of
+from .identity import (
+    base_of,
+    batchnorm,
+    digest,
+    identity,
+    is_random,
+    plain,
+    recipe,
+    run_id,
+    twin_of,
+)
 from .refuse import CONFIGS, refusal
 from .schema import Config
 
 __all__ = [
     "CONFIGS",
     "Config",
+    "amended",
     "base_of",
     "batchnorm",
     "build",

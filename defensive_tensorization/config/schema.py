@@ -208,6 +208,20 @@ class LandscapeConfig:
 
 
 @dataclass
+class AuditConfig:
+    """The budget of an audit, and the robust accuracy that is claimed (None: chance)."""
+
+    epsilon: Any = 8
+    images: int = 100
+    steps: int = 20
+    draws: int = 10
+    restarts: int = 1
+    queries: int = 100
+    scored: int = 30
+    level: float | None = None
+
+
+@dataclass
 class LoggerConfig:
     mode: str = MISSING
     project: str = MISSING
@@ -250,6 +264,7 @@ class Config:
     logger: LoggerConfig = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     theta: float = MISSING
     seed: int = MISSING
     device: str = MISSING
