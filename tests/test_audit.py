@@ -176,7 +176,7 @@ def test_a_gradient_that_vanishes_is_seen_in_every_layer_before() -> None:
 
 # --- models of which it is known ----------------------------------------------------------------
 
-SMALL = Budget(epsilon=48, steps=6, draws=3, queries=25, scored=8)
+SMALL = Budget(epsilon=48, steps=6, draws=2, queries=20, scored=6)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_the_verdicts_on_an_undefended_network_and_what_hides_it(config: Config)
     p = plan(config)
     network = trained(p).network
     told = {m.name: m for m in MEMBERS}
-    for name in ("undefended", "noise", "stepped", "saturated"):
+    for name in ("undefended", "noise", "saturated"):
         subject = job.subject(p, network, told[name].wrap)
         result = job.examine(subject, SMALL, 0)
         assert result["verdict"]["words"] in told[name].right, (name, result["verdict"])
