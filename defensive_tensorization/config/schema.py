@@ -178,6 +178,7 @@ class AttackConfig:
     restarts: int | None = None
     keep: str | None = None
     p: float | None = None
+    version: str | None = None
     input: str | None = None
     level: Any = None
 
