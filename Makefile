@@ -18,9 +18,9 @@ endif
 export OMP_NUM_THREADS
 
 
-EXPERIMENTS := table1 table2 table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
+EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -40,6 +40,7 @@ quickstart-audio: $(READY) ## theta on generated tones (no speech, no download):
 # reproduce-X trains what is missing, attacks, renders (and resumes where it was stopped); render-X only renders.
 reproduce-table1: ## Table 1 at SCALE: FGSM, BIM and PGD on CIFAR-10
 reproduce-table2: ## Table 2 at SCALE: other defences and ours under FGSM and PGD on CIFAR-10
+reproduce-table2b: ## Table 2b at SCALE: randomized activations (pruning, dropout) beside randomized weights
 reproduce-table3: ## Table 3 at SCALE: the omniscient attacker
 reproduce-figure1: ## Figure 1 at SCALE: FGSM and PGD against epsilon, real and binary
 reproduce-figure2: ## Figure 2 at SCALE: the loss around an image, directions fixed at theta = 1
@@ -104,6 +105,12 @@ bench-check: $(READY) ## the benchmark anew: fails when a ratio is 25% worse tha
 
 profile: $(READY) ## where a training step's and an attack step's time goes, in percent
 	$(PY) scripts/profile_steps.py $(ARGS)
+
+audit: $(READY) ## can a robust accuracy be believed? MODEL=<run or fingerprint>, or ARGS="dataset=... theta=..."
+	$(PY) scripts/audit.py $(MODEL) $(ARGS)
+
+audit-panel: $(READY) ## the audit on models of which the truth is known: its table at SCALE
+	$(PY) scripts/audit_panel.py scale=$(SCALE) $(ARGS)
 
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)

@@ -86,6 +86,7 @@ class Plan:
                 norm=lambda channels: NORMS[d](channels, cfg.batchnorm(self.config)),
                 precision=precision(c),
                 **({} if c.defence.relu is None else {"relu": partial(cfg.build, c.defence.relu)}),
+                **({} if c.defence.last is None else {"last": cfg.build(c.defence.last)}),
             )
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -113,7 +114,9 @@ class Plan:
         return Team(**{f.name: getattr(parallel, f.name) for f in fields(Team)})
 
     def deployed(self, network: nn.Module) -> nn.Module:
-        """The network with what its BatchNorm needs in evaluation mode."""
+        """The network with its pruning, and what its BatchNorm needs in evaluation mode."""
+        if self.config.defence.prune is not None:
+            network = cfg.build(self.config.defence.prune, network=network)
         if cfg.batchnorm(self.config) != "recalibrated":
             return network
         reference = self.task.train.head(self.config.model.reference)

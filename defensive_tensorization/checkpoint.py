@@ -48,6 +48,12 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return state.hexdigest()
 
 
+def described(path: Path) -> tuple[str, dict[str, Any]]:
+    """Of a sound checkpoint its fingerprint and the configuration that it was trained from."""
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return state["fingerprint"], state["config"]
+
+
 def load(path: Path, fingerprint: str, network: nn.Module | None = None) -> dict[str, Any] | None:
     """The state saved for this fingerprint; None (with a warning) when the file cannot be used.
 

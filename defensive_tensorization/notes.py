@@ -72,6 +72,12 @@ def _defence(config: Config) -> str:
         median = " and the 2x2 median" if d.input.median else ""
         how = sorted({each.input or "through" for each in config.attack.values()})
         parts.append(f"colours of {d.input.bits} bits{median}, attacks {' and '.join(how)} it")
+    if d.prune:
+        share = f"{d.prune.fraction:g} of their number, after training"
+        parts.append(f"activations pruned to those drawn with replacement, {share}")
+    if d.last:
+        rates = f"{d.last.rate:g} at test, {d.last.train_rate:g} in training"
+        parts.append(f"dropout before the last layer, {rates}")
     if d.perturb:
         p = d.perturb
         size = f"ε {p.epsilon:g}" if p.epsilon else f"ε |N(0, {p.sigma:g})| up to {p.largest:g}"

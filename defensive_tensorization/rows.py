@@ -45,6 +45,10 @@ def protocol(config: Config, attack: Attack | None) -> str:
     transform = config.defence.input
     if transform:
         settings["input"] = [transform.bits, transform.median, attack and attack.input]
+    if config.defence.prune:
+        settings["prune"] = config.defence.prune.fraction
+    if config.defence.last:
+        settings["dropout"] = config.defence.last.rate
     return cfg.digest(settings, 12)
 
 
@@ -53,6 +57,7 @@ def row(
 ) -> Row:
     c, attack = p.config, score.attack
     answers = score.answers.encoded() if c.eval.draws > 1 else ("", "", "")
+    conv = c.defence.conv
     conv = c.defence.conv
     commit, dirty = provenance.commit()
     return Row(
@@ -104,11 +109,12 @@ def row(
 
 
 def _draws(config: Config, score: Score) -> str:
-    conv, attack = config.defence.conv, score.attack
-    if conv is None or conv.theta == 1:
+    attack = score.attack
+    if not cfg.is_random(config):
         return "none: deterministic network"
+    full = "theta = 1" if config.defence.conv else "no randomness"
     if not config.eval.sketch:
-        return "none: theta = 1 in attack and scoring"
+        return f"none: {full} in attack and scoring"
     size, n = config.eval.batch_size, config.eval.draws
     known, k = (attack.knowledge, attack.draws) if attack else ("fresh", 1)
     scored = f"{'a fresh one' if n == 1 else f'{n} fresh ones'} per batch of {size} for scoring"
@@ -120,6 +126,6 @@ def _draws(config: Config, score: Score) -> str:
         "fresh": f"one per forward, shared by a batch of {size}; fresh for each step and scoring",
         "frozen": f"one per batch of {size}, the same for every step and scoring",
         "transfer": f"one per batch of {size} for every step; {scored}",
-        "omniscient": f"none for the attack (theta = 1); {scored}",
+        "omniscient": f"none for the attack ({full}); {scored}",
         "blackbox": f"none for the attack (dense twin); {scored}",
     }[known]

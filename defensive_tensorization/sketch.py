@@ -2,44 +2,22 @@
 
 Algorithm 1, lines 3-4: for every mode of the core sample lambda ~ Bernoulli(theta) and keep the
 components where it is one. A *draw* is one such set of masks, used in one forward.
-
-Draws come from a private generator of each layer, so they neither read nor move torch's global
-random state. `sketching` says who controls them.
 """
 
-import copy
 import math
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from .draws import Drawn, Draws
 from .errors import UsageError
 
-Masks = tuple[Tensor | None, ...]
+Masks = Drawn
 """One 0/1 mask per mode, [n] or, per sample, [B, n]; None where a mode is not sketched."""
 
 
-@dataclass(frozen=True)
-class Control:
-    """What the contexts in force make of a layer's draws."""
-
-    enabled: bool = True
-    per_sample: bool = False
-    seed: int = 0
-    frozen: dict[tuple[torch.device, int | None], Masks] | None = None
-    record: tuple[list[Masks | None], ...] = ()
-    replay: Iterator[Masks | None] | None = None
-
-
-LIVE = Control()
-controls: ContextVar[dict["Sketch", Control]] = ContextVar("sketch_controls", default={})  # noqa: B039
-
-
-class Sketch:
+class Sketch(Draws):
     """What a layer draws: Bernoulli(theta) masks for the sketched modes of a core.
 
     theta     probability of keeping a component, in (0, 1].
@@ -58,6 +36,7 @@ class Sketch:
         min_dim: int = 1,
         min_keep: int = 1,
     ) -> None:
+        super().__init__()
         if not 0 < theta <= 1:
             raise UsageError(f"theta must lie in (0, 1], got {theta}: 1 keeps every component")
         if min_keep < 0 or min_dim < 0:
@@ -73,9 +52,6 @@ class Sketch:
         self.modes = tuple(m for m in sorted(set(wanted)) if shape[m] > min_dim)
         self.min_keep = min_keep
         self._missing = {mode: self._expected_missing(mode) for mode in self.modes}
-        self.ahead: tuple[Masks | None, ...] = ()  # a draw made before its forward, by `drawn`
-        self._seed: int | None = None
-        self._generators: dict[torch.device, torch.Generator] = {}
 
     @property
     def random(self) -> bool:
@@ -94,40 +70,9 @@ class Sketch:
         k = min(self.min_keep, n)
         return sum((k - j) * math.comb(n, j) * t**j * (1 - t) ** (n - j) for j in range(k))
 
-    def seed(self, value: int) -> None:
-        self._seed = value
-        self._generators.clear()
-
-    def draw(self, device: torch.device, batch: int | None = None) -> Masks | None:
-        """The masks of one forward over `batch` examples; None means nothing is dropped."""
-        if self.ahead:
-            return self.ahead[0]
-        control = controls.get().get(self, LIVE)
-        masks = self._draw(control, device, batch if control.per_sample else None)
-        for made in control.record:
-            made.append(masks)
-        return masks
-
-    def _draw(self, control: Control, device: torch.device, batch: int | None) -> Masks | None:
-        if control.replay is not None:
-            try:
-                masks = next(control.replay)
-            except StopIteration:
-                raise UsageError(
-                    "the ledger holds fewer draws than this block makes: record the same forwards"
-                ) from None
-            return masks and tuple(None if m is None else m.to(device) for m in masks)
-        if not (control.enabled and self.random):
-            return None
-        if control.frozen is None:
-            return self._sample(self._generator(device), device, batch)
-        held = (device, batch)
-        if held not in control.frozen:
-            generator = torch.Generator(device).manual_seed(control.seed)
-            control.frozen[held] = self._sample(generator, device, batch)
-        return control.frozen[held]
-
-    def _sample(self, generator: torch.Generator, device: torch.device, batch: int | None) -> Masks:
+    def _sample(
+        self, generator: torch.Generator, device: torch.device, batch: int | None, size: int
+    ) -> Masks:
         sizes = [self.shape[m] for m in self.modes]
         lead = () if batch is None else (batch,)
         uniform = torch.rand((*lead, sum(sizes)), generator=generator, device=device)
@@ -142,21 +87,3 @@ class Sketch:
                 mask = torch.maximum(mask, (u <= least).float())
             masks[mode] = mask
         return tuple(masks)
-
-    def _generator(self, device: torch.device) -> torch.Generator:
-        if device not in self._generators:
-            generator = torch.Generator(device)
-            if self._seed is None:
-                generator.seed()
-            else:
-                generator.manual_seed(self._seed)
-            self._generators[device] = generator
-        return self._generators[device]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = copy.copy(self)
-        twin._generators = {d: g.clone_state() for d, g in self._generators.items()}
-        return twin
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_generators": {}}

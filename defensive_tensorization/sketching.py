@@ -1,10 +1,10 @@
-"""Who controls the draws of a model's sketches.
+"""Who controls the draws of a model: of its sketches, and of whatever else `Draws`.
 
 By default they are live, in training and in evaluation alike; the context managers below change
 that for one model, in the current thread, until the block ends:
 
     frozen(model, seed=0)      the same draw at every forward
-    disabled(model)            no sketch: the weights at theta = 1
+    disabled(model)            no draws: the weights at theta = 1
     per_sample(model)          every example of a batch has a draw of its own
     drawn(model, device, n)    the draws of one forward, made before it
     record(model)              write the draws down; replay(model, ledger) uses them again
@@ -19,27 +19,30 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from .draws import LIVE, Control, Drawn, Draws, controls
 from .errors import UsageError
-from .sketch import LIVE, Control, Masks, Sketch, controls
 
 
 @dataclass
 class Ledger:
     """The draws of a recorded block, by layer name, in the order in which they were made."""
 
-    draws: dict[str, list[Masks | None]] = field(default_factory=dict)
+    draws: dict[str, list[Drawn | None]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, list[list[list[Any] | None] | None]]:
-        """Plain lists of 0 and 1, ready for JSON."""
+        """Plain lists of numbers, 0 and 1 for masks, ready for JSON."""
 
-        def plain(m: Masks | None) -> list[list[Any] | None] | None:
-            return None if m is None else [None if x is None else x.int().tolist() for x in m]
+        def whole(x: Tensor) -> Tensor:
+            return x.int() if torch.equal(x, x.round()) else x
+
+        def plain(m: Drawn | None) -> list[list[Any] | None] | None:
+            return None if m is None else [None if x is None else whole(x).tolist() for x in m]
 
         return {name: [plain(m) for m in made] for name, made in self.draws.items()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, list[list[list[Any] | None] | None]]) -> Self:
-        def masks(m: list[list[Any] | None] | None) -> Masks | None:
+        def masks(m: list[list[Any] | None] | None) -> Drawn | None:
             if m is None:
                 return None
             return tuple(None if x is None else torch.tensor(x).float() for x in m)
@@ -47,12 +50,12 @@ class Ledger:
         return cls({name: [masks(m) for m in made] for name, made in plain.items()})
 
 
-def sketches(model: nn.Module) -> dict[str, Sketch]:
-    """The sketches of a model by layer name; a shared layer appears once."""
-    found: dict[str, Sketch] = {}
+def sketches(model: nn.Module) -> dict[str, Draws]:
+    """What draws in a model, by layer name; a shared layer appears once."""
+    found: dict[str, Draws] = {}
     for name, module in model.named_modules():
         sketch = getattr(module, "sketch", None)
-        if isinstance(sketch, Sketch) and sketch not in found.values():
+        if isinstance(sketch, Draws) and sketch not in found.values():
             found[name] = sketch
     return found
 
@@ -111,7 +114,7 @@ def frozen(model: nn.Module, *, seed: int) -> AbstractContextManager[None]:
 
 
 def disabled(model: nn.Module) -> AbstractContextManager[None]:
-    """No sketch: the full weights, theta = 1 (the omniscient attacker's)."""
+    """No draws: the full weights, theta = 1 (the omniscient attacker's), all activations."""
     return _controlled(model, lambda i, _, c: replace(c, enabled=False, replay=None))
 
 

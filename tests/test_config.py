@@ -981,6 +981,9 @@ def test_networks_are_shared_between_tables() -> None:
         return {m: recipe(f"experiment={experiment}", f"method={m}") for m in METHODS[experiment]}
 
     one, two, three, four, figure = map(of, ("table1", "table2", "table3", "table4", "figure1"))
+    beside = of("table2b")
+    assert beside["baseline"] == beside["sap"] == one["baseline"] != beside["defensive_dropout"]
+    assert all(beside[f"ours_{theta}"] == one[f"ours_{theta}"] for theta in ("0.95", "0.9", "0.8"))
     assert two["baseline"] == two["squeezing_through"] == two["squeezing_oblivious"]
     assert two["baseline"] == one["baseline"] and two["ours_0.8"] == one["ours_0.8"]
     assert set(three.values()) == {one["ours_0.9"]}

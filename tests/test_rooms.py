@@ -21,28 +21,30 @@ INSIDE = {
     "errors": set(),
     "provenance": set(),
     "scores": set(),
-    "sketch": set(),
-    "sketching": {"sketch"},
+    "draws": set(),
+    "sketch": {"draws"},
+    "sketching": {"draws"},
     "tucker": {"sketch"},
     "xnor": {"sketching"},
     "models": {"sketching"},
     "attacks": {"sketching", "shares", "data.task"},
     "shares": set(),
     "distributed": {"shares", "batchnorm"},
-    "defences": {"sketching", "data.task"},
+    "defences": {"draws", "sketch", "sketching", "data.task"},
     "panels": set(),
     "report": {"results", "scores", "panels"},
     "tracking": set(),
 }
 # room -> what of the package it may not import, where the rest is left open
 NOT_INSIDE = {
-    "data": {"models", "attacks", "defences", "tucker", "xnor", "sketch", "sketching"},
+    "data": {"models", "attacks", "defences", "tucker", "xnor", "draws", "sketch", "sketching"},
     "results": {"models", "attacks", "defences", "tucker", "xnor", "sketch", "sketching"},
     "store": {"models", "attacks", "defences", "tucker", "xnor", "sketch", "sketching"},
 }
 # room -> the only libraries, beyond Python's own, that it may import
 LIBRARIES = {
     "scores": {"numpy"},
+    "draws": {"torch"},
     "sketch": {"torch"},
     "sketching": {"torch"},
     "tucker": {"torch", "tensorly"},

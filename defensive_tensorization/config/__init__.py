@@ -5,12 +5,13 @@ With run.py, the only room that knows Hydra and OmegaConf.
 
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
-from .compose import composed, jobs, launched, plane_of
+from .compose import amended, composed, jobs, launched, plane_of
 from .identity import (
     base_of,
     batchnorm,
     digest,
     identity,
+    is_random,
     needed_by,
     plain,
     recipe,
@@ -24,6 +25,7 @@ from .schema import Config
 __all__ = [
     "CONFIGS",
     "Config",
+    "amended",
     "base_of",
     "batchnorm",
     "build",
@@ -32,6 +34,7 @@ __all__ = [
     "construct",
     "digest",
     "identity",
+    "is_random",
     "jobs",
     "launched",
     "named",

@@ -59,7 +59,8 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
             *("train.images", "train.init_epochs", "eval.batch_size", "eval.runs", "eval.images"),
-            "eval.draws",
+            *("eval.draws", "audit.images", "audit.steps", "audit.draws", "audit.restarts"),
+            *("audit.queries", "audit.scored"),
         ),
     ),
     (
@@ -73,7 +74,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value >= 0,
         ("eval.seed", "seed", "train.crop", "tucker.min_dim", "tucker.min_keep"),
     ),
-    ("between 0 and 1", lambda value: 0 <= value <= 1, ("train.warmup",)),
+    ("between 0 and 1", lambda value: 0 <= value <= 1, ("train.warmup", "audit.level")),
 )
 
 
@@ -140,6 +141,12 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         check_landscape(config.landscape)
         circle = parse_epsilon(config.landscape.circle, unit, key="landscape.circle")
         config.landscape.circle = circle
+    audited = config.audit
+    audited.epsilon = parse_epsilon(audited.epsilon, unit, key="audit.epsilon")
+    if audited.epsilon == 0:
+        raise UsageError("audit.epsilon must be positive, got 0: nothing would be attacked")
+    if audited.scored > 255:
+        raise UsageError(f"audit.scored must be at most 255, got {audited.scored}")
     for name, attack in config.attack.items():
         values = attack.epsilon if isinstance(attack.epsilon, list) else [attack.epsilon]
         key = f"attack.{name}.epsilon"

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from .check import checked
+from .identity import plain
 from .landscape import OWN
 from .refuse import CONFIGS, refusal, refuse_malformed
 from .schema import Config
@@ -35,6 +38,16 @@ def plane_of(config: Config, overrides: Sequence[str]) -> Config | None:
     decided = ("method", "defence", "theta")
     others = [word for word in overrides if word.lstrip("+").partition("=")[0] not in decided]
     return composed([*others, f"method={config.landscape.directions}"])
+
+
+def amended(config: Config, overrides: Sequence[str]) -> Config:
+    """Another configuration: key=value overrides of a checked one; no groups can be chosen."""
+    refuse_malformed(overrides)
+    try:
+        changed = OmegaConf.merge(plain(config), OmegaConf.from_dotlist(list(overrides)))
+        return checked(cast(DictConfig, changed), overrides)
+    except Exception as error:
+        raise refusal(error, overrides) or error from error
 
 
 def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:

@@ -11,6 +11,8 @@ _POSITIVE: Rule = ("a positive number", lambda value: isfinite(value) and value 
 _SLOTS: dict[str, dict[str, Rule]] = {
     "relu": {"bits": ("between 1 and 16", lambda value: 1 <= value <= 16), "clip": _POSITIVE},
     "input": {"bits": ("between 1 and 8", lambda value: 1 <= value <= 8)},
+    "prune": {"fraction": _POSITIVE},
+    "last": dict.fromkeys(("rate", "train_rate"), ("in [0, 1)", lambda value: 0 <= value < 1)),
     "perturb": dict.fromkeys(("level", "sigma", "largest", "epsilon", "step_size"), _POSITIVE),
 }
 _WORDS = {
@@ -44,6 +46,15 @@ def check_defence(config: Config) -> None:
         raise UsageError(
             f"defence={defence.name} quantizes real activations, those of binary layers are one "
             "bit each: take precision=real"
+        )
+    if config.precision._target_ is not None and defence.prune:
+        raise UsageError(
+            f"defence={defence.name} prunes behind ReLUs, binary layers have a sign in their "
+            "place: take precision=real"
+        )
+    if config.precision.last == "binary" and defence.last:
+        raise UsageError(
+            f"defence={defence.name} drops inputs of a real last layer: take precision.last=real"
         )
     if defence.beta and defence.conv:
         raise UsageError(

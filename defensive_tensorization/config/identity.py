@@ -8,7 +8,7 @@ from dataclasses import MISSING as REQUIRED
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from .schema import Config, DefenceConfig, ModelConfig, ParallelConfig, TuckerConfig
+from .schema import Config, DefenceConfig, LastConfig, ModelConfig, ParallelConfig, TuckerConfig
 
 RECIPE = 1  # raise it when the same configuration trains other weights
 OURS = __package__.partition(".")[0]
@@ -49,8 +49,8 @@ def needed_by(config: Config) -> list[Config]:
 
 
 def trained_name(defence: DefenceConfig) -> str:
-    """The defence as the weights know it: a transform of the input joins them only afterwards."""
-    trains = defence.conv or defence.relu or defence.perturb or defence.beta
+    """The defence as the weights know it: some slots join them only afterwards."""
+    trains = defence.conv or defence.relu or defence.perturb or defence.beta or defence.last
     return defence.name if trains else "none"
 
 
@@ -58,6 +58,12 @@ def batchnorm(config: Config) -> Any:
     """BatchNorm's handling; a network without random kernels needs none."""
     conv = config.defence.conv
     return config.model.batchnorm if conv is not None and conv.theta < 1 else "running"
+
+
+def is_random(config: Config) -> bool:
+    """Whether two forwards of the deployed network can differ."""
+    d = config.defence
+    return bool(d.prune or (d.conv and d.conv.theta < 1) or (d.last and d.last.rate > 0))
 
 
 def recipe(config: Config) -> str:
@@ -78,7 +84,9 @@ def identity(config: Config) -> dict[str, Any]:
     c.model.reference = ModelConfig.reference
     c.defence.batchnorm = DefenceConfig.batchnorm
     c.defence.name = trained_name(c.defence)
-    c.defence.input = None
+    c.defence.input = c.defence.prune = None
+    if c.defence.last is not None:
+        c.defence.last.rate = LastConfig.rate  # of the deployed network
     if base_of(config) is None:
         c.train.init = "scratch"
         c.train.lr_scale = 1.0

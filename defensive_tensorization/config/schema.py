@@ -73,6 +73,19 @@ class InputConfig:
 
 
 @dataclass
+class PruneConfig:
+    _target_: str = MISSING
+    fraction: float = 1.0
+
+
+@dataclass
+class LastConfig:
+    _target_: str = MISSING
+    rate: float = 0.0
+    train_rate: float = 0.0
+
+
+@dataclass
 class PerturbConfig:
     """Sizes in levels; what an attack does not take is None."""
 
@@ -92,7 +105,8 @@ class PerturbConfig:
 
 @dataclass
 class DefenceConfig:
-    """Optional slots: layer factories (conv, relu), a transform of the input, a training attack.
+    """Optional slots: layer factories (conv, relu, last), a training attack, and what joins a
+    trained network: a transform of the input, pruning of activations.
 
     beta  of the orthogonality term that joins the loss.
     """
@@ -104,6 +118,8 @@ class DefenceConfig:
     beta: float = 0.0
     input: InputConfig | None = None
     perturb: PerturbConfig | None = None
+    prune: PruneConfig | None = None
+    last: LastConfig | None = None
 
 
 @dataclass
@@ -178,6 +194,7 @@ class AttackConfig:
     restarts: int | None = None
     keep: str | None = None
     p: float | None = None
+    version: str | None = None
     input: str | None = None
     level: Any = None
 
@@ -205,6 +222,20 @@ class LandscapeConfig:
     direction: str = MISSING
     directions: str = MISSING
     circle: Any = MISSING
+
+
+@dataclass
+class AuditConfig:
+    """The budget of an audit, and the robust accuracy that is claimed (None: chance)."""
+
+    epsilon: Any = 8
+    images: int = 100
+    steps: int = 20
+    draws: int = 10
+    restarts: int = 1
+    queries: int = 100
+    scored: int = 30
+    level: float | None = None
 
 
 @dataclass
@@ -251,6 +282,7 @@ class Config:
     logger: LoggerConfig = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     theta: float = MISSING
     seed: int = MISSING
     device: str = MISSING

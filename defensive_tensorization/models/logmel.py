@@ -52,6 +52,7 @@ class LogMel(nn.Module):
         conv: Factory = nn.Conv2d,
         norm: Factory = nn.BatchNorm2d,
         relu: Factory = nn.ReLU,
+        last: Factory = nn.Linear,
         precision: Precision = REAL,
     ) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class LogMel(nn.Module):
         self.activations = nn.ModuleList(activation() for _ in self.norms)
         self.hidden = precision.at("inner", nn.Linear)(12 * width, 16 * width)
         self.relu = relu()
-        self.head = precision.at("last", nn.Linear)(16 * width, classes)
+        self.head = precision.at("last", last)(16 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.spectrogram(x))

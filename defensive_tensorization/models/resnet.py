@@ -124,7 +124,8 @@ LAYOUTS: dict[Order, Layout] = {
 class ResNet18(nn.Module):
     """[B, 3, 32, 32] in [0, 1] to logits [B, classes]. Stages of width 1, 2, 4 and 8 times `width`.
 
-    conv, norm and relu are the layer factories, called as nn.Conv2d, nn.BatchNorm2d, nn.ReLU are.
+    conv, norm, relu and last are the layer factories, called as nn.Conv2d, nn.BatchNorm2d, nn.ReLU
+    and, for the last layer, nn.Linear are.
     """
 
     reads = "images"
@@ -140,6 +141,7 @@ class ResNet18(nn.Module):
         conv: Factory = nn.Conv2d,
         norm: Factory = nn.BatchNorm2d,
         relu: Factory = nn.ReLU,
+        last: Factory = nn.Linear,
         precision: Precision = REAL,
     ) -> None:
         super().__init__()
@@ -162,7 +164,7 @@ class ResNet18(nn.Module):
         self.stage3 = stage(2 * width, 4 * width, 2)
         self.stage4 = stage(4 * width, 8 * width, 2)
         self.tail = layout.after_blocks(8 * width, norm, relu)
-        self.head = precision.at("last", nn.Linear)(8 * width, classes)
+        self.head = precision.at("last", last)(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(self.norm(self.stem(self.normalize(x))))

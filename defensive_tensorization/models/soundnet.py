@@ -33,7 +33,8 @@ class SoundNet5(nn.Module):
     """[B, 1, 16000] in [-1, 1] to logits [B, classes]. Printed with width 16.
 
     Each pooling divides the length by three, so one second at 16 kHz leaves 16 `width` x 2.
-    conv, norm and relu are the layer factories, called as nn.Conv1d, nn.BatchNorm1d, nn.ReLU are.
+    conv, norm, relu and last are the layer factories, called as nn.Conv1d, nn.BatchNorm1d, nn.ReLU
+    and, for the last layer, nn.Linear are.
     A binary `precision` keeps the first convolution and the last linear layer real and has no ReLU
     in front of a sign, which stands behind BatchNorm in either of its orders.
     """
@@ -51,6 +52,7 @@ class SoundNet5(nn.Module):
         conv: Factory = nn.Conv1d,
         norm: Factory = nn.BatchNorm1d,
         relu: Factory = nn.ReLU,
+        last: Factory = nn.Linear,
         precision: Precision = REAL,
     ) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class SoundNet5(nn.Module):
         )
         self.hidden = precision.at("inner", nn.Linear)(2 * channels[-1], 16 * width)
         self.relu = relu()
-        self.head = precision.at("last", nn.Linear)(16 * width, classes)
+        self.head = precision.at("last", last)(16 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.normalize(x))

@@ -1,0 +1,79 @@
+"""An audit of one network: measurements, checks and verdict, as plain JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..attacks import Attack
+from ..scores import Answers, interval
+from . import checks, gradients, shots
+from .checks import COMPARISONS, CONVERGED, ONE_DRAW, comparisons
+from .shots import WHITE, Budget, Shots, Subject
+from .verdict import verdict
+
+VERSION = 1  # raise it when the same settings measure or judge otherwise
+
+
+def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:
+    """level: the robust accuracy that is claimed; None: chance."""
+    chance = 1 / of.classes
+    claimed = chance if level is None else level
+    met = shots.shoot(of, budget, seed)
+    layers, blind = gradients.layers(of, budget, seed)
+    surface = gradients.profile(of, budget, seed)
+    near = gradients.PLACES.index(0.25)
+    rise = {name: lines[near] - lines[0] for name, lines in surface.items()}
+    made = [
+        checks.zero_epsilon(met.answers, met.moved),
+        *comparisons(COMPARISONS, met.answers, WHITE),
+        checks.unbounded(met.answers, chance),
+        checks.vanishing(blind),
+        checks.direction(rise["gradient"], rise["random"]),
+        *comparisons([ONE_DRAW] if of.random else [], met.answers, WHITE),
+        checks.signal(layers[0].snr, budget.draws),
+        *comparisons(CONVERGED, met.answers, WHITE),
+    ]
+    strongest = checks.white(met.answers, list(met.examples))
+    settings = {f"audit.{name}": value for name, value in asdict(budget).items()}
+    settings["audit.images"] = len(of.x)
+    said = verdict(made, met.answers, claimed, strongest, settings)
+    return {
+        "version": VERSION,
+        "budget": asdict(budget),
+        "images": len(of.x),
+        "classes": of.classes,
+        "unit": of.unit,
+        "random": of.random,
+        "scored": met.answers["clean"].draws,
+        "level": claimed,
+        "checks": [check.plain() for check in made],
+        "attacks": _attacks(met),
+        "strongest": strongest,
+        "verdict": asdict(said),
+        "layers": [asdict(layer) for layer in layers],
+        "surface": {
+            "places": list(gradients.PLACES),
+            **{name: lines.mean(1).tolist() for name, lines in surface.items()},
+        },
+    }
+
+
+def _attacks(met: Shots) -> list[dict[str, Any]]:
+    return [_line(name, found, met.attacks) for name, found in met.answers.items()]
+
+
+def _line(name: str, found: Answers, attacks: Mapping[str, Attack]) -> dict[str, Any]:
+    attack = attacks.get(name)
+    left = interval([found])
+    told = dict(attack.options) if attack else {}
+    return {
+        "name": name,
+        "title": checks.TITLES[name],
+        "attack": attack.name if attack else "",
+        "epsilon": attack.epsilon if attack else None,
+        "steps": attack.steps if attack else None,
+        "draws": told.get("draws", 1) if attack else None,
+        "restarts": told.get("restarts", 1) if attack else None,
+        "knowledge": attack.knowledge if attack else "",
+        **{"accuracy": left.estimate, "low": left.low, "high": left.high},
+    }

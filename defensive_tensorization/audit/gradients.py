@@ -1,0 +1,114 @@
+"""What the gradients of K draws have in common, layer by layer, and where they lead."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..attacks.expectation import Expectation, cross_entropy, margin
+from ..evaluate import streams
+from .shots import Budget, Subject
+
+Array = NDArray[Any]
+LAYERS = ("Conv", "Linear")  # in the names of types: dense, factorized, binary
+LOOKED = 64  # images; two sums a layer are held for each
+PLACES = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # of epsilon, along a direction
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Of the loss's gradient by a layer's output (or the input), medians over images.
+
+    snr     energy of its mean over draws by that of its scatter; None: deterministic, or no energy
+    cosine  mean over pairs of draws; None likewise
+    zero    share of images whose gradient vanishes, or is not finite, in every draw
+    """
+
+    name: str
+    snr: float | None
+    cosine: float | None
+    zero: float
+
+
+class _Sums:
+    """Over draws: of gradients, of unit gradients, of squared lengths; for B images."""
+
+    def __init__(self) -> None:
+        self.whole, self.unit, self.energy = torch.zeros(3, dtype=torch.float64).unbind()
+
+    def add(self, gradient: Tensor) -> None:
+        g = torch.nan_to_num(gradient.flatten(1).double(), 0.0, 0.0, 0.0)
+        length = g.norm(dim=1, keepdim=True)
+        self.whole = self.whole + g
+        self.unit = self.unit + g / length.clamp_min(1e-300)
+        self.energy = self.energy + length[:, 0].square()
+
+    def layer(self, name: str, k: int) -> Layer:
+        alive = self.energy > 0
+        zero = 1 - float(alive.double().mean())
+        if k == 1 or not alive.any():
+            return Layer(name, None, None, zero)
+        pairs = k * (k - 1)
+        signal = (self.whole.square().sum(1) - self.energy)[alive] / pairs
+        noise = (self.energy[alive] / k - signal).clamp_min(1e-300)
+        cosine = (self.unit.square().sum(1) - k)[alive] / pairs
+        return Layer(name, float((signal / noise).median()), float(cosine.median()), zero)
+
+
+def layers(of: Subject, budget: Budget, seed: int) -> tuple[list[Layer], Array]:
+    """Of the input (first) and every convolution and linear layer, at the first LOOKED images.
+
+    And whether each of these images' gradient by the input vanishes in every draw.
+    """
+    k = budget.draws if of.random else 1
+    x, y = of.x[:LOOKED], of.y[:LOOKED]
+    sums: dict[str, _Sums] = {"input": _Sums()}
+    outputs: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out))
+        for name, module in of.model.named_modules()
+        if hasattr(module, "weight") and any(w in type(module).__name__ for w in LAYERS)
+    ]
+    try:
+        with streams(of.model, seed, "audit gradients"):
+            for _ in range(k):
+                leaf = x.detach().requires_grad_()
+                outputs.clear()
+                loss = F.cross_entropy(of.model(leaf), y, reduction="sum")
+                met = {"input": leaf, **{n: out for n, out in outputs.items() if out.requires_grad}}
+                made = torch.autograd.grad(loss, list(met.values()), allow_unused=True)
+                for name, gradient in zip(met, made, strict=True):
+                    if gradient is not None:
+                        sums.setdefault(name, _Sums()).add(gradient[-len(x) :])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    blind = (sums["input"].energy == 0).cpu().numpy()
+    return [each.layer(name, k) for name, each in sums.items()], blind
+
+
+def profile(of: Subject, budget: Budget, seed: int) -> dict[str, Array]:
+    """The margin [places, N], averaged over draws, along sign(gradient) and along random signs."""
+    made = torch.Generator().manual_seed(seed)
+    noise = (torch.randint(2, of.x.shape, generator=made) * 2 - 1).to(of.x)
+    with streams(of.model, seed, "audit surface"):
+        ask = Expectation(of.model, of.x, cross_entropy, draws=budget.draws)
+        found = ask(of.x, of.y).gradient
+        assert found is not None
+        directions = {"gradient": found.nan_to_num(0.0, 0.0, 0.0).sign(), "random": noise}
+        far = Expectation(of.model, of.x, margin, draws=budget.draws)
+        radius = budget.epsilon * of.unit
+        return {
+            name: torch.stack(
+                [
+                    far((of.x + t * radius * d).clamp(*of.bounds), of.y, gradient=False).loss
+                    for t in PLACES
+                ]
+            )
+            .cpu()
+            .numpy()
+            for name, d in directions.items()
+        }

@@ -1,0 +1,196 @@
+"""From a configuration, or a trained run's name, to an audit on disk and its page."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .. import checkpoint, provenance
+from .. import config as cfg
+from ..build import Plan, plan
+from ..config import Config
+from ..data import decode
+from ..errors import UsageError
+from ..evaluate import described, subset
+from ..report import audits
+from ..run import trained
+from .examine import VERSION, examine
+from .panel import MEMBERS, Member
+from .shots import Budget, Subject
+
+log = logging.getLogger(__name__)
+
+
+def stored(model: str, overrides: Sequence[str]) -> Config:
+    """The configuration of a trained run, found by its name or the head of its fingerprint."""
+    runs = next((o.partition("=")[2] for o in overrides if o.startswith("paths.runs=")), "runs")
+    folder = Path(runs) / "checkpoints"
+    files = sorted(folder.glob("*.pt"))
+    found = [file for file in files if file.stem == model]
+    if not found and len(model) >= 8:
+        mine = [file for file in files if file.stem.endswith(f"-{model[:8]}")]
+        found = [file for file in mine if checkpoint.described(file)[0].startswith(model)]
+    if len(found) != 1:
+        names = ", ".join(file.stem for file in files) or "none"
+        raise UsageError(
+            f"MODEL={model} is no trained run of {folder}: take a name or 8 to 16 digits of a "
+            f"fingerprint of {names}"
+        )
+    fingerprint, plain = checkpoint.described(found[0])
+    was = cfg.restored(plain)
+    made = cfg.amended(was, [f"paths.runs={runs}", *overrides])
+    if cfg.recipe(made) != cfg.recipe(was):
+        raise UsageError(
+            f"an override changes what {found[0].stem} ({fingerprint}) was trained from: leave "
+            "MODEL out to audit another network"
+        )
+    return made
+
+
+def audit(config: Config, command: str, member: Member | None = None) -> Path:
+    """The audit's file, made if it is not there; its page is rendered beside it anew."""
+    p = plan(config)
+    of = trained(p)
+    name = "-".join([p.name, *_joined(p), *([member.name] if member else [])])
+    settings = {
+        "version": VERSION,
+        "audit": vars(config.audit),
+        "seed": config.eval.seed,
+        "weights": of.weights,
+        "fingerprint": p.fingerprint,
+        "autocast": config.eval.autocast,
+        "prune": config.defence.prune and config.defence.prune.fraction,
+        "dropout": config.defence.last and config.defence.last.rate,
+        "input": config.defence.input and vars(config.defence.input),
+        "batchnorm": [cfg.batchnorm(config), config.model.reference],
+    }
+    name = f"{name}-{cfg.digest(settings, 8)}"
+    path = Path(config.paths.runs) / "audits" / f"{name}.json"
+    if not path.exists():
+        started = time.perf_counter()
+        budget = _budget(config)
+        audited = subject(p, of.network, member.wrap if member else None)
+        result = examine(audited, budget, config.eval.seed, config.audit.level)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = _provenance(p, of.weights, of.commit, command, time.perf_counter() - started)
+        text = json.dumps({"name": name, **told, **result}, indent=1, allow_nan=False)
+        partial = path.with_suffix(".partial")
+        partial.write_text(text + "\n")
+        partial.replace(path)
+    for made in audits.write(json.loads(path.read_text()), path.parent):
+        log.info("wrote %s", made)
+    return path
+
+
+def _budget(config: Config) -> Budget:
+    told = {k: v for k, v in vars(config.audit).items() if k not in ("images", "level")}
+    return Budget(**told)
+
+
+def subject(
+    p: Plan, network: nn.Module, wrap: Callable[[nn.Module, float], nn.Module] | None
+) -> Subject:
+    c = p.config
+    split = subset(p.task.test, c.audit.images)
+    plain = p.classifier(network)
+    model = plain if wrap is None else wrap(plain, c.audit.epsilon * c.dataset.unit).eval()
+    twin = plain if wrap else _twin(p)
+    return Subject(
+        model=model,
+        x=decode(split.inputs),
+        y=split.labels,
+        bounds=p.task.bounds,
+        unit=c.dataset.unit,
+        classes=len(p.task.classes),
+        twin=twin,
+        batch_size=c.eval.batch_size,
+    )
+
+
+def _twin(p: Plan) -> nn.Module | None:
+    """The dense network trained alike, if it is there and is not this one."""
+    if p.config.defence.name == "none" or not p.twin.checkpoint.exists():
+        return None
+    return p.twin.classifier(trained(p.twin).network)
+
+
+def _joined(p: Plan) -> list[str]:
+    """What joined the weights after training, which the run's name does not say."""
+    d = p.config.defence
+    return [d.name] if d.prune or d.input else []
+
+
+def _provenance(
+    p: Plan, weights: str, trained_commit: str, command: str, seconds: float
+) -> dict[str, Any]:
+    c = p.config
+    commit, dirty = provenance.commit()
+    return {
+        "run_id": p.name,
+        "fingerprint": p.fingerprint,
+        "weights": weights,
+        "defence": c.defence.name,
+        "theta": c.defence.conv.theta if c.defence.conv else 1.0,
+        "batchnorm": cfg.batchnorm(c),
+        "network": f"{c.model.name}, width {c.model.width}, {c.precision.name} weights",
+        "epochs": c.train.epochs,
+        "scale": c.scale.name,
+        "data": p.task.title,
+        "data_digest": p.task.digest,
+        "subset": described(c.audit.images, p.task.kind),
+        "autocast": c.eval.autocast,
+        "eval_seed": c.eval.seed,
+        "commit": f"{commit}{'+' * dirty}",
+        "trained_commit": trained_commit,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(p.task.train.inputs.device),
+        "seconds": round(seconds, 1),
+        "command": command,
+    }
+
+
+def panel(overrides: Sequence[str]) -> list[Path]:
+    """Every member's audit, and the table of verdicts beside what is known."""
+    configs = {m: cfg.composed([*overrides, *m.overrides]) for m in MEMBERS}
+    config = next(iter(configs.values()))
+    lines, files = [], []
+    for member, each in configs.items():
+        path = audit(each, provenance.command(), member)
+        result = json.loads(path.read_text())
+        files.append(path)
+        lines.append({"label": member.label, "right": list(member.right), "why": member.why})
+        log.info("%s: %s", member.label, result["verdict"]["words"])
+    folder = Path(config.paths.results) / config.scale.name
+    return audits.write_panel(lines, files, folder)
+
+
+def _said(run: Callable[[list[str]], object]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    provenance.commit()
+    try:
+        run(sys.argv[1:])
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def main() -> None:
+    """python scripts/audit.py [RUN OR FINGERPRINT] [key=value ...]"""
+
+    def run(words: list[str]) -> None:
+        model = words.pop(0) if words and "=" not in words[0] else None
+        config = stored(model, words) if model else cfg.composed(words)
+        result = json.loads(audit(config, provenance.command(words)).read_text())
+        print(audits.text(result))
+
+    _said(run)
+
+
+def main_panel() -> None:
+    """python scripts/audit_panel.py [key=value ...]"""
+    _said(panel)

@@ -1,0 +1,83 @@
+"""From checks to a verdict in words. Pure.
+
+In this order:
+
+    inconclusive   the harness is wrong: an attack of size 0 does something
+    masked         a gradient attack loses to what it must beat: its figures say nothing
+    masked         the ordinary attack, one draw a step, leaves more than the level, while
+                   averaging leaves significantly less and the best attack no more than the level
+    not robust     the best attack leaves no more than the level
+    inconclusive   its interval holds the level, or the attack still gains from a larger budget
+    robust         what is left
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..scores import Answers, Interval, interval
+from .checks import Check
+
+MASKED = "masked"
+ROBUST = "robust at the stated level"
+NOT_ROBUST = "not robust at the stated level"
+INCONCLUSIVE = "inconclusive: run "
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """words: one of the above; reason: why; accuracy: what each image's best attack leaves."""
+
+    words: str
+    reason: str
+    level: float
+    strongest: str
+    accuracy: Interval
+
+
+def verdict(
+    checks: Sequence[Check],
+    answers: Mapping[str, Answers],
+    level: float,
+    strongest: str,
+    budget: Mapping[str, int],
+) -> Verdict:
+    """level: the robust accuracy that is claimed, in [0, 1]; budget: settings by their key."""
+    left = interval([answers["best"]])
+
+    def say(words: str, reason: str) -> Verdict:
+        return Verdict(words, reason, level, strongest, left)
+
+    failed = {kind: [c for c in checks if c.status == "fail" and c.kind == kind] for kind in KINDS}
+    amount = f"{_share(left)} of accuracy is left, the stated level is {100 * level:.1f}%"
+    if failed["harness"]:
+        titles = _titles(failed["harness"])
+        return say(f"{INCONCLUSIVE}the audit again on a sound harness", f"failed: {titles}")
+    if failed["masking"]:
+        reason = f"gradient attacks lose to what they must beat: {_titles(failed['masking'])}"
+        return say(MASKED, f"{reason}; {amount}")
+    if left.high <= level:
+        seems = interval([answers["pgd"]])
+        if failed["randomness"] and seems.low > level:
+            reason = f"one draw a step leaves {_share(seems)}, and better attacks do not"
+            return say(MASKED, f"{reason}; {amount}")
+        return say(NOT_ROBUST, amount)
+    if left.low <= level:
+        more = 4 * budget["audit.images"]
+        return say(f"{INCONCLUSIVE}audit.images={more}", f"the interval holds the level: {amount}")
+    if failed["convergence"]:
+        keys = sorted({c.remedy for c in failed["convergence"]})
+        more_of = " ".join(f"{key}={2 * budget[key]}" for key in keys)
+        reason = f"the attack still gains: {_titles(failed['convergence'])}"
+        return say(f"{INCONCLUSIVE}{more_of}", f"{reason}; {amount}")
+    return say(ROBUST, amount)
+
+
+KINDS = ("harness", "masking", "randomness", "convergence")
+
+
+def _titles(checks: Sequence[Check]) -> str:
+    return ", ".join(f"'{c.title}'" for c in checks)
+
+
+def _share(found: Interval) -> str:
+    return f"{100 * found.estimate:.1f}% [{100 * found.low:.1f}, {100 * found.high:.1f}]"

@@ -1,0 +1,130 @@
+"""What a layer draws at every forward, from a generator of its own.
+
+Draws neither read nor move torch's global random state. `sketching` says who controls them.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from .errors import UsageError
+
+Drawn = tuple[Tensor | None, ...]
+"""The tensors of one draw, each with the examples first where every example has its own."""
+
+Held = tuple[torch.device, int | None, int]
+"""What a frozen draw depends on beside its seed: device, examples, size."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the contexts in force make of a layer's draws."""
+
+    enabled: bool = True
+    per_sample: bool = False
+    seed: int = 0
+    frozen: dict[Held, Drawn] | None = None
+    record: tuple[list[Drawn | None], ...] = ()
+    replay: Iterator[Drawn | None] | None = None
+
+
+LIVE = Control()
+controls: ContextVar[dict["Draws", Control]] = ContextVar("sketch_controls", default={})  # noqa: B039
+
+
+class Draws(ABC):
+    """The attribute `sketch` of a layer that draws; `_sample` says what."""
+
+    def __init__(self) -> None:
+        self.ahead: tuple[Drawn | None, ...] = ()  # a draw made before its forward, by `drawn`
+        self._seed: int | None = None
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    @property
+    @abstractmethod
+    def random(self) -> bool:
+        """Whether two draws can differ."""
+
+    @abstractmethod
+    def _sample(
+        self, generator: torch.Generator, device: torch.device, batch: int | None, size: int
+    ) -> Drawn:
+        """One draw for all examples (batch=None) or for each of `batch`."""
+
+    def seed(self, value: int) -> None:
+        self._seed = value
+        self._generators.clear()
+
+    def draw(
+        self, device: torch.device, batch: int | None = None, *, size: int = 0
+    ) -> Drawn | None:
+        """The draw of one forward over `batch` examples; None means nothing is random.
+
+        size  how much a layer needs whose draws depend on its input's size.
+        """
+        if self.ahead and not size:
+            return self.ahead[0]
+        control = controls.get().get(self, LIVE)
+        drawn = self._draw(control, device, batch if control.per_sample else None, size)
+        for made in control.record:
+            made.append(drawn)
+        return drawn
+
+    def _draw(
+        self, control: Control, device: torch.device, batch: int | None, size: int
+    ) -> Drawn | None:
+        if control.replay is not None:
+            try:
+                drawn = next(control.replay)
+            except StopIteration:
+                raise UsageError(
+                    "the ledger holds fewer draws than this block makes: record the same forwards"
+                ) from None
+            return drawn and tuple(None if d is None else d.to(device) for d in drawn)
+        if not (control.enabled and self.random):
+            return None
+        if control.frozen is None:
+            return self._sample(self._generator(device), device, batch, size)
+        held = (device, batch, size)
+        if held not in control.frozen:
+            generator = torch.Generator(device).manual_seed(control.seed)
+            control.frozen[held] = self._sample(generator, device, batch, size)
+        return control.frozen[held]
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if device not in self._generators:
+            generator = torch.Generator(device)
+            if self._seed is None:
+                generator.seed()
+            else:
+                generator.manual_seed(self._seed)
+            self._generators[device] = generator
+        return self._generators[device]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = copy.copy(self)
+        twin._generators = {d: g.clone_state() for d, g in self._generators.items()}
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_generators": {}}
+
+
+class Uniform(Draws):
+    """`size` independent numbers, uniform in [0, 1): one tensor, [size] or [batch, size]."""
+
+    @property
+    def random(self) -> bool:
+        return True
+
+    def _sample(
+        self, generator: torch.Generator, device: torch.device, batch: int | None, size: int
+    ) -> Drawn:
+        shape = (size,) if batch is None else (batch, size)
+        return (torch.rand(shape, generator=generator, device=device),)

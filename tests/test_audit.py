@@ -1,0 +1,274 @@
+"""The rules of an audit, each made to hold and to break; the verdict; models that are known."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import nn
+
+from defensive_tensorization import config as cfg
+from defensive_tensorization import sketching
+from defensive_tensorization.audit import checks, gradients, job, shots
+from defensive_tensorization.audit.checks import COMPARISONS, CONVERGED, ONE_DRAW, Check
+from defensive_tensorization.audit.panel import MEMBERS, Noisy, Saturated, Stepped
+from defensive_tensorization.audit.shots import Budget, Subject
+from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
+from defensive_tensorization.build import plan
+from defensive_tensorization.config import Config, composed
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.report import audits
+from defensive_tensorization.run import trained
+from defensive_tensorization.scores import Answers
+
+N = 100
+SETTINGS = {f"audit.{k}": v for k, v in {"images": N, "steps": 20, "draws": 10}.items()}
+SETTINGS["audit.restarts"] = 1
+
+
+def answers(right: int) -> Answers:
+    """The first images right, under one draw."""
+    each = np.arange(N) < right
+    return Answers(each.astype(int), each, each, np.array([right]))
+
+
+def left(**right: int) -> dict[str, Answers]:
+    """An audit in which every attack but those named leaves 40."""
+    names = [n for n in checks.TITLES if n != "white"]
+    usual = {"clean": 90, "zero": 90, "large": 0, "double": 40, "noise": 85, "square": 60}
+    return {n: answers((usual | right).get(n, 40)) for n in names}
+
+
+# --- the rules ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [*COMPARISONS, *CONVERGED, ONE_DRAW], ids=lambda rule: rule.name)
+def test_a_comparison_fails_only_beyond_noise(rule: checks.Comparison) -> None:
+    def found(**right: int) -> Check:
+        [made] = [
+            each
+            for each in checks.comparisons([rule], left(**right), shots.WHITE)
+            if each.name == rule.name
+        ]
+        return made
+
+    assert found().status == "pass"
+    white = dict.fromkeys(shots.WHITE, 40) if rule.strong == "white" else {}
+    assert found(**white, **{rule.weak: 39}).status == "pass"  # one image is no evidence
+    broken = found(**white, **{rule.weak: 10})
+    assert broken.status == "fail"
+    assert broken.figures["difference"]["estimate"] == pytest.approx(0.3)
+    assert broken.figures["difference"]["low"] > 0
+    assert (broken.remedy != "") == (rule.kind == "convergence")
+
+
+def test_what_was_not_run_is_skipped_and_says_why() -> None:
+    found = {n: a for n, a in left().items() if n not in ("transfer", "omniscient", "draws")}
+    made = {c.name: c for c in checks.comparisons(COMPARISONS, found, shots.WHITE)}
+    assert made["transfer"].status == made["more_draws"].status == "skipped"
+    assert "no trained twin" in made["transfer"].reason
+    assert "nothing is random" in made["omniscient"].reason
+    assert made["square"].status == "pass"
+
+
+def test_many_comparisons_share_one_error() -> None:
+    """Of independent fair coins, each looked at once: the level of one of m is 1 - 2 * 5% / m."""
+    [only] = checks.comparisons(COMPARISONS[:1], left(), shots.WHITE)
+    several = checks.comparisons(COMPARISONS, left(), shots.WHITE)
+    assert only.figures["level"] == pytest.approx(0.9)
+    assert several[0].figures["level"] == pytest.approx(1 - 0.1 / len(COMPARISONS))
+
+
+@pytest.mark.parametrize("count", [0, 3, 50, 100])
+def test_wilson_is_scipy_s(count: int) -> None:
+    made = checks.wilson(count, 100, 0.9)
+    other = binomtest(count, 100).proportion_ci(0.9, method="wilson")
+    assert (made.low, made.high) == pytest.approx((other.low, other.high), abs=1e-12)
+
+
+def test_the_other_rules_hold_and_break() -> None:
+    chance = checks.unbounded(left(), 0.1), checks.unbounded(left(large=30), 0.1)
+    blind = [checks.vanishing(np.arange(64) < n) for n in (0, 3, 20)]
+    up, noise = np.full(50, 0.5) + np.arange(50) / 100, np.zeros(50)
+    points = [checks.direction(a, b) for a, b in ((up, noise), (noise, up), (noise, noise))]
+    sound = [
+        checks.zero_epsilon(left(), 0.0),
+        checks.zero_epsilon(left(), 1e-3),
+        checks.zero_epsilon(left(zero=60), 0.0),
+    ]
+    signal = [checks.signal(snr, 10).status for snr in (0.2, 0.05, None)]
+    assert [c.status for c in chance] == ["pass", "fail"]
+    assert [c.status for c in blind] == ["pass", "pass", "fail"]
+    assert [c.status for c in points] == ["pass", "fail", "fail"]
+    assert [c.status for c in sound] == ["pass", "fail", "fail"]
+    assert signal == ["pass", "fail", "skipped"]
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+
+def failing(kind: Any, remedy: str = "") -> Check:
+    return Check("some", "Some rule", kind, "", "", "fail", "", remedy=remedy)
+
+
+@pytest.mark.parametrize(
+    ("failed", "right", "words"),
+    [
+        ([], {"best": 40}, ROBUST),
+        ([], {"best": 0, "pgd": 0}, NOT_ROBUST),
+        ([], {"best": 12}, "inconclusive: run audit.images=400"),
+        (["masking"], {"best": 40}, MASKED),
+        (["masking"], {"best": 0}, MASKED),
+        (["randomness"], {"best": 0, "pgd": 40}, MASKED),
+        (["randomness"], {"best": 0, "pgd": 9}, NOT_ROBUST),  # it never looked robust
+        (["randomness"], {"best": 40, "pgd": 60}, ROBUST),  # averaging handles it
+        (["convergence"], {"best": 40}, "inconclusive: run audit.steps=40"),
+        (["convergence"], {"best": 0}, NOT_ROBUST),  # broken is broken
+        (["harness", "masking"], {"best": 0}, "inconclusive: run the audit again on a sound harn"),
+    ],
+)
+def test_the_verdict(failed: list[str], right: dict[str, int], words: str) -> None:
+    made = [failing(kind, "audit.steps" if kind == "convergence" else "") for kind in failed]
+    assert verdict(made, left(**right), 0.1, "eot", SETTINGS).words.startswith(words)
+
+
+def test_the_level_is_the_claim() -> None:
+    words = [verdict([], left(best=40), level, "eot", SETTINGS).words for level in (0.1, 0.35, 0.9)]
+    assert words == [ROBUST, "inconclusive: run audit.images=400", NOT_ROBUST]
+
+
+# --- gradients ----------------------------------------------------------------------------------
+
+
+def test_signal_noise_and_cosine_are_those_of_all_pairs() -> None:
+    made = torch.randn(5, 3, 7, generator=torch.manual_seed(0)) + 1
+    sums = gradients._Sums()
+    for each in made:
+        sums.add(each)
+    layer = sums.layer("one", 5)
+    snr, cosine = [], []
+    for image in made.double().numpy().transpose(1, 0, 2):
+        pairs = [(a, b) for i, a in enumerate(image) for j, b in enumerate(image) if i != j]
+        signal = np.mean([a @ b for a, b in pairs])
+        snr.append(signal / (np.mean([a @ a for a in image]) - signal))
+        lengths = np.linalg.norm
+        cosine.append(np.mean([a @ b / lengths(a) / lengths(b) for a, b in pairs]))
+    assert layer.snr == pytest.approx(np.median(snr))
+    assert layer.cosine == pytest.approx(np.median(cosine))
+    assert layer.zero == 0
+
+
+def test_a_gradient_that_vanishes_is_seen_in_every_layer_before() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 4))
+    x, y = torch.rand(6, 3, 8, 8), torch.arange(6) % 4
+    of = Subject(Stepped(network, 7).requires_grad_(False), x, y, (0.0, 1.0), 1 / 255, 4)
+    found, blind = gradients.layers(of, Budget(8), 0)
+    assert [layer.name for layer in found] == ["input", "network.0", "network.2"]
+    assert blind.all() and found[0].zero == 1
+    assert [layer.zero for layer in found[1:]] == [0, 0] and found[1].snr is None
+
+
+# --- models of which it is known ----------------------------------------------------------------
+
+SMALL = Budget(epsilon=48, steps=6, draws=2, queries=20, scored=6)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    runs = tmp_path_factory.mktemp("audits")
+    words = ["dataset=digits", "model=convnet", "defence=none", "theta=1", "model.width=12"]
+    budget = [f"audit.{k}={v}" for k, v in vars(SMALL).items()] + ["audit.images=40"]
+    return composed([*words, *budget, f"paths.runs={runs}", "logger=none", "device=cpu"])
+
+
+def test_the_verdicts_on_an_undefended_network_and_what_hides_it(config: Config) -> None:
+    p = plan(config)
+    network = trained(p).network
+    told = {m.name: m for m in MEMBERS}
+    for name in ("undefended", "noise", "saturated"):
+        subject = job.subject(p, network, told[name].wrap)
+        result = job.examine(subject, SMALL, 0)
+        assert result["verdict"]["words"] in told[name].right, (name, result["verdict"])
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Config) -> None:
+    p = plan(config)
+    trained(p)
+    words = [f"paths.runs={config.paths.runs}", "audit.epsilon=16"]
+    for model in (p.name, p.fingerprint, p.fingerprint[:8]):
+        made = job.stored(model, words)
+        assert cfg.recipe(made) == cfg.recipe(config)
+        assert (made.audit.epsilon, made.paths.runs) == (16, config.paths.runs)
+    with pytest.raises(UsageError, match="MODEL=nosuch is no trained run of"):
+        job.stored("nosuch", words)
+    with pytest.raises(UsageError, match="an override changes what .* was trained from: leave"):
+        job.stored(p.name, [*words, "model.width=13"])
+
+
+def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> None:
+    quick = deepcopy(config)
+    quick.audit.steps = quick.audit.draws = quick.audit.queries = 2
+    quick.audit.images = 8
+    path = job.audit(quick, "command", MEMBERS[0])
+    stamp = path.stat().st_mtime_ns
+    assert job.audit(quick, "command", MEMBERS[0]) == path and path.stat().st_mtime_ns == stamp
+    result = json.loads(path.read_text())
+    page, web = (path.with_suffix(s).read_text() for s in (".md", ".html"))
+    assert path.with_suffix(".png").stat().st_size > 5000
+    for said in (result["verdict"]["words"], result["run_id"], "Square, no gradient"):
+        assert said in page and said in web
+    assert page.count("\n| pass |") + page.count("\n| **FAIL** |") + page.count(
+        "\n| skipped |"
+    ) == len(result["checks"])
+    assert web.count("<script") == 0
+    evil = result | {"name": "<b>x</b>"}
+    assert "<b>x" not in audits.web(evil)
+
+
+def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) -> None:
+    quick = deepcopy(config)
+    quick.audit.steps = quick.audit.draws = quick.audit.queries = 2
+    quick.audit.images = 8
+    path = job.audit(quick, "command", MEMBERS[0])
+    words = json.loads(path.read_text())["verdict"]["words"]
+    lines = [{"label": str(i), "right": r, "why": ""} for i, r in enumerate(([words], ["no"]))]
+    made = audits.write_panel(lines, [path, path], tmp_path)
+    table = (tmp_path / "audit_panel.md").read_text()
+    assert "1 of 2 verdicts are right" in table
+    assert {file.name for file in made} == {path.name, "audit_panel.md", "audit_panel.csv"}
+
+
+@pytest.mark.slow
+def test_the_verdict_is_right_on_all(tmp_path: Path) -> None:
+    words = ["dataset=digits", "model=convnet", "model.width=16", "dataset.level=4"]
+    budget = replace(SMALL, epsilon=32, steps=10, draws=5, queries=60, scored=10)
+    words += [f"audit.{k}={v}" for k, v in vars(budget).items()]
+    words += ["audit.images=60", "train.lr_scale=0.1", "logger=none", "device=cpu"]
+    words += [f"paths.runs={tmp_path}", f"paths.results={tmp_path / 'results'}"]
+    made = job.panel(words)
+    table = next(path for path in made if path.name == "audit_panel.csv").read_text()
+    lines = table.splitlines()[1:]
+    assert len(lines) == len(MEMBERS)
+    assert all(line.endswith(",yes") for line in lines), table
+
+
+# --- what the panel puts in front ---------------------------------------------------------------
+
+
+def test_what_stands_in_front_does_what_it_says() -> None:
+    x = torch.rand(4, 3, 5, 5, generator=torch.manual_seed(0))
+    noisy = Noisy(nn.Identity(), 0.1)
+    assert not torch.equal(noisy(x), noisy(x))
+    assert float((noisy(x) - x).abs().max()) <= 0.1 + 1e-6
+    with sketching.disabled(noisy):
+        assert torch.equal(noisy(x), x)
+    steep = Saturated(nn.Identity(), 10.0)
+    torch.testing.assert_close(steep(x), 10 * x)
+    assert len(Stepped(nn.Identity(), 4)(x).unique()) <= 5
