@@ -150,7 +150,7 @@ def test_a_job_that_fails_is_named_when_the_others_have_ended(tmp_path: Path) ->
     done = start(tmp_path, *words)
     assert done.returncode == 2
     first, second = done.stderr.splitlines()[-2:]
-    assert first.startswith("Error executing job with overrides: ") and "lr=1e30" in first
+    assert first.startswith("Error executing job with overrides: ") and "lr=1e+30" in first
     assert second.startswith("error: the training ")
     assert thetas(tmp_path) == [1.0, 1.0]
 
