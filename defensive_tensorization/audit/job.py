@@ -161,7 +161,7 @@ def panel(overrides: Sequence[str]) -> list[Path]:
     config = next(iter(configs.values()))
     lines, files = [], []
     for member, each in configs.items():
-        path = audit(each, provenance.command(), member)
+        path = audit(each, provenance.command(program="scripts/audit_panel.py"), member)
         result = json.loads(path.read_text())
         files.append(path)
         lines.append({"label": member.label, "right": list(member.right), "why": member.why})
@@ -175,7 +175,8 @@ def main() -> None:
     with _spoken() as words:
         model = words.pop(0) if words and "=" not in words[0] else None
         config = stored(model, words) if model else cfg.composed(words)
-        result = json.loads(audit(config, provenance.command(words)).read_text())
+        command = provenance.command(program="scripts/audit.py")
+        result = json.loads(audit(config, command).read_text())
         print(audits.text(result))
 
 
