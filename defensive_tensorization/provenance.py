@@ -54,13 +54,15 @@ def hardware(device: object) -> str:
     return f"{_cpu_model()}, {count} {'core' if count == 1 else 'cores'}"
 
 
-def command(overrides: Sequence[str] | None = None) -> str:
+def command(
+    overrides: Sequence[str] | None = None, program: str = "-m defensive_tensorization"
+) -> str:
     """The command line that repeats this run, with machine paths cut to their last component.
 
     overrides: Hydra's, of the form key=value; by default those this process was started with.
     """
     arguments = sys.argv[1:] if overrides is None else overrides
-    words = ["python", "-m", "defensive_tensorization", *map(_without_paths, arguments)]
+    words = ["python", *program.split(), *map(_without_paths, arguments)]
     return shlex.join(words)
 
 

@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from .. import config as cfg
 from ..build import Plan, plan
 from ..config import Config
 from ..data import decode
-from ..errors import UsageError
+from ..errors import UsageError, in_one_line
 from ..evaluate import described, subset
 from ..report import audits
 from ..run import trained
@@ -160,7 +161,7 @@ def panel(overrides: Sequence[str]) -> list[Path]:
     config = next(iter(configs.values()))
     lines, files = [], []
     for member, each in configs.items():
-        path = audit(each, provenance.command(), member)
+        path = audit(each, provenance.command(program="scripts/audit_panel.py"), member)
         result = json.loads(path.read_text())
         files.append(path)
         lines.append({"label": member.label, "right": list(member.right), "why": member.why})
@@ -169,28 +170,26 @@ def panel(overrides: Sequence[str]) -> list[Path]:
     return audits.write_panel(lines, files, folder)
 
 
-def _said(run: Callable[[list[str]], object]) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    provenance.commit()
-    try:
-        run(sys.argv[1:])
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 def main() -> None:
     """python scripts/audit.py [RUN OR FINGERPRINT] [key=value ...]"""
-
-    def run(words: list[str]) -> None:
+    with _spoken() as words:
         model = words.pop(0) if words and "=" not in words[0] else None
         config = stored(model, words) if model else cfg.composed(words)
-        result = json.loads(audit(config, provenance.command(words)).read_text())
+        command = provenance.command(program="scripts/audit.py")
+        result = json.loads(audit(config, command).read_text())
         print(audits.text(result))
-
-    _said(run)
 
 
 def main_panel() -> None:
     """python scripts/audit_panel.py [key=value ...]"""
-    _said(panel)
+    with _spoken() as words:
+        panel(words)
+
+
+@contextmanager
+def _spoken() -> Iterator[list[str]]:
+    """The words of the command line, progress in lines, one ending."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    provenance.commit()
+    with in_one_line("paths.runs"):
+        yield sys.argv[1:]

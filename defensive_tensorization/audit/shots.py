@@ -143,7 +143,7 @@ def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
             found.moved = float((made - of.x).abs().max())
         if attack.epsilon == budget.epsilon:
             found.examples[name] = made
-    names = list(found.examples)
+    names = sorted(found.examples, key=lambda n: found.answers[n].accuracy)  # wins a tie
     right = torch.stack([torch.as_tensor(found.answers[n].correct) for n in names])
     chosen = right.argmin(0).to(of.x.device)
     every = torch.stack([found.examples[n] for n in names])
