@@ -1,7 +1,5 @@
 """Every test: few threads, no W&B unless asked for, and hypothesis without a clock."""
 
-import resource
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,11 +23,3 @@ def wandb_stays_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.setenv(variable, str(home))
-
-
-@pytest.fixture
-def full_disk() -> Iterator[Callable[[int], None]]:
-    """No file may grow beyond so many bytes: the system's own refusal, half-way through a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -6,12 +6,12 @@ import logging
 import os
 import pickle
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from full_disk import full_disk
 from torch import Tensor, nn
 
 from defensive_tensorization import checkpoint
@@ -304,13 +304,10 @@ def test_what_does_not_fit_is_trained_again(
 
 
 @pytest.mark.parametrize("size", [0, 10, 1000, 5000])
-def test_a_full_disk_leaves_the_old_file_and_names_the_new(
-    path: Path, size: int, full_disk: Callable[[int], None]
-) -> None:
+def test_a_full_disk_leaves_the_old_file_and_names_the_new(path: Path, size: int) -> None:
     checkpoint.save(path, {"fingerprint": MINE, "weights": torch.ones(10)})
     before = path.read_bytes()
-    full_disk(size)
-    with pytest.raises(OSError) as caught:
+    with full_disk(size), pytest.raises(OSError) as caught:
         checkpoint.save(path, {"fingerprint": MINE, "weights": torch.ones(10_000)})
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
     assert path.read_bytes() == before

@@ -2,12 +2,12 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from fake_rows import row
+from full_disk import full_disk
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results import Row
@@ -151,17 +151,13 @@ def test_rows_of_an_older_training_give_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1, 300])
-def test_a_full_disk_is_an_error_and_loses_no_row(
-    tmp_path: Path, room: int, full_disk: Callable[[int], None]
-) -> None:
+def test_a_full_disk_is_an_error_and_loses_no_row(tmp_path: Path, room: int) -> None:
     """The system writes what fits and says nothing: half a row must not pass for one."""
     path, first, second = tmp_path / "a.jsonl", row(eval_seed=0), row(eval_seed=1)
     append(path, first)
-    full_disk(path.stat().st_size + room)
-    with pytest.raises(OSError) as caught:
+    with full_disk(path.stat().st_size + room), pytest.raises(OSError) as caught:
         append(path, second)
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
     assert read([path]) == [first]
-    full_disk(1 << 30)
     assert append(path, second)
     assert read([path]) == [first, second]

@@ -5,11 +5,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 
 from defensive_tensorization import run, store
 from defensive_tensorization.config import CONFIGS, Config, composed
@@ -77,15 +77,13 @@ def test_a_full_disk_then_room_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    full_disk: Callable[[int], None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    full_disk(20_000)
-    code, error = ended(config, capsys)
+    with full_disk(20_000):
+        code, error = ended(config, capsys)
     assert code == 2
     assert re.match(r"error: runs/checkpoints/\S+\.pt cannot be written \(File too large\)", error)
     assert list(tmp_path.glob("runs/checkpoints/*.p*t")) == []
-    full_disk(1 << 30)
     run.run(config, "test")
     assert len(store.read([tmp_path / "runs" / "rows"])) == 2
 
