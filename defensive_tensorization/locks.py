@@ -16,12 +16,15 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(path: Path, doing: str) -> Iterator[None]:
-    """Waits for the process that holds the lock at `path`, and says so if there is one."""
+def alone(path: Path, doing: str, patience: float = 5.0) -> Iterator[None]:
+    """Waits for the process that holds the lock at `path`, and says so if it holds it for long.
+
+    patience  seconds in which a neighbour that only reads what is there has left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
         log.info("another process is %s: waiting for it", doing)
         lock.acquire()

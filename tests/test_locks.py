@@ -29,11 +29,23 @@ def test_the_lock_of_a_killed_process_is_free(
     assert holder.stdout and holder.stdout.readline() == b"held\n"
     killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {holder.pid}"])
     started = time.monotonic()
-    with caplog.at_level("INFO"), alone(path, "testing"):
+    with caplog.at_level("INFO"), alone(path, "testing", patience=0.1):
         waited = time.monotonic() - started
     assert holder.wait() == -signal.SIGKILL and killer.wait() == 0
     assert 0.2 < waited < 20
     assert caplog.messages == ["another process is testing: waiting for it"]
+
+
+def test_a_neighbour_who_soon_leaves_is_not_worth_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run.lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdout.readline() == b"held\n"
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {holder.pid}"])
+    with caplog.at_level("INFO"), alone(path, "testing", patience=20):
+        assert holder.wait() == -signal.SIGKILL and killer.wait() == 0
+    assert caplog.messages == []
 
 
 def test_nobody_waits_for_a_lock_that_is_left_behind(
