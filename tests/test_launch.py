@@ -229,8 +229,8 @@ def test_two_processes_make_the_rows_of_one(tmp_path: Path) -> None:
         for each in (tmp_path, other)
     )
     assert mine["fingerprint"] == theirs["fingerprint"]
-    # Their weights are compared in test_distributed. This network is 4 channels wide: one process in
-    # float32 differs as much from itself in float64, a gradient by half after one step.
+    # Their weights are compared in test_distributed. This network is 4 channels wide: one process
+    # in float32 differs as much from itself in float64, a gradient by half after one step.
 
 
 @pytest.mark.slow
