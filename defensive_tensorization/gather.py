@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import store
-from .errors import UsageError
+from .errors import UsageError, in_one_line
 from .results import Row
 
 
@@ -45,10 +45,7 @@ def _file(target: Path, row: Row) -> Path:
 def main() -> None:
     """python scripts/collect.py FROM ... INTO"""
     *sources, target = [Path(word) for word in sys.argv[1:]] or [Path()]
-    try:
+    with in_one_line("paths.runs"):
         if not sources:
             raise UsageError('name the folders to collect from: make collect FROM="A/runs B/runs"')
         print(f"{gather(sources, target)} new rows in {target}")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -14,7 +14,7 @@ from . import config as cfg
 from . import mirror
 from .config import Config
 from .errors import UsageError, in_one_line
-from .layout import FOLDER
+from .layout import folder_of
 from .report import index, waveforms
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def listen(config: Config) -> list[Path]:
     if attack is None:
         raise UsageError("attack=[] leaves nothing to listen to: name one, such as attack=[fgsm]")
     found = twins(p, trained(p).network)
-    folder = Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
+    folder = folder_of(config)
     about = f"{attack.name.upper()} at ε = {attack.epsilon:g}"
     figure = waveforms.clip_figure(
         [views(twin) for twin in found],
