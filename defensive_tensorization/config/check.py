@@ -11,14 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
+from .attack import check_attack, check_control, check_is_attack, check_knowledge, check_surrogate
 from .defence import check_defence, check_input
 from .landscape import check_landscape
-from .refuse import options, usage_error
+from .refuse import usage_error
 from .schema import (
-    AttackConfig,
     Composed,
     Config,
-    DefenceConfig,
     ParallelConfig,
     PrecisionConfig,
     ScaleConfig,
@@ -42,8 +41,6 @@ _CHOICES = {
     "stage": ("all", "bases"),
 }
 _COMPILE = ("default", "reduce-overhead", "max-autotune")
-_SURROGATES = ("identity", "tanh", "tanh075")
-_KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
 _PRECISION = {
     "K": (True, False),
     "alpha": (True, False),
@@ -88,7 +85,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         surrogate = plain["attack"].pop("surrogate", None)
         knowledge = plain["attack"].pop("knowledge", None)
         through = plain["attack"].pop("input", None)
-        _check_is_attack(plain["attack"])
+        check_is_attack(plain["attack"])
         merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
         config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
@@ -112,16 +109,16 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         )
     _check_tucker(config.tucker)
     _check_precision(config.precision)
-    _check_surrogate("attack", surrogate, config.precision)
-    _check_knowledge("attack", knowledge, config.defence)
+    check_surrogate("attack", surrogate, config.precision)
+    check_knowledge("attack", knowledge, config.defence)
     check_input("attack.input", through, config.defence)
     check_defence(config)
     for name, attack in config.attack.items():
         attack.surrogate = attack.surrogate or surrogate
-        _check_attack(f"attack.{name}", attack)
-        _check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
+        check_attack(f"attack.{name}", attack)
+        check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
         attack.knowledge = attack.knowledge or knowledge
-        _check_knowledge(f"attack.{name}", attack.knowledge, config.defence)
+        check_knowledge(f"attack.{name}", attack.knowledge, config.defence)
         check_input(f"attack.{name}.input", attack.input, config.defence)
         attack.input = attack.input or through
     for share in config.train.milestones:
@@ -130,7 +127,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
                 f"train.milestones are shares of the schedule, between 0 and 1, got {share:g}: "
                 "write 0.5 for half-way, or [] for a constant rate"
             )
-    _check_control(config)
+    check_control(config)
     if config.eval.draws > 255:
         raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
@@ -198,28 +195,6 @@ def _check_tucker(tucker: TuckerConfig) -> None:
         )
 
 
-def _check_is_attack(attacks: dict[str, Any]) -> None:
-    """What Hydra composes holds them untyped."""
-    for name, node in attacks.items():
-        if isinstance(node, dict) and "_target_" not in node:
-            raise UsageError(
-                f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
-                f"{options('attack')}"
-            )
-
-
-def _check_attack(key: str, attack: AttackConfig) -> None:
-    if attack.steps is not None and attack.steps < 1:
-        raise UsageError(f"{key}.steps must be at least 1, got {attack.steps}")
-    size = attack.step_size
-    if size is not None and not (isinstance(size, int | float) and size > 0):
-        raise UsageError(f"{key}.step_size must be positive, in the data's unit, got {size}")
-    if attack.steps_round not in (None, "floor", "nearest", "ceil"):
-        raise UsageError(
-            f"{key}.steps_round must be one of floor, nearest, ceil, got {attack.steps_round!r}"
-        )
-
-
 def _check_precision(precision: PrecisionConfig) -> None:
     binary = precision._target_ is not None
     for name, allowed in _PRECISION.items():
@@ -231,39 +206,6 @@ def _check_precision(precision: PrecisionConfig) -> None:
         if binary and value not in allowed:
             choices = ", ".join(str(each).lower() for each in allowed)
             raise UsageError(f"precision.{name} must be one of {choices}, got {value!r}")
-
-
-def _check_surrogate(key: str, value: str | None, precision: PrecisionConfig) -> None:
-    if value not in (None, *_SURROGATES):
-        raise UsageError(f"{key}.surrogate must be one of {', '.join(_SURROGATES)}, got {value!r}")
-    if value not in (None, "identity") and precision._target_ is None:
-        raise UsageError(f"{key}.surrogate={value} needs a sgn to stand for: take precision=xnor")
-
-
-def _check_knowledge(key: str, value: str | None, defence: DefenceConfig) -> None:
-    if value not in (None, *_KNOWLEDGE):
-        raise UsageError(f"{key}.knowledge must be one of {', '.join(_KNOWLEDGE)}, got {value!r}")
-    if value == "blackbox" and defence.name == "none":
-        raise UsageError(
-            f"{key}.knowledge=blackbox needs a defence: the dense network is its own twin"
-        )
-
-
-def _check_control(config: Config) -> None:
-    """eval.sketch=false: the same network at theta = 1."""
-    if config.eval.sketch:
-        return
-    if config.defence.conv is None or config.theta == 1:
-        raise UsageError(
-            "eval.sketch=false is the control of a randomized network, this one has no sketch: "
-            "leave it out, or take defence=tensorization and theta < 1"
-        )
-    for name, attack in config.attack.items():
-        if attack.knowledge not in (None, "fresh"):
-            raise UsageError(
-                f"eval.sketch=false leaves no draws to know of, got attack.{name}.knowledge="
-                f"{attack.knowledge}: take knowledge=fresh"
-            )
 
 
 def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:

@@ -1,0 +1,65 @@
+"""The rules of attacks: what they are, what they know, and which networks they suit."""
+
+from typing import Any
+
+from ..errors import UsageError
+from .refuse import options
+from .schema import AttackConfig, Config, DefenceConfig, PrecisionConfig
+
+_SURROGATES = ("identity", "tanh", "tanh075")
+_KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
+
+
+def check_is_attack(attacks: dict[str, Any]) -> None:
+    """What Hydra composes holds them untyped."""
+    for name, node in attacks.items():
+        if isinstance(node, dict) and "_target_" not in node:
+            raise UsageError(
+                f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
+                f"{options('attack')}"
+            )
+
+
+def check_attack(key: str, attack: AttackConfig) -> None:
+    if attack.steps is not None and attack.steps < 1:
+        raise UsageError(f"{key}.steps must be at least 1, got {attack.steps}")
+    size = attack.step_size
+    if size is not None and not (isinstance(size, int | float) and size > 0):
+        raise UsageError(f"{key}.step_size must be positive, in the data's unit, got {size}")
+    if attack.steps_round not in (None, "floor", "nearest", "ceil"):
+        raise UsageError(
+            f"{key}.steps_round must be one of floor, nearest, ceil, got {attack.steps_round!r}"
+        )
+
+
+def check_surrogate(key: str, value: str | None, precision: PrecisionConfig) -> None:
+    if value not in (None, *_SURROGATES):
+        raise UsageError(f"{key}.surrogate must be one of {', '.join(_SURROGATES)}, got {value!r}")
+    if value not in (None, "identity") and precision._target_ is None:
+        raise UsageError(f"{key}.surrogate={value} needs a sgn to stand for: take precision=xnor")
+
+
+def check_knowledge(key: str, value: str | None, defence: DefenceConfig) -> None:
+    if value not in (None, *_KNOWLEDGE):
+        raise UsageError(f"{key}.knowledge must be one of {', '.join(_KNOWLEDGE)}, got {value!r}")
+    if value == "blackbox" and defence.name == "none":
+        raise UsageError(
+            f"{key}.knowledge=blackbox needs a defence: the dense network is its own twin"
+        )
+
+
+def check_control(config: Config) -> None:
+    """eval.sketch=false: the same network at theta = 1."""
+    if config.eval.sketch:
+        return
+    if config.defence.conv is None or config.theta == 1:
+        raise UsageError(
+            "eval.sketch=false is the control of a randomized network, this one has no sketch: "
+            "leave it out, or take defence=tensorization and theta < 1"
+        )
+    for name, attack in config.attack.items():
+        if attack.knowledge not in (None, "fresh"):
+            raise UsageError(
+                f"eval.sketch=false leaves no draws to know of, got attack.{name}.knowledge="
+                f"{attack.knowledge}: take knowledge=fresh"
+            )
