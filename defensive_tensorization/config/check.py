@@ -157,12 +157,12 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
 def restored(plain: Mapping[str, Any]) -> Config:
     """The configuration that `plain` made plain, as a checkpoint keeps it; it was checked then.
 
-    An older one lacks later counts of its scale, which had no part in it: they are 0. UsageError
-    for one with keys that are no longer known.
+    An older one lacks later keys of its scale, which had no part in it: they are 0, or empty.
+    UsageError for one with keys that are no longer known.
     """
-    counts = {f.name: 0 for f in fields(ScaleConfig) if f.type is int}
+    later = {f.name: f.type() for f in fields(ScaleConfig) if f.type in (int, float, str)}
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), {"scale": counts}, dict(plain))
+        merged = OmegaConf.merge(OmegaConf.structured(Config), {"scale": later}, dict(plain))
         return cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise usage_error(error) from error
