@@ -10,7 +10,10 @@ of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their mea
                   what it saw in training, and a prediction depends on its own image alone
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Literal, Self, cast
 
 import torch
@@ -25,18 +28,33 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
 """[B, C, ...] to mean [C] and variance [C] (divided by n) of n values a channel, and n."""
 
 
-class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """[B, C, ...] to the same; BatchNorm with the handlings above.
+@dataclass
+class _Reference:
+    """The statistics that each layer met on the reference set, in the order of its calls."""
 
-    reference  how many examples at the head of an evaluation batch are the reference set, whose
-               statistics normalise the whole batch (set by Recalibrated); 0: none.
-    """
+    met: dict["_DrawBatchNorm", list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    complete: bool = False
+
+
+_reference: ContextVar[_Reference | None] = ContextVar("batchnorm_reference", default=None)
+
+
+@contextmanager
+def _under(reference: _Reference) -> Iterator[None]:
+    token = _reference.set(reference)
+    try:
+        yield
+    finally:
+        _reference.reset(token)
+
+
+class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """[B, C, ...] to the same; BatchNorm with the handlings above."""
 
     def __init__(self, channels: int, handling: Handling = "running") -> None:
         super().__init__(channels)
         self.handling = handling
         self.shared_draws = handling == "batch"  # whose statistics need one draw for all
-        self.reference = 0
         self.moments: Moments | None = None  # of a batch that other processes share
 
     def train(self, mode: bool = True) -> Self:
@@ -45,14 +63,24 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and self.moments is not None:
             return self._normalise_together(x, *self.moments(x))
-        if self.training or not (self.reference or self.handling == "batch"):
+        if self.training:
             return super().forward(x)
+        if (reference := _reference.get()) is not None:
+            return self._recalibrated(x, reference)
         if self.handling == "batch":
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        with torch.no_grad():
-            seen = x[: self.reference].to(self.weight.dtype)
-            variance, mean = torch.var_mean(seen, dim=(0, *range(2, x.ndim)), correction=0)
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+    def _recalibrated(self, x: Tensor, reference: _Reference) -> Tensor:
+        """The reference set leaves its statistics, by which the examples are normalised."""
+        if reference.complete:
+            mean, variance = reference.met[self].pop(0)
+            return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+        normalised, mean, scale = torch.native_batch_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, self.eps
+        )
+        reference.met.setdefault(self, []).append((mean, scale**-2 - self.eps))
+        return normalised
 
     def _normalise_together(self, x: Tensor, mean: Tensor, variance: Tensor, n: int) -> Tensor:
         """As F.batch_norm in training, which gives no gradient to statistics that it is handed."""
@@ -85,10 +113,11 @@ def synchronise(network: nn.Module, moments: Moments) -> None:
 
 
 class Recalibrated(nn.Module):
-    """A network whose evaluation carries `reference` examples [R, C, ...] through each forward.
+    """A network whose evaluation passes `reference` examples [R, C, ...] before each forward.
 
-    They go first in the batch, meet the same draw as the examples, and give the statistics that
-    normalise everybody. Draws shared by the batch only: per-sample draws have no common statistics.
+    They meet the very draw that the examples meet, and give the statistics that normalise those;
+    no gradient runs through them. Draws shared by the batch only: per-sample draws have no common
+    statistics.
     """
 
     reference: Tensor
@@ -98,9 +127,6 @@ class Recalibrated(nn.Module):
         super().__init__()
         self.network = network
         self.register_buffer("reference", reference, persistent=False)
-        for norm in network.modules():
-            if isinstance(norm, _DrawBatchNorm):
-                norm.reference = len(reference)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -110,5 +136,11 @@ class Recalibrated(nn.Module):
                 "per-sample draws have no common statistics: use model.batchnorm=running, or one "
                 "draw for the batch"
             )
-        together = torch.cat([self.reference.to(x.dtype), x])
-        return cast(Tensor, self.network(together)[len(self.reference) :])
+        reference = _Reference()
+        with _under(reference):
+            with torch.no_grad(), sketching.record(self.network) as ledger:
+                self.network(self.reference.to(x.dtype))
+            torch.clear_autocast_cache()  # it holds weights that know of no gradient
+            reference.complete = True
+            with sketching.repeat(self.network, ledger):
+                return cast(Tensor, self.network(x))

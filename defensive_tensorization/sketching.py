@@ -8,6 +8,7 @@ that for one model, in the current thread, until the block ends:
     per_sample(model)          every example of a batch has a draw of its own
     drawn(model, device, n)    the draws of one forward, made before it
     record(model)              write the draws down; replay(model, ledger) uses them again
+    repeat(model, ledger)      the same, as a part of the forward that was recorded
 """
 
 import hashlib
@@ -161,6 +162,12 @@ def record(model: nn.Module) -> Iterator[Ledger]:
     ledger = Ledger({name: [] for name in sketches(model)})
     with _controlled(model, lambda _, name, c: replace(c, record=(*c.record, ledger.draws[name]))):
         yield ledger
+
+
+def repeat(model: nn.Module, ledger: Ledger) -> AbstractContextManager[None]:
+    """As replay, but an outer `record` does not write these draws down once more."""
+    draws = ledger.draws
+    return _controlled(model, lambda _, name, c: replace(c, replay=iter(draws[name]), record=()))
 
 
 def replay(model: nn.Module, ledger: Ledger) -> AbstractContextManager[None]:

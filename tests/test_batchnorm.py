@@ -168,7 +168,49 @@ def test_training_a_recalibrated_network_ignores_the_reference() -> None:
     with sketching.frozen(net, seed=0), sketching.frozen(twin, seed=0):
         torch.testing.assert_close(model.train()(x), twin(x))
     assert "reference" not in model.state_dict()
-    assert all(norm.reference == 7 for norm in norms(model))
+
+
+def test_a_record_of_a_recalibrated_forward_holds_each_draw_once() -> None:
+    model, x = deployed("recalibrated"), images(3)
+    with torch.no_grad():
+        with sketching.record(model) as ledger:
+            first, second = model(x), model(x)
+        assert all(len(draws) == 2 for draws in ledger.draws.values()) and len(ledger.draws) == 2
+        assert not torch.equal(first, second)
+        with sketching.replay(model, ledger):
+            assert torch.equal(model(x), first)
+            assert torch.equal(model(x), second)
+
+
+def test_layers_that_a_forward_passes_twice_under_recalibrated() -> None:
+    """Each pass has its own draw and its own statistics, which the examples share."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = TuckerConv2d.from_conv(nn.Conv2d(3, 3, 3, padding=1), 0.7, init="random")
+            self.norm = DrawBatchNorm2d(3, "recalibrated")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return cast(Tensor, self.norm(self.conv(self.norm(self.conv(x)))))
+
+    torch.manual_seed(0)
+    model = Recalibrated(Twice(), images(7)).eval()
+    with torch.no_grad(), sketching.record(model) as ledger:
+        made = model(images(7))  # the reference itself: normalised to the affine parameters
+    assert len(ledger.draws["network.conv.weight"]) == 2
+    torch.testing.assert_close(made.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(made.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_weights_get_their_gradient_under_autocast_and_recalibrated() -> None:
+    """The reference goes first, without gradients; autocast must not keep its weights."""
+    model = deployed("recalibrated")
+    dense = Recalibrated(nn.Sequential(nn.Conv2d(3, 2, 3), DrawBatchNorm2d(2)), images(7)).eval()
+    for each in (model, dense):
+        with torch.autocast("cpu", torch.bfloat16):
+            (each(images(4)) ** 2).sum().backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in each.parameters())
 
 
 @pytest.mark.parametrize("handling", HANDLINGS)
@@ -196,9 +238,12 @@ def test_1d_is_2d_at_height_one(handling: Handling, training: bool, reference: i
     clip = DrawBatchNorm1d(8, handling)
     clip.load_state_dict(image.state_dict())
     clip.train(training)
-    clip.reference = image.reference = reference
-    x = torch.randn(5, 8, 9) + 1
-    torch.testing.assert_close(clip(x), image(x.unsqueeze(2)).squeeze(2))
+    x, of_clip, of_image = torch.randn(5, 8, 9) + 1, cast(nn.Module, clip), cast(nn.Module, image)
+    if reference:
+        seen = torch.randn(reference, 8, 9)
+        of_clip = Recalibrated(clip, seen).train(training)
+        of_image = Recalibrated(image, seen.unsqueeze(2)).train(training)
+    torch.testing.assert_close(of_clip(x), of_image(x.unsqueeze(2)).squeeze(2))
     for key, value in image.state_dict().items():
         torch.testing.assert_close(clip.state_dict()[key], value)
 
@@ -223,5 +268,4 @@ def test_soundnet5_under_recalibrated() -> None:
             together, alone = model(x), torch.cat([model(each[None]) for each in x])
             torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
             trained = net.train()(seen)  # the reference meets what training does
-            sees = model.eval().network(seen)
-            torch.testing.assert_close(sees, trained, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(model.eval()(seen), trained, atol=1e-4, rtol=1e-4)
