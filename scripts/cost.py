@@ -126,15 +126,15 @@ class Counts:
         self.options = options
         size = options.batch, options.eval_batch
         self.train = {n: flops(net, "training step", size[0]) / size[0] for n, net in nets.items()}
+        before = {n: 0.0 for n in nets}
+        before["ours"] = flops(nets["ours"], "forward", options.reference)  # at each of its draws
         self.step = {
-            (n, where): flops(net, "attack step", b + carried) / b
+            (n, where): (flops(net, "attack step", b) + before[n]) / b
             for n, net in nets.items()
             for where, b in zip(("training", "evaluation"), size, strict=True)
-            for carried in [options.reference if n == "ours" else 0]
         }
-        carried = {"dense": 0, "ours": options.reference}
         self.forward = {
-            n: flops(net, "forward", size[1] + carried[n]) / size[1] for n, net in nets.items()
+            n: (flops(net, "forward", size[1]) + before[n]) / size[1] for n, net in nets.items()
         }
 
     def of(self, config: cfg.Config) -> Cost:
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=90, help="of every training (assumed)")
     parser.add_argument("--batch", type=int, default=256, help="of training, one GPU's (assumed)")
     parser.add_argument("--eval-batch", type=int, default=500)
-    parser.add_argument("--reference", type=int, default=128, help="images that BatchNorm carries")
+    parser.add_argument("--reference", type=int, default=128, help="images before each batch")
     parser.add_argument("--peak", type=float, default=989.4, help="TFLOP/s, dense bfloat16")
     parser.add_argument("--utilisation", type=float, default=0.35, help="of the peak (assumed)")
     parser.add_argument("--memory", type=float, default=80, help="GB of one GPU")
@@ -268,9 +268,9 @@ def main() -> None:
         ),
         "",
         f"Batches of {options.batch} in training and {options.eval_batch} in evaluation; in "
-        f"attacks and evaluation ours carries {options.reference} reference images (BatchNorm "
-        f"recalibrated). PGD training takes {pgd_steps(8, 16, 'floor'):.1f} steps a batch, on "
-        "average.",
+        f"attacks and evaluation ours passes {options.reference} reference images before each, "
+        "without a backward (BatchNorm recalibrated). PGD training takes "
+        f"{pgd_steps(8, 16, 'floor'):.1f} steps a batch, on average.",
         "",
         f"**Times an assumed schedule** of {options.epochs} epochs of {TRAIN:,} images for every "
         f"training, ours on top of its base, and the paper's evaluation of {TEST:,} images "
