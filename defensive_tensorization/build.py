@@ -20,8 +20,9 @@ from .errors import UsageError
 from .evaluate import Classifier, subset
 from .models import REAL, Precision
 from .models.precision import Order, Place
+from .schedule import Schedule
 from .sketching import stream
-from .train import Perturb, Schedule
+from .train import Perturb
 
 MODELS = {"images": "take model=resnet18", "clips": "take model=soundnet5 or model=logmel"}
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}

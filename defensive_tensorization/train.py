@@ -6,7 +6,7 @@ needs no generators; one from the middle of an epoch holds where they stand.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,44 +19,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching, stopping
+from .batches import batches, head
 from .compiled import compiled
-from .data import Split, Task, decode, onto
+from .data import Task
 from .distributed import ALONE, Team
 from .errors import UsageError
 from .pieces import Pieces, gradients
 from .progress import bar
+from .schedule import Schedule
+from .streams import Streams
 
 log = logging.getLogger(__name__)
 
 Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, AbstractContextManager[None]]]
 """(x, y, generator) to the examples that take x's place, and the context of their update."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """lr rises over `warmup`, then falls by `gamma` at each milestone; both as shares of it.
-
-    decay "linear": it falls in a straight line to zero at the end instead.
-    """
-
-    epochs: int
-    batch_size: int
-    milestones: tuple[float, ...]
-    gamma: float
-    warmup: float = 0.0
-    decay: str = "steps"
-    crop: int = 0
-    autocast: str = "float32"
-    images: int | None = None
-    compile: str | None = None
-
-    def factor(self, epoch: float) -> float:
-        """What the starting learning rate is multiplied by, at an epoch that may be fractional."""
-        share = epoch / self.epochs
-        rise = min(1.0, share / self.warmup) if self.warmup else 1.0
-        if self.decay == "linear":
-            return rise * (1.0 if rise < 1 else (1.0 - share) / (1.0 - self.warmup))
-        return rise * self.gamma ** sum(share >= m for m in self.milestones)
 
 
 @dataclass
@@ -109,9 +85,10 @@ def train(
     starting_rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
     for group, rate in zip(optimizer.param_groups, starting_rates, strict=True):
         group["initial_lr"] = rate
-    split = task.train if schedule.images is None else _head(task.train, schedule.images)
+    split = head(task.train, schedule.images)
     device = next(network.parameters()).device
     noise = torch.Generator()
+    streams = Streams(network, noise, device)
     replica = team.replica(network)
     forward = replica if schedule.compile is None else compiled(replica, schedule.compile)
 
@@ -124,16 +101,12 @@ def train(
             loss = F.cross_entropy(forward(x), y)
             return loss if penalty is None else loss + penalty(network)
 
-    def rewind(streams: Mapping[str, Any]) -> None:
-        _rewind(streams, network, noise, device)
-
     def reached(epoch: int, done: int, total: Tensor) -> Progress:
         """An epoch as far as it went, for the program to end."""
         state = network.state_dict(), optimizer.state_dict(), progress.history
-        streams = {"total": total, **_streams(network, noise, device)}
-        return Progress(epoch, *state, done, streams, pieces.count)
+        return Progress(epoch, *state, done, {"total": total, **streams.now()}, pieces.count)
 
-    pieces = Pieces(network, lambda: _streams(network, noise, device), rewind, progress.pieces)
+    pieces = Pieces(network, streams.now, streams.rewind, progress.pieces)
     step_gradients = pieces.gradients if team.alone else partial(gradients, pieces=pieces.count)
     epochs = range(progress.epoch, schedule.epochs)
     for epoch in bar(epochs, schedule.epochs, f"training {label}", "epochs", progress.epoch):
@@ -149,7 +122,7 @@ def train(
         done = progress.step
         if done:
             total += progress.streams["total"].to(device)
-            rewind(progress.streams)
+            streams.rewind(progress.streams)
         steps = bar(
             islice(team.shares(batches(split, task.flip, schedule, order)), done, None),
             count,
@@ -211,65 +184,6 @@ def _check(loss: float, network: nn.Module, epoch: int) -> None:
         f"the training {what} in epoch {epoch + 1}, which is not kept: "
         "lower train.optimizer.lr or set train.warmup"
     )
-
-
-def _streams(network: nn.Module, noise: torch.Generator, device: torch.device) -> dict[str, Any]:
-    """Where everything that is random in an epoch stands, the order of the images apart."""
-    return {
-        "sketch": sketching.streams(network),
-        "noise": noise.get_state(),
-        "torch": torch.get_rng_state(),
-        **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
-    }
-
-
-def _rewind(
-    streams: Mapping[str, Any], network: nn.Module, noise: torch.Generator, device: torch.device
-) -> None:
-    sketching.rewind(network, streams["sketch"], device)
-    noise.set_state(streams["noise"])
-    torch.set_rng_state(streams["torch"])
-    if device.type == "cuda" and "cuda" in streams:
-        torch.cuda.set_rng_state(streams["cuda"], device)
-
-
-def batches(
-    split: Split, flip: bool, schedule: Schedule, order: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Full batches of decoded examples in a random order; flips and crops are drawn per image."""
-    n, size = len(split), min(schedule.batch_size, len(split))
-    device = split.inputs.device
-    shuffled = onto(torch.randperm(n, generator=order), device)
-    for start in range(0, n - size + 1, size):
-        index = shuffled[start : start + size]
-        x = decode(split.inputs[index])
-        if flip:
-            mirrored = onto(torch.rand(size, 1, 1, 1, generator=order) < 0.5, device)
-            x = torch.where(mirrored, x.flip(-1), x)
-        if schedule.crop:
-            x = _crop(x, schedule.crop, order)
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        yield x, split.labels[index]
-
-
-def _crop(x: Tensor, padding: int, order: torch.Generator) -> Tensor:
-    """A window of the original size from each zero-padded image, at an offset of its own."""
-    b, _, h, w = x.shape
-    padded = F.pad(x, (padding,) * 4)
-    offsets = onto(torch.randint(2 * padding + 1, (2, b, 1), generator=order), x.device)
-    rows = offsets[0] + torch.arange(h, device=x.device)  # [B, H]
-    columns = offsets[1] + torch.arange(w, device=x.device)
-    image = torch.arange(b, device=x.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(
-        0, 3, 1, 2
-    )
-
-
-def _head(split: Split, images: int) -> Split:
-    if not 0 < images <= len(split):
-        raise UsageError(f"train.images must lie in 1..{len(split)}, got {images}")
-    return split.head(images)
 
 
 def autocast(device: torch.device, dtype: str) -> AbstractContextManager[Any]:

@@ -16,7 +16,8 @@ from defensive_tensorization.attacks.training import pgd_training, r_fgsm_traini
 from defensive_tensorization.batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, synchronise
 from defensive_tensorization.distributed import Team
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.train import Schedule, train
+from defensive_tensorization.schedule import Schedule
+from defensive_tensorization.train import train
 from defensive_tensorization.tucker import TuckerConv2d
 
 SCHEDULE = Schedule(2, 16, milestones=(0.5,), gamma=0.1, crop=1)

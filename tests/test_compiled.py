@@ -12,7 +12,8 @@ from defensive_tensorization import sketching
 from defensive_tensorization.batchnorm import DrawBatchNorm2d
 from defensive_tensorization.compiled import MODES, compiled
 from defensive_tensorization.config import check
-from defensive_tensorization.train import Schedule, train
+from defensive_tensorization.schedule import Schedule
+from defensive_tensorization.train import train
 from defensive_tensorization.tucker import TuckerConv2d
 
 

@@ -18,10 +18,12 @@ from torch.utils._pytree import tree_leaves
 
 from defensive_tensorization import checkpoint, sketching, stopping
 from defensive_tensorization.attacks.training import pgd_training
+from defensive_tensorization.batches import batches
 from defensive_tensorization.batchnorm import DrawBatchNorm2d
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.train import Progress, Schedule, batches, train
+from defensive_tensorization.schedule import Schedule
+from defensive_tensorization.train import Progress, train
 from defensive_tensorization.tucker import TuckerConv2d
 
 
