@@ -127,8 +127,8 @@ bench-xnor: $(READY) ## what a binary network costs, beside the real one
 collect: $(READY) ## rows of other machines, FROM="their runs folders", into runs/rows
 	$(PY) scripts/collect.py $(FROM) runs/rows
 
-test: $(READY) ## the test suite, without the slow tests
-	$(PY) -m pytest -q $(ARGS)
+test: $(READY) ## the test suite, without the slow tests, a process a core (ARGS=-n0: one, as a debugger needs)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 test-slow: $(READY) ## the slow tests alone
 	$(PY) -m pytest -q -m slow $(ARGS)
