@@ -6,7 +6,8 @@
 Ours is what makes a row: fixed weights, channels last, bfloat16 (weights stay float32), one fresh
 scoring. Foolbox and ART get the network as training leaves it, in float32, and are called as their
 manuals say, on the same batches in turn. The images are scikit-learn's digits, some of them twice,
-on which the networks are trained before; the accuracies under attack must agree.
+on which the networks are trained before; the accuracies under attack must agree. A batch shares its
+draws, so batches are the units of the interval between them.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from bench import Ratio, options, over, peak, report, timed
+from scipy import stats
 from torch import Tensor, nn
 
 from defensive_tensorization import config as cfg
@@ -24,7 +26,6 @@ from defensive_tensorization.attacks import pgd
 from defensive_tensorization.build import Plan
 from defensive_tensorization.data import Split, decode, digits
 from defensive_tensorization.evaluate import answers
-from defensive_tensorization.scores import Answers, difference
 from defensive_tensorization.train import train
 
 EPSILON, STEPS, UNIT = 8, 20, 1 / 255
@@ -119,9 +120,13 @@ def _keep(attack: Attacked, of: Split, right: list[Tensor]) -> None:
     right.append(attack(of))
 
 
-def robust(right: list[Tensor]) -> Answers:
-    hits = torch.cat(right).numpy().astype(int)
-    return Answers(hits, hits > 0, hits > 0, np.array([hits.sum()]))
+def difference(mine: list[Tensor], theirs: list[Tensor]) -> tuple[float, float]:
+    """The 95% interval of mine minus theirs: Student's t over batches, which are paired."""
+    gaps = np.array(
+        [float(m.float().mean() - t.float().mean()) for m, t in zip(mine, theirs, strict=True)]
+    )
+    half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+    return gaps.mean() - half, gaps.mean() + half
 
 
 def main() -> None:
@@ -155,16 +160,16 @@ def main() -> None:
                 step = partial(_keep, attack, of, right[name])
                 taken[name].append(timed(step, device))
         for name in runs:
-            mine, theirs = robust(right["ours"]), robust(right[name])
-            row = f"| {way} | {name} | {sum(taken[name]):.1f} | {100 * theirs.accuracy:.1f} |"
+            accuracy = 100 * float(torch.cat(right[name]).float().mean())
+            row = f"| {way} | {name} | {sum(taken[name]):.1f} | {accuracy:.1f} |"
             if name == "ours":
                 lines.append(f"{row} | |")
                 continue
             ratios.append(over(taken, "ours", name, 1 / 1.5, f"PGD-{STEPS} on {way}: "))
-            gap = difference([mine], [theirs])
-            same = gap.low <= 0 <= gap.high
+            low, high = difference(right["ours"], right[name])
+            same = low <= 0 <= high
             agree &= same
-            span = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+            span = f"{100 * low:+.1f} to {100 * high:+.1f}"
             lines.append(f"{row} {span} | {'same' if same else 'differs'} |")
         seconds[way] = {name: sum(all_) for name, all_ in taken.items()}
         peaks = {name: [peak(once, name, way, width, device.type, batch)] for name in runs}

@@ -13,12 +13,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import linregress
+from scipy.stats import linregress, ttest_rel
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.append(str(SCRIPTS))
 
 import bench  # noqa: E402
+import bench_attack  # noqa: E402
 import bench_growth  # noqa: E402
 import profile_steps  # noqa: E402
 
@@ -133,6 +134,17 @@ def event(name: str, own: float = 0, at: float = 0, nr: int = -1, under: Any = N
     return SimpleNamespace(
         name=name, self_cpu_time_total=own, sequence_nr=nr, cpu_parent=under, time_range=times
     )
+
+
+def test_the_interval_between_attacks_takes_batches_as_units() -> None:
+    """A batch whose draw is lucky moves all its images together."""
+    made = torch.Generator().manual_seed(0)
+    mine = [torch.rand(50, generator=made) < share for share in (0.1, 0.9, 0.4, 0.5)]
+    theirs = [torch.rand(50, generator=made) < share for share in (0.6, 0.2, 0.5, 0.3)]
+    expected = ttest_rel(*([float(b.float().mean()) for b in each] for each in (mine, theirs)))
+    found = bench_attack.difference(mine, theirs)
+    np.testing.assert_allclose(found, expected.confidence_interval(0.95), rtol=1e-6)
+    assert bench_attack.difference(mine, mine) == (0, 0)
 
 
 def test_an_operation_belongs_to_the_part_that_called_it() -> None:
