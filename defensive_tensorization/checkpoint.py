@@ -54,6 +54,15 @@ def described(path: Path) -> tuple[str, dict[str, Any]]:
     return state["fingerprint"], state["config"]
 
 
+def commits(state: Mapping[str, Any]) -> list[str]:
+    """Those whose code trained it, in order, each with "+" if files differed from it.
+
+    Older checkpoints hold the last one alone, as (commit, whether files differed), or none.
+    """
+    commit, dirty = state.get("commit", ("", False))
+    return list(state.get("commits", [commit + "+" * dirty] if commit else []))
+
+
 def load(path: Path, fingerprint: str, network: nn.Module | None = None) -> dict[str, Any] | None:
     """The state saved for this fingerprint; None (with a warning) when the file cannot be used.
 

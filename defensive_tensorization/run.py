@@ -70,7 +70,7 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network, the digest of its weights, and the commit whose code trained them."""
+    """A network, the digest of its weights, and the commits whose code trained them, in order."""
 
     network: "nn.Module"
     weights: str
@@ -89,12 +89,13 @@ def trained(p: "Plan") -> Trained:
         network = p.network()
         state = distributed.told(partial(checkpoint.load, p.checkpoint, p.fingerprint, network))
         progress = Progress(**state["progress"]) if state else None
-        commit, dirty = state.get("commit", ("", False)) if state else ("", False)
+        commits = checkpoint.commits(state) if state else []
         if progress is None and p.base:
             network.load_state_dict(trained(p.base).network.state_dict())
         if progress is None or progress.epoch < p.schedule.epochs:
             log.info("training %s, %d epochs", p.name, p.schedule.epochs)
             commit, dirty = provenance.commit()
+            commits = list(dict.fromkeys([*commits, commit + "+" * dirty]))
             remedy = "take a smaller train.batch_size or model.width"
             watch = mirror.of_network(p, "train")
             with watch as watched, stopping.at_batches(), within_memory(remedy):
@@ -109,7 +110,7 @@ def trained(p: "Plan") -> Trained:
                         {
                             "fingerprint": p.fingerprint,
                             "config": cfg.plain(p.config),
-                            "commit": (commit, dirty),
+                            "commits": commits,
                             "hardware": provenance.hardware(p.task.train.inputs.device),
                             "progress": now.state(),
                         },
@@ -134,7 +135,7 @@ def trained(p: "Plan") -> Trained:
                 mirror.trained(watched, p, progress.history)
             distributed.align(network)
         network.load_state_dict(progress.network)
-    return Trained(network, checkpoint.digest(progress.network), commit + "+" * dirty)
+    return Trained(network, checkpoint.digest(progress.network), ", ".join(commits))
 
 
 def clean_accuracy(p: "Plan", network: "nn.Module") -> float:

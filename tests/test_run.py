@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import sketching, store
+from defensive_tensorization import provenance, sketching, store
 from defensive_tensorization.build import attacks, plan
-from defensive_tensorization.checkpoint import digest
+from defensive_tensorization.checkpoint import commits, digest
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
@@ -183,6 +183,24 @@ def test_a_second_start_trains_nothing_and_adds_nothing(
         old, new = checkpoint(before, theta), checkpoint(after, theta)
         assert new.stat().st_mtime_ns == old.stat().st_mtime_ns
         assert new.read_bytes() == old.read_bytes()
+
+
+def test_a_training_that_goes_on_at_other_commits_names_all(
+    swept: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = copied(swept[0], tmp_path)
+    path = checkpoint(where, "1")
+    state = torch.load(path, weights_only=True)
+    state["progress"] |= {"epoch": 0, "history": []}  # one more epoch, on the weights there
+    monkeypatch.chdir(where)
+    now, dirty = provenance.commit()
+    for before in ({"commits": ["c0ffee", "decade+"]}, {"commit": ("decade", True)}):
+        state.pop("commits", None)
+        torch.save(state | before, path)
+        names = trained(plan(composed([*SMOKE, "theta=1"]))).commit
+        assert names.endswith(f"decade+, {now}{'+' * dirty}")
+        assert names.startswith("c0ffee") == ("commits" in before)
+        assert commits(torch.load(path, weights_only=True)) == names.split(", ")
 
 
 def test_a_sweep_runs_every_value(swept: tuple[Path, str]) -> None:
