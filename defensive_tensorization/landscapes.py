@@ -46,6 +46,20 @@ def collected(
     return {key: found[key] for key in order}
 
 
+def places(config: Config, cells: Mapping[str, Config]) -> dict[tuple[str, str], int]:
+    """The figure's panels by label and version, with the draws of each.
+
+    A network that draws nothing has one for both versions.
+    """
+    assert config.landscape is not None
+    versions = {True: {"draw": 1, "mean": config.landscape.draws}, False: {"": 0}}
+    return {
+        (config.experiment.columns[m], version): draws
+        for m, cell in cells.items()
+        for version, draws in versions[cfg.is_random(cell) and cell.eval.sketch].items()
+    }
+
+
 def render(
     config: Config,
     cells: Mapping[str, Config],

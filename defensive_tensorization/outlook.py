@@ -4,15 +4,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from . import config as cfg
-from . import landscapes, store
+from . import landscapes, panels, store
 from .catalogue import catalogue
 from .config import Config
 from .errors import in_one_line
 from .inventory import Training, aligned, listed, size, trainings
 from .layout import folder_of
+from .panels import Panel
 from .progress import bar
 from .report.caption import duration
 from .results import Row
@@ -50,13 +52,16 @@ class Work:
 
 
 class Rates:
-    """Seconds an epoch, and a pass of an image, by kind of work: means of what was measured."""
+    """Seconds an epoch, and a pass of an image, by kind of work, from what was measured.
+
+    Epochs by their median: one may hold a pause, or what was left after a stop.
+    """
 
     def __init__(self, made: Iterable[Training], rows: Iterable[Row]) -> None:
         epochs: dict[object, list[float]] = {}
         for each in made:
             epochs.setdefault(_kind_of_training(each.config), []).extend(each.seconds)
-        self.epoch = {kind: sum(s) / len(s) for kind, s in epochs.items() if s}
+        self.epoch = {kind: median(s) for kind, s in epochs.items() if s}
         passed: dict[object, list[tuple[float, int]]] = {}
         self.images: dict[str, int] = {}
         for row in rows:
@@ -108,20 +113,12 @@ def lacking(
         work.scorings |= {
             each.key: each for line in wanted for each in line if each.key not in mine
         }
-        twin = any(attack and attack.knowledge == "blackbox" for attack in aimed)
-        for each in _trained_for(config, twin):
+        for each in (*cfg.needed_by(config), config):
             recipe = cfg.recipe(each)
             left = trained[recipe].left if recipe in trained else each.train.epochs
             if left:
                 work.trainings[recipe] = each, left
     return len(cells), sum(cells.values()), work
-
-
-def _trained_for(config: Config, twin: bool) -> list[Config]:
-    """The configurations whose networks a run of this one trains."""
-    base = cfg.base_of(config)
-    others = [] if base is None else [base]
-    return [*others, config, *([cfg.twin_of(config)] if twin else [])]
 
 
 def _scoring(config: Config, attack: "Attack | None", seed: int) -> Scoring:
@@ -168,10 +165,10 @@ def _averaged(row: Row) -> int:
     return int(options.get("draws", 1)) if _random(row) else 1
 
 
-def estimate(seconds: float, strange: int, unseen: int) -> str:
+def estimate(seconds: float, strange: int, unseen: int, panels: int = 0) -> str:
     """In words; what was never measured is counted and not guessed."""
     parts = [f"about {duration(seconds)}"] if seconds else []
-    counted = ((strange, "network"), (unseen, "row"))
+    counted = ((strange, "network"), (unseen, "row"), (panels, "panel"))
     gaps = [f"{n} {what}{'s' * (n > 1)}" for n, what in counted if n]
     if gaps:
         parts.append(f"no estimate for {' and '.join(gaps)}")
@@ -186,6 +183,8 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     own = store.read([runs / "rows"])
     every = store.read([runs / "rows", *sorted(results.glob("*/rows"))])
     rates = Rates(made, every)
+    kept = (p for path in sorted(results.glob("*/figure*.npz")) for p in panels.load(path))
+    pace = _pace([*panels.read(runs / "landscapes"), *kept])
     lines, total = [], Work()
     known = list(catalogue(overrides, names))
     for each in bar(known, len(known), "reading the configuration", "tables"):
@@ -202,12 +201,15 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
         total.add(work)
         counts = [len(work.trainings), len(work.scorings)]
         told = [str(count or "—") for count in counts]
-        what, took = f"{missing} of {cells}", estimate(*rates.of(work))
-        if each.landscape:  # its panels, of two versions a place; their time is not kept
-            cells, missing = _panels(each, overrides)
-            what = f"{missing} of {cells} panels"
-            took = "no estimate" if missing else "—"
-        lines.append([name, what, *told, took])
+        what, (seconds, *unknown) = f"{missing} of {cells}", rates.of(work)
+        if each.landscape:
+            count, lacks = _panels(each, overrides)
+            what = f"{len(lacks)} of {count} panels"
+            costs = [pace.get(draws > 0) for draws in lacks]
+            unknown.append(costs.count(None))
+            grid = each.landscape.points**2
+            seconds += sum(grid * max(1, d) * (c or 0) for d, c in zip(lacks, costs, strict=True))
+        lines.append([name, what, *told, estimate(seconds, *unknown)])
     counts = [len(total.trainings), len(total.scorings)]
     lines.append(["all of them", "", *map(str, counts), estimate(*rates.of(total))])
     hardware = "; ".join(sorted({each.hardware for each in made} | {row.hardware for row in every}))
@@ -230,12 +232,22 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     )
 
 
-def _panels(config: Config, overrides: Sequence[str]) -> tuple[int, int]:
-    """How many panels a figure of landscapes has, and how many are not there."""
+def _panels(config: Config, overrides: Sequence[str]) -> tuple[int, list[int]]:
+    """How many panels a figure of landscapes has, and the draws of each that is not there."""
     name, words = config.experiment.name, [f"experiment={config.experiment.name}", *overrides]
     cells = {m: cfg.composed([*words, f"method={m}"]) for m in config.experiment.columns}
     found = landscapes.collected(config, cells, words, folder_of(config) / f"{name}.npz")
-    return 2 * len(cells), 2 * len(cells) - len(found)
+    wanted = landscapes.places(config, cells)
+    return len(wanted), [draws for place, draws in wanted.items() if place not in found]
+
+
+def _pace(measured: Iterable[Panel]) -> dict[bool, float]:
+    """Seconds a draw and point of the grid, of networks that draw and of those that do not."""
+    spent: dict[bool, list[tuple[float, int]]] = {}
+    for panel in measured:
+        work = max(1, panel.about.draws) * len(panel.ticks) ** 2
+        spent.setdefault(panel.about.draws > 0, []).append((panel.about.seconds, work))
+    return {kind: sum(s for s, _ in m) / sum(w for _, w in m) for kind, m in spent.items()}
 
 
 def main() -> None:

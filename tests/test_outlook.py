@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from made_rows import SMALL, of
 from test_inventory import saved
+from test_landscapes import of as panels_of
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import outlook, store
-from defensive_tensorization.config import Config
+from defensive_tensorization import outlook, panels, store
+from defensive_tensorization.config import Config, composed
 from defensive_tensorization.inventory import trainings
 from defensive_tensorization.layout import Layout, laid
 from defensive_tensorization.outlook import Rates, Work, estimate, lacking, overview
+from defensive_tensorization.panels import Panel
+from defensive_tensorization.report.caption import duration
 from defensive_tensorization.results import Row
 
 OURS = ("ours_1", "ours_0.95", "ours_0.9", "ours_0.8")
@@ -119,3 +122,32 @@ def test_the_list_names_networks_tables_and_what_was_measured(
         outlook.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: scale/nosuch does not exist")
+
+
+FIGURE = ["experiment=figure2", "scale=smoke", "logger=none"]
+
+
+def left(panels_there: list[list[Panel]]) -> list[str]:
+    """Figure 2's line in the list, words after its name."""
+    for i, group in enumerate(panels_there):
+        panels.save(Path("runs/landscapes") / f"{i}.npz", group)
+    text = overview(["scale=smoke", "paths.results=runs/results"], ["figure2"])
+    (line,) = [line.split() for line in text.splitlines() if line.startswith("figure2 ")]
+    return line[1:]
+
+
+def test_a_figure_lacks_its_panels_and_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """theta = 1 draws nothing and has one panel, the three others two."""
+    monkeypatch.chdir(tmp_path)
+    assert left([])[:4] == ["7", "of", "7", "panels"]
+    assert " ".join(left([])).endswith("and 7 panels")
+    dense = panels_of("ours_1", 1.0, seconds=5.0)
+    ours = [panels_of(m, 1.0, seconds=5.0) for m in ("ours_0.95", "ours_0.9")]
+    line = " ".join(left([dense, *ours]))
+    assert line.startswith("2 of 7 panels")
+    # 4 panels of 11 x 11 points took 20 s: 42 draws; 21 on a grid of 51 x 51 are left
+    points = composed(FIGURE).landscape.points  # type: ignore[union-attr]
+    assert f"about {duration(20 / 42 / 11**2 * 21 * points**2)}, no estimate for" in line
+    assert left([dense, *ours, panels_of("ours_0.8", 1.0)])[:4] == ["0", "of", "7", "panels"]
