@@ -5,7 +5,8 @@
 
 Everything that grows is one interleaved run over four or five sizes, of ours and of the dense
 network. Cost ~ size ** slope, by least squares through the logarithms of the fastest times; the
-residual is the root mean square by which a time misses the line. `x 2` is what doubling costs.
+residual is the root mean square by which a time misses the line. `x 2` is what doubling costs. The
+ratios are of costs at the largest size: ours over the dense network, or over ours at the smallest.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bench import Ratio, Setting, channels_last, interleaved, operation, options, report
+from bench import Ratio, Setting, channels_last, interleaved, operation, options, over, report
 from torch import nn
 
 from defensive_tensorization.attacks import Attack, eot_pgd, fgsm
@@ -102,13 +103,12 @@ def main() -> None:
         rounds = 2 if given.quick else 5
         budget = 0.0 if given.quick else given.budget
         taken = interleaved(steps, device, budget, warm=1 if given.quick else 2, rounds=rounds)
+        least, most = sizes[0], sizes[-1]
+        beside = f"dense {most:g}" if "dense" in random else f"ours {least:g}"
+        ratios.append(over(taken, f"ours {most:g}", beside, None, f"{what}: "))
         for kind in random:
             fast = {n: min(taken[f"{kind} {n:g}"]) for n in sizes}
-            middle = {n: float(np.median(taken[f"{kind} {n:g}"])) for n in sizes}
             line = fit(fast)
-            ratios.append(
-                Ratio(f"{kind}: twice the {what} / once", line.doubling, fit(middle).doubling)
-            )
             seconds[f"{kind}, {what}"] = {f"{n:g}": s for n, s in fast.items()}
             lines.append(
                 f"| {kind} | {what} | {', '.join(f'{n:g}' for n in sizes)} | {line.slope:.2f} "

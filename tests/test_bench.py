@@ -62,6 +62,26 @@ def test_a_ratio_a_quarter_worse_fails(
     assert said in done.stdout
 
 
+def test_accuracies_that_should_agree_fail(tmp_path: Path) -> None:
+    now = record(a=(1, 1)) | {"same_accuracy": False}
+    done = check(tmp_path, now, record(a=(1, 1)) | {"same_accuracy": True})
+    assert done.returncode == 1
+    assert "DIFFERS   accuracies that should agree" in done.stdout
+
+
+def test_a_part_that_was_not_made_anew_fails(tmp_path: Path) -> None:
+    """Of this device; what a GPU measured waits for a GPU."""
+    for folder, names in (("new", ["b"]), ("old", ["a", "b", "b_gpu"])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.json").write_text(json.dumps(record(x=(1, 1))))
+    words = [sys.executable, str(SCRIPTS / "bench_check.py"), tmp_path / "new", tmp_path / "old"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "a.json\n  missing   a.json: not measured anew" in done.stdout
+    assert "gpu" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("new", "old", "said"),
     [
@@ -108,6 +128,32 @@ def test_no_gpu_is_one_line(
     assert capsys.readouterr().err.startswith("error: torch sees no GPU: bench-gpu needs one")
 
 
+def test_the_interval_between_attacks_takes_batches_as_units() -> None:
+    """A batch whose draw is lucky moves all its images together."""
+    made = torch.Generator().manual_seed(0)
+    mine = [torch.rand(50, generator=made) < share for share in (0.1, 0.9, 0.4, 0.5)]
+    theirs = [torch.rand(50, generator=made) < share for share in (0.6, 0.2, 0.5, 0.3)]
+    expected = ttest_rel(*([float(b.float().mean()) for b in each] for each in (mine, theirs)))
+    found = bench_attack.difference(mine, theirs)
+    np.testing.assert_allclose(found, expected.confidence_interval(0.95), rtol=1e-6)
+    assert bench_attack.difference(mine, mine) == (0, 0)
+
+
+def test_every_batch_of_ours_has_draws_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = bench_attack.plan("ours at 0.9", 4, 1, CPU)
+    seeds = []
+
+    def answers(*given: Any) -> Any:
+        seeds.append(given[4])
+        return SimpleNamespace(correct=np.ones(len(given[2])))
+
+    monkeypatch.setattr(bench_attack, "answers", answers)
+    attack = bench_attack.ours(p, p.network())
+    assert len(attack(bench_attack.some(p, 0, 3))) == 3
+    attack(bench_attack.some(p, 3, 3))
+    assert seeds == [0, 1]
+
+
 @given(st.floats(-1, 3), st.floats(1e-4, 10))
 def test_a_power_law_is_found(slope: float, once: float) -> None:
     found = bench_growth.fit({n: once * n**slope for n in (8, 16, 32, 64)})
@@ -134,17 +180,6 @@ def event(name: str, own: float = 0, at: float = 0, nr: int = -1, under: Any = N
     return SimpleNamespace(
         name=name, self_cpu_time_total=own, sequence_nr=nr, cpu_parent=under, time_range=times
     )
-
-
-def test_the_interval_between_attacks_takes_batches_as_units() -> None:
-    """A batch whose draw is lucky moves all its images together."""
-    made = torch.Generator().manual_seed(0)
-    mine = [torch.rand(50, generator=made) < share for share in (0.1, 0.9, 0.4, 0.5)]
-    theirs = [torch.rand(50, generator=made) < share for share in (0.6, 0.2, 0.5, 0.3)]
-    expected = ttest_rel(*([float(b.float().mean()) for b in each] for each in (mine, theirs)))
-    found = bench_attack.difference(mine, theirs)
-    np.testing.assert_allclose(found, expected.confidence_interval(0.95), rtol=1e-6)
-    assert bench_attack.difference(mine, mine) == (0, 0)
 
 
 def test_an_operation_belongs_to_the_part_that_called_it() -> None:

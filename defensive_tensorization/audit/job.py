@@ -18,6 +18,7 @@ from ..config import Config
 from ..data import decode
 from ..errors import UsageError, in_one_line
 from ..evaluate import described, subset
+from ..layout import folder_of
 from ..report import audits
 from ..run import trained
 from .examine import VERSION, examine
@@ -166,8 +167,7 @@ def panel(overrides: Sequence[str]) -> list[Path]:
         files.append(path)
         lines.append({"label": member.label, "right": list(member.right), "why": member.why})
         log.info("%s: %s", member.label, result["verdict"]["words"])
-    folder = Path(config.paths.results) / config.scale.name
-    return audits.write_panel(lines, files, folder)
+    return audits.write_panel(lines, files, folder_of(config))
 
 
 def main() -> None:
