@@ -1,5 +1,6 @@
 """Everything of one scale as one page: which tables there could be, and what there is of them."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,16 @@ def publish(
             found.append(Run(file.stem, held, identities.get(held[0].recipe)))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
-    path.write_text(page(folder, config.scale.name, entries, found), encoding="utf-8")
+    audits = _audits(Path(config.paths.runs) / "audits", config.scale.name)
+    path.write_text(page(folder, config.scale.name, entries, found, audits), encoding="utf-8")
     return path
+
+
+def _audits(folder: Path, scale: str) -> list[Path]:
+    """The pages of this scale's audits, those of the panel's known models apart."""
+    made = {path: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    own = (path for path, of in made.items() if of["scale"] == scale and not of.get("member"))
+    return [path.with_suffix(".md") for path in own]
 
 
 def main() -> None:

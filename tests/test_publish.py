@@ -31,7 +31,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_has_the_committed_cells(where: Path) -> None:
     document = html_page.read((where / "cpu" / "report.html").read_text())
-    shown = document.one("section", id="table3").one("table", class_="search")
+    shown = document.one("section", id="table3").one("table", class_="cells")
     with (CPU / "table3.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert lines
@@ -74,7 +74,20 @@ def test_a_figure_of_landscapes_is_a_page_of_its_own_or_not_there_yet(tmp_path: 
     assert "Its caption." in document.one("section", id="figure2").text
     [lacking] = [li.text for li in document.one("section", id="not-run").all("li")][:1]
     assert lacking.endswith("nothing yet; make reproduce-figure3 SCALE=cpu")
-    assert not document.all("table", class_="search")
+    assert not document.all("table", class_="cells")
+
+
+def test_audits_of_the_scale_are_on_the_page(tmp_path: Path) -> None:
+    """Not those of another scale, nor of the panel's known models."""
+    audits = tmp_path / "runs" / "audits"
+    audits.mkdir(parents=True)
+    for name, scale, member in (("a", "cpu", None), ("b", "smoke", None), ("c", "cpu", "noise")):
+        (audits / f"{name}.json").write_text(json.dumps({"scale": scale, "member": member}))
+        (audits / f"{name}.md").write_text(f"# Audit: {name}\n\nIts verdict.\n")
+    words = ["scale=cpu", f"paths.results={tmp_path}", f"paths.runs={tmp_path / 'runs'}"]
+    document = html_page.read(publish(words, ["figure2"]).read_text())
+    shown = {h2.text for h2 in document.all("h2")}
+    assert "Audit: a" in shown and not shown & {"Audit: b", "Audit: c"}
 
 
 def test_bad_input_gets_one_line(

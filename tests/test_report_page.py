@@ -156,7 +156,7 @@ def test_a_table_as_the_paper_has_it_says_what_the_rows_say(document: Element) -
 
 
 def test_cell_by_cell_published_ours_and_difference(document: Element) -> None:
-    lines = html_page.grid(section(document, "table1").one("table", class_="search"))
+    lines = html_page.grid(section(document, "table1").one("table", class_="cells"))
     expected = [(a, e, column) for a, e in LINES for column in COLUMNS]
     for (attack, epsilon, column), line in zip(expected, lines, strict=True):
         mine = [100 * r.robust_accuracy for r in of(attack, epsilon, column.recipe)]
@@ -174,7 +174,7 @@ def test_cell_by_cell_published_ours_and_difference(document: Element) -> None:
         else:
             assert line[6].text == "—"
         assert [cell.text for cell in line[7:]] == (
-            ["1,000", "3", "rows"] if mine else ["—", "0", "—"]
+            ["1,000", "3", "rows"] if mine else ["—", "—", "—"]
         )
 
 
@@ -230,11 +230,13 @@ def test_what_was_not_run_is_said_and_nowhere_a_zero(document: Element) -> None:
     assert [[cell.text for cell in line[1:3]] for line in overview] == [
         ["14 of 15", "in part"],
         ["0 of 15", "not run"],
-        ["—", "complete"],
+        ["—", "there"],
         ["—", "not run"],
-        ["—", "complete"],
+        ["—", "there"],
         ["—", "not run"],
     ]
+    absent = [cell for line in overview for cell in line if cell.text in ("—", "not run")]
+    assert len(absent) == 7 and {cell.attributes["data-value"] for cell in absent} == {""}
 
 
 def test_figures_and_audits_are_on_the_page_itself(document: Element, folder: Path) -> None:
@@ -257,6 +259,21 @@ def test_figures_and_audits_are_on_the_page_itself(document: Element, folder: Pa
     frame = section(document, "audit_b").one("iframe")
     assert frame.attributes["srcdoc"] == (folder / "audit_b.html").read_text()
     assert frame.attributes["sandbox"] == ""
+    assert "No audit" not in section(document, "not-run").text
+
+
+def test_audits_that_lie_elsewhere_are_shown_with_their_figures(tmp_path: Path) -> None:
+    """The panel of known models is no audit of a trained network."""
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "audit_panel.md").write_text("# The panel\n")
+    bare = html_page.read(page(tmp_path / "cpu", "cpu", [], []))
+    assert "No audit of a trained network" in section(bare, "not-run").text
+    (tmp_path / "run-1.md").write_text("# Audit: run-1\n\n**masked**\n\n![loss](run-1.png)\n")
+    Image.new("RGB", (3, 2)).save(tmp_path / "run-1.png")
+    document = html_page.read(page(tmp_path / "cpu", "cpu", [], [], [tmp_path / "run-1.md"]))
+    audit = section(document, "run-1")
+    assert (audit.one("h2").text, audit.one("strong").text) == ("Audit: run-1", "masked")
+    assert (audit.one("img").attributes["src"] or "").startswith("data:image/png;base64,")
     assert "No audit" not in section(document, "not-run").text
 
 

@@ -80,7 +80,8 @@ def audit(config: Config, command: str, member: Member | None = None) -> Path:
         result = examine(audited, budget, config.eval.seed, config.audit.level)
         path.parent.mkdir(parents=True, exist_ok=True)
         told = _provenance(p, of.weights, of.commit, command, time.perf_counter() - started)
-        text = json.dumps({"name": name, **told, **result}, indent=1, allow_nan=False)
+        known = {"name": name, "member": member.name if member else None}
+        text = json.dumps({**known, **told, **result}, indent=1, allow_nan=False)
         partial = path.with_suffix(".partial")
         partial.write_text(text + "\n")
         partial.replace(path)

@@ -67,7 +67,9 @@ def by_cell(rendered: Rendered) -> str:
                 _number(record["ours_std"]),
                 _difference(record["difference"]),
                 cell(NONE if of.ours is None else f"{of.ours.n:,}", value=record["n"] or ""),
-                cell(str(record["seeds"])),
+                cell(
+                    NONE if of.ours is None else str(record["seeds"]), value=record["seeds"] or ""
+                ),
                 cell(link(f"#{anchor(of.rows[0])}", "rows") if of.rows else NONE),
             )
         )
@@ -78,7 +80,7 @@ def by_cell(rendered: Rendered) -> str:
             caption,
             _head([*heads, "Rows"]),
             tag("tbody", *lines),
-            class_="sortable search",
+            class_="sortable cells",
         ),
         f"{table.title}, cell by cell",
     )

@@ -60,7 +60,7 @@ def _run(run: Run, shown: Mapping[str, Sequence[str]]) -> str:
     lines = [_cell(run, name, numbers, commands, shown) for name, numbers in groups.items()]
     caption = tag("caption", f"Rows of {escape(run.name)}: accuracies in %, by evaluation seed.")
     head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in HEADS)))
-    table = tag("table", caption, head, tag("tbody", *lines), class_="sortable search")
+    table = tag("table", caption, head, tag("tbody", *lines), class_="sortable")
     return tag(
         "section",
         tag("h3", escape(run.name)),

@@ -87,7 +87,9 @@ function offerTheme() {
 }
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
-document.querySelectorAll("table.search").forEach(makeSearchable);
+document.querySelectorAll("table.sortable").forEach((table) => {
+  if (table.tBodies[0].rows.length >= 8) makeSearchable(table); // the others are seen at a glance
+});
 addEventListener("hashchange", reveal);
 offerTheme();
 reveal();

@@ -57,18 +57,28 @@ class Section:
     html: str
 
 
-def page(folder: Path, scale: str, entries: Sequence[Entry], found: Sequence[Run]) -> str:
-    """The page of a folder, from its figures, its own Markdown or HTML pages, and what is given."""
+def page(
+    folder: Path,
+    scale: str,
+    entries: Sequence[Entry],
+    found: Sequence[Run],
+    audits: Sequence[Path] = (),
+) -> str:
+    """The page of a folder, from its figures, its own Markdown or HTML pages, and what is given.
+
+    audits  pages in Markdown that lie elsewhere, their figures beside them.
+    """
     pictures = Pictures(folder)
     sections = [
         *(_result(entry, pictures) for entry in entries if entry.begun(folder)),
+        *(Section(path.stem, *_page(path, Pictures(path.parent))) for path in audits),
         *_written(folder, entries, pictures),
     ]
     if rest := pictures.rest():
         sections.append(
             Section("figures", "Further figures", "\n".join(map(pictures.figure, rest)))
         )
-    sections.append(_not_run(entries, folder))
+    sections.append(_not_run(entries, folder, audited=bool(audits)))
     shown: dict[str, list[str]] = {}
     for entry in entries:
         for name in dict.fromkeys(map(grid.anchor, entry.rows or ())):
@@ -124,7 +134,7 @@ def _written(folder: Path, entries: Sequence[Entry], pictures: Pictures) -> Iter
             yield Section(name, *_page(paths[name], pictures))
 
 
-def _not_run(entries: Sequence[Entry], folder: Path) -> Section:
+def _not_run(entries: Sequence[Entry], folder: Path, *, audited: bool) -> Section:
     lines, whole = [], []
     for entry in entries:
         begun, command = entry.begun(folder), tag("code", escape(entry.command))
@@ -135,7 +145,8 @@ def _not_run(entries: Sequence[Entry], folder: Path) -> Section:
             lines.append(f"{escape(entry.title)}: {what} {entry.cells} cells; {command}")
         if entry.rendered and not begun and entry.published:
             whole.append(details(f"{entry.title}: what the paper has", grid.matrix(entry.rendered)))
-    if not any(folder.glob("audit*.*")):
+    kept = (path for path in folder.glob("audit*.*") if not path.stem.startswith("audit_panel"))
+    if not (audited or any(kept)):
         lines.append("No audit of a trained network has been made here.")
     items = tag("ul", *(tag("li", line) for line in lines)) if lines else tag("p", "Nothing.")
     return Section("not-run", "What was not run", "\n".join([items, *whole]))
@@ -148,9 +159,9 @@ def _lead(scale: str, entries: Sequence[Entry], found: Sequence[Run]) -> str:
     about = SCALES.get(scale, "a schedule of one's own")
     text = (
         f"Scale {scale}: {about}. {len(begun)} of {len(tables)} "
-        f"tables have results, from {rows:,} rows of {len(found)} networks. Every number of ours "
-        "leads to its rows, and every row to its commit, command and configuration; what was not "
-        "run is shown as missing."
+        f"tables have results, from {rows:,} rows of {len(found)} networks. In a table every "
+        "number of ours leads to its rows, and every row to its commit, command and configuration; "
+        "what was not run is shown as missing."
     )
     return tag("p", escape(text))
 
@@ -161,13 +172,14 @@ def _overview(entries: Sequence[Entry], folder_ids: set[str]) -> str:
         title = escape(entry.title)
         there = entry.name in folder_ids
         has = f"{entry.cells - entry.missing} of {entry.cells}" if entry.rendered else "—"
-        state = "complete" if there and not entry.missing else "in part" if there else "not run"
+        whole = "complete" if entry.rendered else "there"  # a page of its own says what it lacks
+        state = "in part" if entry.missing else whole
         lines.append(
             tag(
                 "tr",
                 cell(link(f"#{entry.name}", entry.title) if there else title, header=True),
-                cell(has, value=entry.cells - entry.missing),
-                cell(state if there else grid.MISSING),
+                cell(has, value=entry.cells - entry.missing if entry.rendered else ""),
+                cell(state) if there else cell(grid.MISSING, value=""),
                 cell(tag("code", escape(entry.command))),
             )
         )
