@@ -49,7 +49,10 @@ def _under(reference: _Reference) -> Iterator[None]:
 
 
 class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """[B, C, ...] to the same; BatchNorm with the handlings above."""
+    """[B, C, ...] to the same; BatchNorm with the handlings above.
+
+    Evaluated within Recalibrated it goes by the reference, whatever its own handling.
+    """
 
     def __init__(self, channels: int, handling: Handling = "running") -> None:
         super().__init__(channels)

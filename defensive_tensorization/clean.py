@@ -3,15 +3,15 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from . import config as cfg
-from . import store
+from . import landscapes, panels, store
 from .errors import UsageError, in_one_line
 from .inventory import aligned, size
 
@@ -128,13 +128,27 @@ def _table(doomed: Sequence[Item]) -> str:
 
 
 def _lost(doomed: Sequence[Item], results: Path) -> str:
-    """How many rows are nowhere else."""
+    """How many rows, panels and audits are nowhere else."""
     files = [e.path for e in doomed if e.kind == "rows" and e.path.suffix == ".jsonl"]
     saved = {row.key for row in store.read(sorted(results.glob("*/rows")))}
     rows = [row for row in store.read(files) if row.key not in saved]
-    if not rows:
+    kept = set(_panels(results.glob("*/*.npz")))
+    files = [e.path for e in doomed if e.kind == "landscapes" and e.path.suffix == ".npz"]
+    drawn = [panel for panel in _panels(files) if panel not in kept]
+    audits = [e for e in doomed if e.kind == "audits" and e.path.suffix == ".json"]
+    counted = ((rows, "rows"), (drawn, "panels"), (audits, "audits"))
+    lost = [f"{len(each)} {what}" for each, what in counted if each]
+    if not lost:
         return f"every row among it is in {results} too; what was trained must be trained again"
-    return f"{len(rows)} rows among it are not in {results}: render their table first to keep them"
+    remedy = "render their table or figure first to keep them" if rows or drawn else "copy them"
+    return f"{' and '.join(lost)} among it are not in {results}: {remedy}"
+
+
+def _panels(files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
+    """What they stand for; a damaged file holds none."""
+    for path in files:
+        with suppress(UsageError):
+            yield from map(landscapes.key, panels.load(path))
 
 
 def main() -> None:

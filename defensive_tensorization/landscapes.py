@@ -38,7 +38,7 @@ def collected(
     if data is None:  # this machine's own panels stand before committed ones from other data
         digests = {panel.about.data_digest for panel in own}
         data = digests.pop() if len(digests) == 1 else None
-    there = {_key(panel): panel for panel in (*_of(wanted, panels.load(kept)), *own)}
+    there = {key(panel): panel for panel in (*_of(wanted, panels.load(kept)), *own)}
     chosen = panels.chosen(list(there.values()), data=data)
     found = {(wanted[_which(panel)], panel.version): panel for panel in chosen}
     labels = list(wanted.values())
@@ -89,7 +89,8 @@ def _which(panel: Panel) -> tuple[str, str]:
     return panel.about.recipe, panel.about.protocol
 
 
-def _key(panel: Panel) -> tuple[str, str, str, str]:
+def key(panel: Panel) -> tuple[str, str, str, str]:
+    """Panels of one key stand for one another."""
     return *_which(panel), panel.about.data_digest, panel.version
 
 

@@ -58,7 +58,6 @@ def row(
     c, attack = p.config, score.attack
     answers = score.answers.encoded() if c.eval.draws > 1 else ("", "", "")
     conv = c.defence.conv
-    conv = c.defence.conv
     commit, dirty = provenance.commit()
     return Row(
         run_id=p.name,

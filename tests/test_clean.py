@@ -7,10 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from fake_panels import panel
 from fake_rows import row
 
 from defensive_tensorization import clean as cleaning
-from defensive_tensorization import store
+from defensive_tensorization import panels, store
 from defensive_tensorization.clean import clean
 from defensive_tensorization.errors import UsageError
 
@@ -71,6 +72,22 @@ def test_told_yes_it_deletes_runs_and_nothing_else(
     assert "2 rows among it are not in" in said
     assert clean(runs, tmp_path / "results", [], True) == f"nothing to delete in {runs}"
     assert clean(tmp_path / "none", tmp_path, [], True).startswith("nothing to delete")
+
+
+def test_panels_and_audits_that_lie_nowhere_else_are_told(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A figure's file keeps a panel; nothing keeps an audit, and a damaged file holds none."""
+    one, two = panel(draws=1), panel(draws=20)
+    panels.save(runs / "landscapes" / "a.npz", [one, two])
+    panels.save(tmp_path / "results" / "cpu" / "figure2.npz", [one])
+    (runs / "landscapes" / "b.npz").write_bytes(b"no panels")
+    (runs / "audits").mkdir()
+    (runs / "audits" / "a.json").write_text("{}")
+    clean(runs, tmp_path / "results", [], True)
+    said = capsys.readouterr().out
+    assert "2 rows and 1 panels and 1 audits among it are not in" in said
+    assert "render their table or figure first to keep them" in said
 
 
 def test_words_choose(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
