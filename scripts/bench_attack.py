@@ -138,7 +138,7 @@ def difference(mine: list[Tensor], theirs: list[Tensor]) -> tuple[float, float]:
         [float(m.float().mean() - t.float().mean()) for m, t in zip(mine, theirs, strict=True)]
     )
     half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-    return gaps.mean() - half, gaps.mean() + half
+    return float(gaps.mean() - half), float(gaps.mean() + half)
 
 
 def main() -> None:

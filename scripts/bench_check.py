@@ -5,8 +5,8 @@
 
 A ratio is what one thing costs as a multiple of another in the same run, so that machines matter
 less than code; less is better. The smaller of its two forms (of minima, of medians) is compared,
-each with its own, so that noise in one of them alone is no regression. Accuracies that should have
-agreed and did not fail as well, and so does a committed part of this device that was not made anew.
+each with its own, so that noise in one of them alone is no regression. Accuracies that agreed
+and no longer do fail as well, and so does a committed part of this device that was not made anew.
 """
 
 import json
@@ -34,8 +34,8 @@ def compared(new: dict[str, Any], old: dict[str, Any]) -> tuple[list[str], list[
         )
         if change > WORSE:
             failed.append(lines[-1])
-    if new.get("same_accuracy") is False:
-        lines.append("  DIFFERS   accuracies that should agree: see its table")
+    if new.get("same_accuracy") is False and old.get("same_accuracy"):
+        lines.append("  DIFFERS   accuracies that agreed do so no longer: see its table")
         failed.append(lines[-1])
     return lines, failed
 

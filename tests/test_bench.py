@@ -62,11 +62,13 @@ def test_a_ratio_a_quarter_worse_fails(
     assert said in done.stdout
 
 
-def test_accuracies_that_should_agree_fail(tmp_path: Path) -> None:
+def test_accuracies_that_agree_no_longer_fail(tmp_path: Path) -> None:
     now = record(a=(1, 1)) | {"same_accuracy": False}
     done = check(tmp_path, now, record(a=(1, 1)) | {"same_accuracy": True})
     assert done.returncode == 1
-    assert "DIFFERS   accuracies that should agree" in done.stdout
+    assert "DIFFERS   accuracies that agreed do so no longer" in done.stdout
+    (tmp_path / "again").mkdir()
+    assert check(tmp_path / "again", now, now).returncode == 0  # committed, and said there
 
 
 def test_a_part_that_was_not_made_anew_fails(tmp_path: Path) -> None:
