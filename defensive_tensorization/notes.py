@@ -70,7 +70,9 @@ def _defence(config: Config) -> str:
         parts.append(f"activations of {d.relu.bits} bits up to {d.relu.clip:g}, beta {d.beta:g}")
     if d.input:
         median = " and the 2x2 median" if d.input.median else ""
-        how = sorted({each.input or "through" for each in config.attack.values()})
+        told = {"oblivious": "oblivious to"}
+        known = {each.input or "through" for each in config.attack.values()}
+        how = [told.get(each, each) for each in sorted(known)]
         parts.append(f"colours of {d.input.bits} bits{median}, attacks {' and '.join(how)} it")
     if d.prune:
         share = f"{d.prune.fraction:g} of their number, after training"
