@@ -89,7 +89,7 @@ dashboard: $(READY) ## the W&B dashboard of a data set at SCALE: created or upda
 wandb-sync: $(READY) ## upload what W&B recorded offline, once, within LIMIT seconds (600)
 	$(PY) scripts/wandb_sync.py --limit $(LIMIT) $(ARGS)
 
-bench: $(READY) ## training, attacking, start-up, growth, memory: ratios, a quarter of an hour on two cores (estimated)
+bench: $(READY) ## training, attacking, start-up, growth, memory: ratios, a quarter of an hour on two cores
 	$(PY) scripts/bench_startup.py $(ARGS)
 	$(PY) scripts/bench_training.py $(ARGS)
 	$(PY) scripts/bench_attack.py $(ARGS)

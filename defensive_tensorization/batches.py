@@ -7,17 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .data import Split, decode, onto
-from .errors import UsageError
 from .schedule import Schedule
-
-
-def head(split: Split, images: int | None) -> Split:
-    """The first so many examples; None: all."""
-    if images is None:
-        return split
-    if not 0 < images <= len(split):
-        raise UsageError(f"train.images must lie in 1..{len(split)}, got {images}")
-    return split.head(images)
 
 
 def batches(

@@ -17,7 +17,7 @@ from .data import Task, decode
 from .defences.quantization import orthogonality
 from .distributed import Team
 from .errors import UsageError
-from .evaluate import Classifier, subset
+from .evaluate import Classifier
 from .models import REAL, Precision
 from .models.precision import Order, Place
 from .schedule import Schedule
@@ -158,7 +158,8 @@ def plan(config: Config) -> Plan:
             f"{task.kind}: {MODELS[task.kind]}"
         )
     laid = Plan(config, task.to(device(config.device)))
-    subset(laid.task.test, config.eval.images)  # what cannot be is refused before hours of training
+    # what cannot be is refused before hours of training
+    laid.task.test.part(config.eval.images, "eval.images")
     attacks(config)
     if not config.model.reference <= len(task.train):
         raise UsageError(

@@ -64,15 +64,6 @@ class Classifier(nn.Module):
         return logits.float()
 
 
-def subset(split: Split, images: int | None) -> Split:
-    """The first `images` of the fixed permutation (seed 0); None: all of them, in order."""
-    if images is None:
-        return split
-    if not 0 < images <= len(split):
-        raise UsageError(f"eval.images must lie in 1..{len(split)}, got {images}")
-    return split.head(images)
-
-
 def described(images: int | None, kind: str) -> str:
     return f"all test {kind}" if images is None else f"{images:,} test {kind}, permutation seed 0"
 

@@ -12,7 +12,7 @@ import torch
 from . import sketching
 from .attacks import Attack
 from .data import decode
-from .evaluate import Classifier, attacked, streams, subset
+from .evaluate import Classifier, attacked, streams
 from .report import twins
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def figure(
     if attack is None or p.task.kind != "images":
         return None
     seed = p.config.eval.seed
-    split = subset(p.task.test, p.config.eval.images)
+    split = p.task.test.part(p.config.eval.images, "eval.images")
     x, y = decode(split.inputs[:COUNT]), split.labels[:COUNT]
     held = sketching.stream(seed, "examples", "held")
     with streams(classifier, seed, "examples"):

@@ -14,7 +14,6 @@ from .config import Config
 from .errors import in_one_line
 from .inventory import Training, aligned, listed, size, trainings
 from .layout import folder_of
-from .panels import Panel
 from .progress import bar
 from .report.caption import duration
 from .results import Row
@@ -184,7 +183,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     every = store.read([runs / "rows", *sorted(results.glob("*/rows"))])
     rates = Rates(made, every)
     kept = (p for path in sorted(results.glob("*/figure*.npz")) for p in panels.load(path))
-    pace = _pace([*panels.read(runs / "landscapes"), *kept])
+    pace = panels.pace([*panels.read(runs / "landscapes"), *kept])
     lines, total = [], Work()
     known = list(catalogue(overrides, names))
     for each in bar(known, len(known), "reading the configuration", "tables"):
@@ -203,7 +202,8 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
         told = [str(count or "—") for count in counts]
         what, (seconds, *unknown) = f"{missing} of {cells}", rates.of(work)
         if each.landscape:
-            count, lacks = _panels(each, overrides)
+            words = [f"experiment={name}", *overrides]
+            count, lacks = landscapes.lacking(each, words, folder_of(config) / f"{name}.npz")
             what = f"{len(lacks)} of {count} panels"
             costs = [pace.get(draws > 0) for draws in lacks]
             unknown.append(costs.count(None))
@@ -230,24 +230,6 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
             "Times by the same kind of work, measured on: " + (hardware or "nothing yet"),
         ]
     )
-
-
-def _panels(config: Config, overrides: Sequence[str]) -> tuple[int, list[int]]:
-    """How many panels a figure of landscapes has, and the draws of each that is not there."""
-    name, words = config.experiment.name, [f"experiment={config.experiment.name}", *overrides]
-    cells = {m: cfg.composed([*words, f"method={m}"]) for m in config.experiment.columns}
-    found = landscapes.collected(config, cells, words, folder_of(config) / f"{name}.npz")
-    wanted = landscapes.places(config, cells)
-    return len(wanted), [draws for place, draws in wanted.items() if place not in found]
-
-
-def _pace(measured: Iterable[Panel]) -> dict[bool, float]:
-    """Seconds a draw and point of the grid, of networks that draw and of those that do not."""
-    spent: dict[bool, list[tuple[float, int]]] = {}
-    for panel in measured:
-        work = max(1, panel.about.draws) * len(panel.ticks) ** 2
-        spent.setdefault(panel.about.draws > 0, []).append((panel.about.seconds, work))
-    return {kind: sum(s for s, _ in m) / sum(w for _, w in m) for kind, m in spent.items()}
 
 
 def main() -> None:

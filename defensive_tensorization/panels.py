@@ -147,6 +147,15 @@ def read(folder: Path) -> list[Panel]:
     return [panel for path in sorted(folder.glob("*.npz")) for panel in load(path)]
 
 
+def pace(measured: Iterable[Panel]) -> dict[bool, float]:
+    """Seconds a draw and point of the grid, of networks that draw and of those that do not."""
+    spent: dict[bool, list[tuple[float, int]]] = {}
+    for panel in measured:
+        work = max(1, panel.about.draws) * len(panel.ticks) ** 2
+        spent.setdefault(panel.about.draws > 0, []).append((panel.about.seconds, work))
+    return {kind: sum(s for s, _ in m) / sum(w for _, w in m) for kind, m in spent.items()}
+
+
 def chosen(panels: Sequence[Panel], *, data: str | None = None) -> list[Panel]:
     """Those of one data set: `data` is a title or a digest, without which several are an error."""
     found = sorted({(panel.about.data, panel.about.data_digest) for panel in panels})

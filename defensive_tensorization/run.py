@@ -140,9 +140,9 @@ def trained(p: "Plan") -> Trained:
 
 def clean_accuracy(p: "Plan", network: "nn.Module") -> float:
     """On the evaluation's images, one draw a batch; reported after each epoch, never selects."""
-    from .evaluate import accuracy, subset
+    from .evaluate import accuracy
 
-    split = subset(p.task.test, p.config.eval.images)
+    split = p.task.test.part(p.config.eval.images, "eval.images")
     return accuracy(
         p.classifier(deepcopy(network)), p.task, split, None, -1, p.config.eval.batch_size
     )
@@ -152,7 +152,7 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
     from . import distributed, examples, results, sketching, store
     from .build import attacks, seeds
-    from .evaluate import evaluate, subset
+    from .evaluate import evaluate
     from .rows import protocol, row
 
     aimed = [None, *attacks(p.config)]
@@ -173,7 +173,7 @@ def evaluated(p: "Plan", of: Trained, command: str) -> "list[Row]":
     classifier, twin = p.classifier(of.network), None
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
         twin = p.twin.classifier(trained(p.twin).network)
-    split = subset(p.task.test, p.config.eval.images)
+    split = p.task.test.part(p.config.eval.images, "eval.images")
     size, draws = p.config.eval.batch_size, p.config.eval.draws
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching, stopping
-from .batches import batches, head
+from .batches import batches
 from .compiled import compiled
 from .data import Task
 from .distributed import ALONE, Team
@@ -85,7 +85,7 @@ def train(
     starting_rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
     for group, rate in zip(optimizer.param_groups, starting_rates, strict=True):
         group["initial_lr"] = rate
-    split = head(task.train, schedule.images)
+    split = task.train.part(schedule.images, "train.images")
     device = next(network.parameters()).device
     noise = torch.Generator()
     streams = Streams(network, noise, device)

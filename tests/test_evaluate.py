@@ -23,7 +23,6 @@ from defensive_tensorization.evaluate import (
     evaluate,
     is_random,
     judged,
-    subset,
 )
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate
@@ -85,27 +84,27 @@ def scores(
 def test_subset_is_the_head_of_a_fixed_permutation() -> None:
     # sorted by class, as a folder tree gives it: the head alone would be one class
     whole = Split(torch.arange(400, dtype=torch.uint8).view(-1, 1), torch.arange(400) // 100)
-    small, large = subset(whole, 40), subset(whole, 100)
+    small, large = whole.part(40, "eval.images"), whole.part(100, "eval.images")
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
     assert torch.equal(large.inputs, whole.inputs[order[:100]])
     assert torch.equal(large.labels, whole.labels[order[:100]])
     assert torch.equal(small.labels, large.labels[:40])
     torch.manual_seed(5)
-    assert torch.equal(subset(whole, 40).inputs, small.inputs)
+    assert torch.equal(whole.part(40, "eval.images").inputs, small.inputs)
     mix = Counter(large.labels.tolist())
     assert mix.keys() == {0, 1, 2, 3} and min(mix.values()) >= 15
 
 
 def test_subset_of_all() -> None:
     whole = split(9)
-    assert subset(whole, None) is whole
-    assert sorted(subset(whole, 9).labels.tolist()) == sorted(whole.labels.tolist())
+    assert whole.part(None, "eval.images") is whole
+    assert sorted(whole.part(9, "eval.images").labels.tolist()) == sorted(whole.labels.tolist())
 
 
 @pytest.mark.parametrize("images", [0, -1, 10])
 def test_subset_errors(images: int) -> None:
     with pytest.raises(UsageError) as error:
-        subset(split(9), images)
+        split(9).part(images, "eval.images")
     assert str(error.value) == f"eval.images must lie in 1..9, got {images}"
 
 

@@ -17,7 +17,7 @@ from ..build import Plan, plan
 from ..config import Config
 from ..data import decode
 from ..errors import UsageError, in_one_line
-from ..evaluate import described, subset
+from ..evaluate import described
 from ..layout import folder_of
 from ..report import audits
 from ..run import trained
@@ -99,7 +99,7 @@ def subject(
     p: Plan, network: nn.Module, wrap: Callable[[nn.Module, float], nn.Module] | None
 ) -> Subject:
     c = p.config
-    split = subset(p.task.test, c.audit.images)
+    split = p.task.test.part(c.audit.images, "audit.images")
     plain = p.classifier(network)
     model = plain if wrap is None else wrap(plain, c.audit.epsilon * c.dataset.unit).eval()
     twin = plain if wrap else _twin(p)

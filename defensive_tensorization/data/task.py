@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from defensive_tensorization.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Split:
@@ -21,6 +23,17 @@ class Split:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         chosen = order[:count].to(self.labels.device)
         return Split(self.inputs[chosen], self.labels[chosen])
+
+    def part(self, images: int | None, key: str) -> "Split":
+        """`head` of as many as the setting `key` says; None: all, in order.
+
+        UsageError names the key where there are not so many.
+        """
+        if images is None:
+            return self
+        if not 0 < images <= len(self):
+            raise UsageError(f"{key} must lie in 1..{len(self)}, got {images}")
+        return self.head(images)
 
     def to(self, device: torch.device | str) -> "Split":
         return Split(self.inputs.to(device), self.labels.to(device))
