@@ -84,7 +84,8 @@ def chosen(path: Path) -> list[str]:
 def test_every_file_composes(path: Path) -> None:
     config = composed(chosen(path))
     if path.parent.name in ("dataset", "model", "precision", "train", "scale"):
-        assert getattr(config, path.parent.name).name == path.stem
+        # a variant of a precision keeps its name: what a run is called
+        assert getattr(config, path.parent.name).name == path.stem.replace("xnor_cifar10", "xnor")
     if path.parent.name == "attack":
         assert list(config.attack) == [path.stem]
 
@@ -747,12 +748,25 @@ def test_a_surrogate_that_cannot_be(key: str) -> None:
     assert refused(f"{key}=tanh") == real
 
 
+@pytest.mark.parametrize("scale", ["paper", "fast", "smoke"])
+def test_table_4_s_networks_are_as_printed_but_at_cpu_scale(scale: str) -> None:
+    def network(*overrides: str) -> tuple[object, object]:
+        config = composed(["dataset=cifar10", *overrides])
+        return config.precision, config.train.optimizer
+
+    table4 = ["experiment=table4", "method=ours_0.99"]
+    assert network(*table4, f"scale={scale}") == network("precision=xnor", f"scale={scale}")
+    precision = composed([*table4, "scale=cpu"]).precision
+    assert (precision.K, precision.shortcut) == (False, "real")
+
+
 def test_table_4_attacks_one_network_in_three_ways() -> None:
     cells = {m: ["experiment=table4", f"method={m}"] for m in METHODS["table4"]}
     baselines = [recipe(*cell) for m, cell in cells.items() if m.startswith("baseline")]
     assert len(set(baselines)) == 1
     assert recipe(*cells["ours_0.99"]) == recipe(
-        "dataset=cifar10", "precision=xnor", "defence=tensorization", "theta=0.99"
+        *("dataset=cifar10", "defence=tensorization", "theta=0.99"),
+        *("precision=xnor_cifar10", "train=cifar10_binary"),
     )
     configs = [quick(*cell) for cell in cells.values()]
     protocols = [protocol(c, a) for c in configs for a in attacks(c)]

@@ -160,6 +160,15 @@ class TrainConfig:
 
 
 @dataclass
+class BinaryConfig:
+    """Of binary ResNet-18, where a scale departs from what is printed."""
+
+    K: bool = True
+    shortcut: str = "binary"
+    optimizer: OptimizerConfig | None = None
+
+
+@dataclass
 class ScaleConfig:
     name: str = MISSING
     width: int = MISSING
@@ -171,6 +180,7 @@ class ScaleConfig:
     crop: int = MISSING
     warmup: float = MISSING
     decay: str = MISSING
+    binary: BinaryConfig = field(default_factory=BinaryConfig)
     figure_images: int | None = None
     landscape_points: int = MISSING
     autocast: str = MISSING
