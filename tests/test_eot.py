@@ -1,6 +1,7 @@
 """Averaging attacks: on a deterministic network those of others; on a random one, true averages."""
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_k_changes_nothing(make: Callable[..., Attack], average: str) -> None:
 @pytest.mark.parametrize("k", [3, 8])
 def test_equal_draws_average_to_one(average: str, k: int) -> None:
     x, y = batch()
-    one = Expectation(curved(), x, cross_entropy)(x, y)
+    one = Expectation(curved(), x, cross_entropy, average=average)(x, y)
     asked = Expectation(curved(), x, cross_entropy, average=average)
     asked.draws = k  # in spite of the model's being deterministic
     many = asked(x, y)
@@ -129,7 +130,19 @@ def test_averages_by_hand(average: str, batched: bool) -> None:
         else:
             z = torch.stack([model(leaf) for _ in range(5)])
     loss = by_hand(average, z, y)
-    (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    if average == "gradient":
+        of_draws = [
+            torch.autograd.grad(by_hand("loss", each[None], y).sum(), leaf, retain_graph=True)
+            for each in z
+        ]
+        gradient = (
+            sum(
+                (g / g.abs().sum((1, 2, 3), keepdim=True) for (g,) in of_draws), torch.zeros_like(x)
+            )
+            / 5
+        )
+    else:
+        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
     assert made.gradient is not None
     torch.testing.assert_close(made.loss, loss.detach(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(made.gradient, gradient, atol=1e-5, rtol=1e-4)
@@ -138,6 +151,27 @@ def test_averages_by_hand(average: str, batched: bool) -> None:
         torch.testing.assert_close(made.right, right)
     else:
         assert set(made.right.tolist()) <= {0.0, 1.0}
+
+
+def test_one_draw_with_a_huge_gradient_outvotes_the_others_or_not() -> None:
+    """Three draws of slope 1, one of slope -1000, and one that is blind."""
+    slopes = [1.0, -1000.0, 1.0, 0.0, 1.0]
+
+    def directions(average: str) -> Tensor:
+        met = cycle(slopes)
+        model = nn.Sequential(nn.Flatten())
+        model.register_forward_hook(lambda module, args, z: next(met) * z)
+        x, y = torch.full((2, 3, 1, 1), 0.5), torch.tensor([0, 2])
+        asked = Expectation(model, x, margin, average=average)
+        asked.draws = len(slopes)
+        found = asked(x, y).gradient
+        assert found is not None
+        return found[:, :, 0, 0]
+
+    torch.testing.assert_close(directions("gradient").sum(1), torch.zeros(2))
+    own = directions("gradient")[range(2), [0, 2]]
+    torch.testing.assert_close(own, torch.full((2,), (-3 + 1) * 0.5 / 5))
+    torch.testing.assert_close(directions("loss")[range(2), [0, 2]], torch.full((2,), 997 / 5))
 
 
 def test_batched_and_looped_draws_have_one_expectation() -> None:

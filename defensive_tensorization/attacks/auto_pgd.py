@@ -35,7 +35,7 @@ def apgd(
     loss: str = "ce",
     steps: int = 100,
     draws: int = 20,
-    average: str = "loss",
+    average: str = "gradient",
     restarts: int = 1,
 ) -> Attack:
     """From a uniform start, with steps of 2 epsilon to begin with."""

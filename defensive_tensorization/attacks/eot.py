@@ -19,7 +19,7 @@ def eot_pgd(
     steps_round: str = "floor",
     level: float = 1,
     draws: int = 20,
-    average: str = "loss",
+    average: str = "gradient",
     restarts: int = 1,
     keep: str = "best",
 ) -> Attack:

@@ -2,8 +2,10 @@
 
 What is averaged (z_k: logits of draw k, L: the objective that the attack raises):
 
-    loss         mean_k L(z_k)
-    gradient     the same: the gradient of a mean is the mean of the gradients (Athalye et al. 2018)
+    loss         mean_k L(z_k), whose gradient is the mean of the draws' (Athalye et al. 2018)
+    gradient     the same loss; the direction is mean_k g_k / |g_k|_1, each draw's gradient at unit
+                 length (as Dong et al. 2018 add up steps'): no rare draw with a huge one outvotes
+                 the others
     probability  L(log mean_k softmax(z_k)): a vote by mean probability
     logit        L(mean_k z_k), as in Foolbox
 
@@ -32,8 +34,8 @@ TOGETHER = 1024  # examples of one batched pass, at most (a single repeat apart)
 
 @dataclass(frozen=True)
 class Estimate:
-    """loss [B]; right [B], the share of draws (or whether the vote) is correct; gradient [B, ...]
-    of the loss, None where it was not asked for."""
+    """loss [B]; right [B], the share of draws (or whether the vote) is correct; gradient [B, ...],
+    the direction that raises the loss, None where it was not asked for."""
 
     loss: Tensor
     right: Tensor
@@ -83,17 +85,20 @@ class Expectation:
         """Draw by draw: no more than one pass is held in memory."""
         loss, right = x.new_zeros(2, len(x))
         gradient = torch.zeros_like(x) if x.requires_grad else None
-        for z in self._logits(x):
+        for points, z in self._logits(x):
             each = self.objective(z.flatten(0, 1), y.repeat(len(z))).view(z.shape[:2]).sum(0)
             if gradient is not None:
-                gradient += torch.autograd.grad(each.sum(), x)[0]
+                (of_draws,) = torch.autograd.grad(each.sum(), points)
+                if self.average == "gradient":
+                    of_draws = _unit(of_draws)
+                gradient += of_draws.view(len(z), *x.shape).sum(0)
             loss = loss + each.detach()
             right = right + (z.argmax(2) == y).sum(0)
         k = self.draws
         return Estimate(loss / k, right / k, None if gradient is None else gradient / k)
 
     def _vote(self, x: Tensor, y: Tensor) -> Estimate:
-        z = torch.cat(list(self._logits(x)))
+        z = torch.cat([z for _, z in self._logits(x)])
         if self.average == "probability":
             z = z.log_softmax(2).logsumexp(0) - math.log(self.draws)
         else:
@@ -102,17 +107,24 @@ class Expectation:
         gradient = torch.autograd.grad(loss.sum(), x)[0] if x.requires_grad else None
         return Estimate(loss.detach(), (z.argmax(1) == y).float(), gradient)
 
-    def _logits(self, x: Tensor) -> Iterator[Tensor]:
-        """[k, B, C] at a time, K in all."""
+    def _logits(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Points [k B, ...] and their logits [k, B, C] at a time, K in all."""
         if not self.batched or self.draws == 1:
             for _ in range(self.draws):
-                yield self.model(x)[None]
+                yield x, self.model(x)[None]
             return
         most = max(1, TOGETHER // len(x))
         with sketching.per_sample(self.model):
             for done in range(0, self.draws, most):
                 k = min(most, self.draws - done)
-                yield self.model(x.repeat(k, *[1] * (x.ndim - 1))).unflatten(0, (k, len(x)))
+                points = x.repeat(k, *[1] * (x.ndim - 1))
+                yield points, self.model(points).unflatten(0, (k, len(x)))
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """Each example's gradient at an L1 norm of 1; a zero or infinite one has no direction: zero."""
+    norm = gradient.flatten(1).norm(1, 1).view(-1, *[1] * (gradient.ndim - 1))
+    return torch.where(norm.isfinite() & (norm > 0), gradient / norm, 0.0)
 
 
 def _is_random(model: nn.Module, x: Tensor) -> bool:

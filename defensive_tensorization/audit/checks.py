@@ -234,23 +234,25 @@ def direction(along: NDArray[Any], random: NDArray[Any]) -> Check:
     )
 
 
-def signal(snr: float | None, draws: int) -> Check:
-    """snr: of one draw's gradient by the input, the median over images; None: deterministic."""
+def signal(cosine: float | None, draws: int) -> Check:
+    """cosine: the mean c over pairs of draws' gradients by the input, the median over images; None:
+    deterministic. Of gradients at unit length, as the attacks average them, c is the signal's
+    energy and 1 - c the noise's."""
     told = (
         "signal",
         "The averaged gradient is signal",
         "convergence",
-        f"draws x SNR of one draw >= {SIGNAL:g}, at the input, median over images",
+        f"draws x c / (1 - c) >= {SIGNAL:g}, c the cosine of two draws' gradients by the input",
         "Athalye et al. 2018, 4; Gao et al. 2022",
     )
-    if snr is None:
+    if cosine is None:
         return Check(*told, "skipped", "nothing is random, or no gradient is left")  # type: ignore[arg-type]
-    passed = draws * snr >= SIGNAL
+    passed = draws * cosine >= SIGNAL * (1 - cosine)
     return Check(
         *told,  # type: ignore[arg-type]
         "pass" if passed else "fail",
-        f"SNR {snr:.3g} a draw, {draws} draws",
-        {"snr": snr, "draws": draws},
+        f"cosine {cosine:.3g}, {draws} draws",
+        {"cosine": cosine, "draws": draws},
         "" if passed else "audit.draws",
     )
 

@@ -11,7 +11,7 @@ from .checks import COMPARISONS, CONVERGED, ONE_DRAW, comparisons
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
-VERSION = 1  # raise it when the same settings measure or judge otherwise
+VERSION = 2  # raise it when the same settings measure or judge otherwise
 
 
 def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:
@@ -30,13 +30,13 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
         checks.vanishing(blind),
         checks.direction(rise["gradient"], rise["random"]),
         *comparisons([ONE_DRAW] if of.random else [], met.answers, WHITE),
-        checks.signal(layers[0].snr, budget.draws),
+        checks.signal(layers[0].cosine, budget.draws),
         *comparisons(CONVERGED, met.answers, WHITE),
     ]
     strongest = checks.white(met.answers, list(met.examples))
     settings = {f"audit.{name}": value for name, value in asdict(budget).items()}
     settings["audit.images"] = len(of.x)
-    said = verdict(made, met.answers, claimed, strongest, settings)
+    said = verdict(made, met.answers, claimed, strongest, settings, of.available)
     return {
         "version": VERSION,
         "budget": asdict(budget),

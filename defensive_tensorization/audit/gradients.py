@@ -95,7 +95,7 @@ def profile(of: Subject, budget: Budget, seed: int) -> dict[str, Array]:
     made = torch.Generator().manual_seed(seed)
     noise = (torch.randint(2, of.x.shape, generator=made) * 2 - 1).to(of.x)
     with streams(of.model, seed, "audit surface"):
-        ask = Expectation(of.model, of.x, cross_entropy, draws=budget.draws)
+        ask = Expectation(of.model, of.x, cross_entropy, draws=budget.draws, average="gradient")
         found = ask(of.x, of.y).gradient
         assert found is not None
         directions = {"gradient": found.nan_to_num(0.0, 0.0, 0.0).sign(), "random": noise}

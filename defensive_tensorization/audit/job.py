@@ -55,13 +55,26 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
 
 
 def audit(config: Config, command: str, member: Member | None = None) -> Path:
+    """The last of at most audit.rounds audits, each with the budget that the last asked for."""
+    path = _once(config, command, member)
+    for _ in range(config.audit.rounds - 1):
+        remedy = json.loads(path.read_text())["verdict"]["remedy"]
+        if not remedy:
+            break
+        log.info("again with %s", " ".join(f"{key}={value}" for key, value in remedy.items()))
+        config = cfg.amended(config, [f"{key}={value}" for key, value in remedy.items()])
+        path = _once(config, command, member)
+    return path
+
+
+def _once(config: Config, command: str, member: Member | None) -> Path:
     """The audit's file, made if it is not there; its page is rendered beside it anew."""
     p = plan(config)
     of = trained(p)
     name = "-".join([p.name, *_joined(p), *([member.name] if member else [])])
     settings = {
         "version": VERSION,
-        "audit": vars(config.audit),
+        "audit": {k: v for k, v in vars(config.audit).items() if k != "rounds"},
         "seed": config.eval.seed,
         "weights": of.weights,
         "fingerprint": p.fingerprint,
@@ -91,7 +104,7 @@ def audit(config: Config, command: str, member: Member | None = None) -> Path:
 
 
 def _budget(config: Config) -> Budget:
-    told = {k: v for k, v in vars(config.audit).items() if k not in ("images", "level")}
+    told = {k: v for k, v in vars(config.audit).items() if k not in ("images", "level", "rounds")}
     return Budget(**told)
 
 
@@ -110,6 +123,7 @@ def subject(
         bounds=p.task.bounds,
         unit=c.dataset.unit,
         classes=len(p.task.classes),
+        available=len(p.task.test),
         twin=twin,
         batch_size=c.eval.batch_size,
     )

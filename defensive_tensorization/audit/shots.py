@@ -34,7 +34,8 @@ class Budget:
 class Subject:
     """A deployed network, the images [N, ...] in `bounds` that it is audited on, their labels.
 
-    twin  another network of the same task, from which examples are transferred; or None.
+    available  how many images there are, of which x are the first.
+    twin       another network of the same task, from which examples are transferred; or None.
     """
 
     model: nn.Module
@@ -43,6 +44,7 @@ class Subject:
     bounds: tuple[float, float]
     unit: float
     classes: int
+    available: int
     twin: nn.Module | None = None
     batch_size: int = 100
 

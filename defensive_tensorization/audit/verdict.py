@@ -12,7 +12,7 @@ In this order:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..scores import Answers, Interval, interval
 from .checks import Check
@@ -25,13 +25,15 @@ INCONCLUSIVE = "inconclusive: run "
 
 @dataclass(frozen=True)
 class Verdict:
-    """words: one of the above; reason: why; accuracy: what each image's best attack leaves."""
+    """words: one of the above; reason: why; accuracy: what each image's best attack leaves;
+    remedy: the settings that might settle an inconclusive one."""
 
     words: str
     reason: str
     level: float
     strongest: str
     accuracy: Interval
+    remedy: dict[str, int] = field(default_factory=dict)
 
 
 def verdict(
@@ -40,12 +42,23 @@ def verdict(
     level: float,
     strongest: str,
     budget: Mapping[str, int],
+    images: int,
 ) -> Verdict:
-    """level: the robust accuracy that is claimed, in [0, 1]; budget: settings by their key."""
+    """level: the robust accuracy that is claimed, in [0, 1]; budget: settings by their key; images:
+    how many there are to audit."""
     left = interval([answers["best"]])
 
     def say(words: str, reason: str) -> Verdict:
         return Verdict(words, reason, level, strongest, left)
+
+    def ask(reason: str, *keys: str) -> Verdict:
+        more = {key: 2 * budget[key] for key in sorted(set(keys))}
+        if "audit.images" in more:  # the interval halves
+            more["audit.images"] = min(4 * budget["audit.images"], images)
+        if "audit.scored" in more:
+            more["audit.scored"] = min(more["audit.scored"], 255)  # counts are bytes
+        words = INCONCLUSIVE + " ".join(f"{key}={value}" for key, value in more.items())
+        return Verdict(words, f"{reason}; {amount}", level, strongest, left, more)
 
     failed = {kind: [c for c in checks if c.status == "fail" and c.kind == kind] for kind in KINDS}
     amount = f"{_share(left)} of accuracy is left, the stated level is {100 * level:.1f}%"
@@ -62,13 +75,11 @@ def verdict(
             return say(MASKED, f"{reason}; {amount}")
         return say(NOT_ROBUST, amount)
     if left.low <= level:
-        more = 4 * budget["audit.images"]
-        return say(f"{INCONCLUSIVE}audit.images={more}", f"the interval holds the level: {amount}")
+        key = "audit.images" if budget["audit.images"] < images else "audit.scored"
+        return ask("the interval holds the level", key)
     if failed["convergence"]:
-        keys = sorted({c.remedy for c in failed["convergence"]})
-        more_of = " ".join(f"{key}={2 * budget[key]}" for key in keys)
         reason = f"the attack still gains: {_titles(failed['convergence'])}"
-        return say(f"{INCONCLUSIVE}{more_of}", f"{reason}; {amount}")
+        return ask(reason, *(c.remedy for c in failed["convergence"]))
     return say(ROBUST, amount)
 
 

@@ -57,7 +57,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
             *("train.images", "train.init_epochs", "eval.batch_size", "eval.runs", "eval.images"),
             *("eval.draws", "audit.images", "audit.steps", "audit.draws", "audit.restarts"),
-            *("audit.queries", "audit.scored"),
+            *("audit.queries", "audit.scored", "audit.rounds"),
         ),
     ),
     (

@@ -236,7 +236,8 @@ class LandscapeConfig:
 
 @dataclass
 class AuditConfig:
-    """The budget of an audit, and the robust accuracy that is claimed (None: chance)."""
+    """The budget of an audit, the robust accuracy that is claimed (None: chance), and how many
+    audits in a row may follow their own advice."""
 
     epsilon: Any = 8
     images: int = 100
@@ -246,6 +247,7 @@ class AuditConfig:
     queries: int = 100
     scored: int = 30
     level: float | None = None
+    rounds: int = 1
 
 
 @dataclass
