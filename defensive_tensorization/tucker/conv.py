@@ -1,6 +1,6 @@
 """Convolutions whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch.nn.functional as F
@@ -90,11 +90,13 @@ class _TuckerConvNd(nn.Module):
 
     def _under(self, masks: Any, x: Tensor) -> Tensor:
         """x [B, C, ...] under one draw, by the cheaper path."""
-        if masks is not None and any(m is not None and m.ndim == 2 for m in masks):
-            return self._per_sample(self.weight.kernel(masks), x)
-        if not (masks is None and self.weight.keeps) and self._cheaper_factorized(x):
-            own = masks and (None, None, *masks[2:])
-            of_channels = masks[:2] if masks else (None, None)
+        window, of_channels = (masks[2:], masks[:2]) if masks else ((), (None, None))
+        if _per_sample(window) or (_per_sample(of_channels) and self.groups != 1):
+            return self._kernel_each(self.weight.kernel(masks), x)
+        if _per_sample(of_channels) or (
+            not (masks is None and self.weight.keeps) and self._cheaper_factorized(x)
+        ):
+            own = masks and (None, None, *window)
             return factorized(x, *self.weight.latent(own), of_channels, self.bias, self._convolve)
         return self._convolve(x, self.weight.kernel(masks), self.bias)
 
@@ -111,7 +113,7 @@ class _TuckerConvNd(nn.Module):
             attack=self.weight.frozen and x.requires_grad,
         )
 
-    def _per_sample(self, kernels: Tensor, x: Tensor) -> Tensor:
+    def _kernel_each(self, kernels: Tensor, x: Tensor) -> Tensor:
         """kernels [B, n_0, n_1, k...] and x [B, C, ...]: each example under its own kernel."""
         together = x.reshape(1, -1, *x.shape[2:])
         y = self._convolve(together, kernels.flatten(0, 1), None, groups=len(x) * self.groups)
@@ -149,6 +151,10 @@ class _TuckerConvNd(nn.Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.weight.shape[2:]}, "
             f"core={core}, theta={self.weight.sketch.theta:g}"
         )
+
+
+def _per_sample(masks: Sequence[Tensor | None]) -> bool:
+    return any(m is not None and m.ndim == 2 for m in masks)
 
 
 class TuckerConv1d(_TuckerConvNd):

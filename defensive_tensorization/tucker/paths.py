@@ -62,7 +62,8 @@ def factorized(
 ) -> Tensor:
     """x [B, n_1, ...] through U_C, the core [r_0, r_1, k...] and U_F to [B, n_0, ...].
 
-    masks of modes 0 and 1 of the core [r], which multiply the activations.
+    masks of modes 0 and 1 of the core, which multiply the activations: [r], or [B, r], of each
+    example its own.
     """
     x = _masked(pointwise(x, second.T), masks[1])
     x = _masked(convolve(x, core, None), masks[0])
@@ -70,7 +71,7 @@ def factorized(
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else x * mask.to(x.dtype).view(-1, *[1] * (x.ndim - 2))
+    return x if mask is None else x * mask.to(x.dtype).reshape(*mask.shape, *[1] * (x.ndim - 2))
 
 
 def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
