@@ -93,11 +93,13 @@ bench: $(READY) ## training, attacking, start-up, growth, memory: ratios, a quar
 	$(PY) scripts/bench_startup.py $(ARGS)
 	$(PY) scripts/bench_training.py $(ARGS)
 	$(PY) scripts/bench_attack.py $(ARGS)
+	$(PY) scripts/bench_eot.py $(ARGS)
 	$(PY) scripts/bench_growth.py $(ARGS)
 
 bench-gpu: $(READY) ## the same on a GPU, start-up apart, with CUDA graphs beside it; then CIFAR-10 at scale=fast, from DATA
 	$(PY) scripts/bench_training.py --device cuda --compile reduce-overhead $(ARGS)
 	$(PY) scripts/bench_attack.py --device cuda $(ARGS)
+	$(PY) scripts/bench_eot.py --device cuda $(ARGS)
 	$(PY) scripts/bench_growth.py --device cuda $(ARGS)
 	$(PY) -m defensive_tensorization dataset=cifar10 scale=fast defence=none attack=[] device=cuda $(DATA)
 

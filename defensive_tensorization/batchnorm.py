@@ -134,10 +134,10 @@ class Recalibrated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return cast(Tensor, self.network(x))
-        if sketching.is_per_sample(self.network):
+        if sketching.is_parted(self.network):
             raise UsageError(
-                "per-sample draws have no common statistics: use model.batchnorm=running, or one "
-                "draw for the batch"
+                "several draws in a batch have no common statistics: use model.batchnorm=running, "
+                "or one draw for the batch"
             )
         reference = _Reference()
         with _under(reference):

@@ -16,18 +16,25 @@ from torch import Tensor
 from .errors import UsageError
 
 Drawn = tuple[Tensor | None, ...]
-"""The tensors of one draw, each with the examples first where every example has its own."""
+"""The tensors of one draw, each with the examples, or parts of the batch, first where each has
+its own."""
 
 Held = tuple[torch.device, int | None, int]
 """What a frozen draw depends on beside its seed: device, examples, size."""
 
 
+EACH = 0  # every example is a part
+
+
 @dataclass(frozen=True)
 class Control:
-    """What the contexts in force make of a layer's draws."""
+    """What the contexts in force make of a layer's draws.
+
+    parts  how many equal parts of the batch, one after the other, have a draw of their own.
+    """
 
     enabled: bool = True
-    per_sample: bool = False
+    parts: int = 1
     seed: int = 0
     frozen: dict[Held, Drawn] | None = None
     record: tuple[list[Drawn | None], ...] = ()
@@ -62,19 +69,31 @@ class Draws(ABC):
         self._generators.clear()
 
     def draw(
-        self, device: torch.device, batch: int | None = None, *, size: int = 0
+        self,
+        device: torch.device,
+        batch: int | None = None,
+        *,
+        size: int = 0,
+        whole: bool = False,
     ) -> Drawn | None:
         """The draw of one forward over `batch` examples; None means nothing is random.
 
-        size  how much a layer needs whose draws depend on its input's size.
+        size   how much a layer needs whose draws depend on its input's size.
+        whole  the draws of parts as they are, [parts, ...], and not repeated for each example.
         """
         if self.ahead and not size:
             return self.ahead[0]
         control = controls.get().get(self, LIVE)
-        drawn = self._draw(control, device, batch if control.per_sample else None, size)
+        lead = None if control.parts == 1 else control.parts or batch
+        if lead and batch and batch % lead:
+            raise UsageError(f"{batch} examples have no {lead} equal parts with draws of their own")
+        drawn = self._draw(control, device, lead, size)
         for made in control.record:
             made.append(drawn)
-        return drawn
+        if drawn is None or whole or not (lead and batch) or lead == batch:
+            return drawn
+        each = batch // lead
+        return tuple(None if d is None else d.repeat_interleave(each, 0) for d in drawn)
 
     def _draw(
         self, control: Control, device: torch.device, batch: int | None, size: int

@@ -96,7 +96,7 @@ def evaluate(
             settled[attack] = found
         return found, time.perf_counter() - started
 
-    made = manner(classifier, split.labels.device)
+    made = manner(classifier, min(batch_size, len(split)), split.labels.device)
     clean, took = timed(None) if attacks else (None, 0.0)
     for attack in attacks:
         assert clean is not None

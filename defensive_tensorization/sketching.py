@@ -6,6 +6,7 @@ that for one model, in the current thread, until the block ends:
     frozen(model, seed=0)      the same draw at every forward
     disabled(model)            no draws: the weights at theta = 1
     per_sample(model)          every example of a batch has a draw of its own
+    parts(model, 5)            so has each fifth of a batch: five forwards in one
     drawn(model, device, n)    the draws of one forward, made before it
     record(model)              write the draws down; replay(model, ledger) uses them again
     repeat(model, ledger)      the same, as a part of the forward that was recorded
@@ -20,7 +21,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from .draws import LIVE, Control, Drawn, Draws, controls
+from .draws import EACH, LIVE, Control, Drawn, Draws, controls
 from .errors import UsageError
 
 
@@ -121,7 +122,14 @@ def disabled(model: nn.Module) -> AbstractContextManager[None]:
 
 def per_sample(model: nn.Module) -> AbstractContextManager[None]:
     """Every example of a batch has a draw of its own."""
-    return _controlled(model, lambda i, _, c: replace(c, per_sample=True))
+    return _controlled(model, lambda i, _, c: replace(c, parts=EACH))
+
+
+def parts(model: nn.Module, count: int) -> AbstractContextManager[None]:
+    """Each of `count` equal parts of a batch, one after the other, has a draw of its own."""
+    if count < 1:
+        raise UsageError(f"a batch has at least one part, got {count}")
+    return _controlled(model, lambda i, _, c: replace(c, parts=count))
 
 
 @contextmanager
@@ -141,11 +149,11 @@ def drawn(model: nn.Module, device: torch.device, batch: int) -> Iterator[None]:
             sketch.ahead = ()
 
 
-def is_per_sample(model: nn.Module) -> bool:
-    """Whether per_sample is in force for any layer, here and now."""
+def is_parted(model: nn.Module) -> bool:
+    """Whether a batch meets several draws in any layer, here and now."""
     now = controls.get()
     return bool(now) and any(
-        now.get(sketch, LIVE).per_sample for sketch in sketches(model).values()
+        now.get(sketch, LIVE).parts != 1 for sketch in sketches(model).values()
     )
 
 

@@ -1,7 +1,7 @@
 """Averaging attacks: on a deterministic network those of others; on a random one, true averages."""
 
 from collections.abc import Callable
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any
 
 import pytest
@@ -15,16 +15,17 @@ from defensive_tensorization.attacks.auto_pgd import checkpoints
 from defensive_tensorization.attacks.expectation import (
     AVERAGES,
     Expectation,
-    batches_draws,
     cross_entropy,
     dlr,
     manner,
     margin,
+    most_together,
 )
 from defensive_tensorization.attacks.search import Best
 from defensive_tensorization.attacks.square_windows import share, windows
 from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.sketching import Ledger
 from defensive_tensorization.tucker import TuckerConv2d
 
 MAKERS = [
@@ -112,23 +113,28 @@ def by_hand(average: str, z: Tensor, y: Tensor) -> Tensor:
     return -p[torch.arange(len(y)), y].log()
 
 
+def single(masks: Any) -> list[Any]:
+    """The draws of a forward's parts, one by one."""
+    if masks is None or all(m is None or m.ndim == 1 for m in masks):
+        return [masks]
+    count = next(len(m) for m in masks if m is not None)
+    return [tuple(m if m is None else m[i] for m in masks) for i in range(count)]
+
+
 @pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize("batched", [False, True])
-def test_averages_by_hand(average: str, batched: bool) -> None:
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_averages_by_hand(average: str, together: int) -> None:
     """The very draws are recorded and replayed one by one."""
     model, (x, y) = randomized(), batch()
-    asked = Expectation(model, x, cross_entropy, draws=5, average=average, batched=batched)
+    asked = Expectation(model, x, cross_entropy, draws=5, average=average, together=together)
     with sketching.record(model) as ledger:
         made = asked(x, y)
     (drawn,) = ledger.draws.values()
-    assert len(drawn) == (1 if batched else 5)
+    assert len(drawn) == {1: 5, 2: 3, 5: 1}[together]
+    one_by_one = {name: list(chain(*map(single, made))) for name, made in ledger.draws.items()}
     leaf = x.clone().requires_grad_()
-    with sketching.replay(model, ledger):
-        if batched:
-            with sketching.per_sample(model):
-                z = model(leaf.repeat(5, 1, 1, 1)).unflatten(0, (5, len(x)))
-        else:
-            z = torch.stack([model(leaf) for _ in range(5)])
+    with sketching.replay(model, Ledger(one_by_one)):
+        z = torch.stack([model(leaf) for _ in range(5)])
     loss = by_hand(average, z, y)
     if average == "gradient":
         of_draws = [
@@ -177,8 +183,8 @@ def test_one_draw_with_a_huge_gradient_outvotes_the_others_or_not() -> None:
 def test_batched_and_looped_draws_have_one_expectation() -> None:
     model, (x, y) = randomized(), batch()
     losses = []
-    for batched in (False, True):
-        asked = Expectation(model, x, cross_entropy, draws=300, batched=batched)
+    for together in (1, 100):
+        asked = Expectation(model, x, cross_entropy, draws=300, together=together)
         losses.append(asked(x, y, gradient=False).loss)
     assert asked(x, y, gradient=False).gradient is None
     torch.testing.assert_close(losses[0], losses[1], atol=0.1, rtol=0)
@@ -188,20 +194,22 @@ def test_many_draws_are_split_into_passes() -> None:
     sizes: list[int] = []
     model, (x, y) = randomized(), batch()
     model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    Expectation(model, x, cross_entropy, draws=400, batched=True)(x, y)
-    assert sum(sizes) == 400 * len(x) and max(sizes) <= 1024 and len(sizes) == 3
+    Expectation(model, x, cross_entropy, draws=400, together=150)(x, y)
+    assert sizes == [150 * len(x), 150 * len(x), 100 * len(x)]
 
 
 def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     model = randomized()
-    assert batches_draws(model, gpu) and not batches_draws(model, cpu)
-    assert manner(model, gpu) == "batched, a draw an example" and manner(model, cpu) == "in a loop"
-    assert not batches_draws(Recalibrated(model, batch()[0]), gpu)
-    assert not batches_draws(nn.Sequential(model, DrawBatchNorm2d(2, "batch")), gpu)
-    assert batches_draws(nn.Sequential(model, DrawBatchNorm2d(2, "running")), gpu)
+    assert [most_together(model, 16, each) for each in (gpu, cpu)] == [64, 6]
+    assert [most_together(model, 400, each) for each in (gpu, cpu)] == [2, 1]
+    assert manner(model, 16, gpu) == "batched, up to 64 at a time"
+    assert manner(model, 200, cpu) == "in a loop"
+    assert most_together(Recalibrated(model, batch()[0]), 16, gpu) == 1
+    assert most_together(nn.Sequential(model, DrawBatchNorm2d(2, "batch")), 16, gpu) == 1
+    assert most_together(nn.Sequential(model, DrawBatchNorm2d(2, "running")), 16, gpu) == 64
     with sketching.frozen(model, seed=0):
-        assert not batches_draws(model, gpu)
+        assert most_together(model, 16, gpu) == 1
 
 
 @each_attack
@@ -211,7 +219,8 @@ def test_every_question_is_asked_of_k_draws(make: Callable[..., Attack]) -> None
     for k in (1, 4):
         with sketching.record(model) as ledger:
             run(make(epsilon=8, unit=UNIT, draws=k), model)
-        (drawn,) = ledger.draws.values()
+        (made,) = ledger.draws.values()
+        drawn = list(chain(*map(single, made)))
         assert len({str(each) for each in drawn}) > 0.9 * len(drawn)
         counts.append(len(drawn))
     assert counts[1] == 4 * counts[0]

@@ -143,6 +143,34 @@ def test_either_path_is_the_convolution_with_the_drawn_kernel(
                 torch.testing.assert_close(mine, reference)
 
 
+@pytest.mark.parametrize("options", [{"min_dim": 5}, {}], ids=["channels", "window"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("draws", [1, 2, 4])
+@pytest.mark.parametrize("size", [5, 14])  # of the image: factorized, reconstruct
+def test_each_part_of_a_batch_meets_its_own_draw(
+    options: dict[str, Any], groups: int, draws: int, size: int
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(24, 16, 3, stride=2, padding=1, groups=groups).double()
+    layer = TuckerConv2d.from_conv(conv, 0.6, rescale=True, **options).requires_grad_(False)
+    x = torch.randn(4, 24, size, size, dtype=torch.float64).requires_grad_()
+    with sketching.parts(layer, draws), sketching.record(layer) as ledger:
+        y = layer(x)
+    ((masks,),) = ledger.draws.values()
+    assert masks is not None and masks[0] is not None
+    assert masks[0].shape == ((16,) if draws == 1 else (draws, 16))
+    expected = []
+    for i, part in enumerate(x.chunk(draws)):
+        own = masks if draws == 1 else tuple(m if m is None else m[i] for m in masks)
+        kernel = under(layer.weight, own)
+        expected.append(nn.functional.conv2d(part, kernel, layer.bias, 2, 1, 1, groups))
+    together = torch.cat(expected)
+    torch.testing.assert_close(y, together)
+    weights = torch.randn_like(y)
+    ours, theirs = (torch.autograd.grad((z * weights).sum(), x)[0] for z in (y, together))
+    torch.testing.assert_close(ours, theirs)
+
+
 # --- the start --------------------------------------------------------------------------------
 
 

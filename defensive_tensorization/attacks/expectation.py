@@ -9,13 +9,13 @@ What is averaged (z_k: logits of draw k, L: the objective that the attack raises
     probability  L(log mean_k softmax(z_k)): a vote by mean probability
     logit        L(mean_k z_k), as in Foolbox
 
-The draws run in a loop, each shared by the batch, or batched: the batch repeated, each image with a
-draw of its own. Batched is the automatic choice on an accelerator; on a CPU per-sample draws cost
-more than they save (docs/honest.md), and some BatchNorm handlings have no per-sample draws.
+The draws run in a loop, or batched: the batch repeated, each repeat under its own draw. Batched is
+the automatic choice as far as TOGETHER goes, but for BatchNorm whose statistics are one draw's.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels [B]) to what the attack raises, [B]."""
 
 AVERAGES = ("gradient", "loss", "probability", "logit")
-TOGETHER = 1024  # examples of one batched pass, at most (a single repeat apart)
+TOGETHER = {"cpu": 100, "cuda": 1024}  # examples of a batched pass, at most: a CPU's cache
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,22 @@ class Estimate:
     gradient: Tensor | None = None
 
 
-def batches_draws(model: nn.Module, device: torch.device) -> bool:
-    """The automatic choice: K draws as one batch, and not in a loop."""
+def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
+    """The automatic choice: how many draws of a batch run as one; 1: in a loop."""
     shared = any(getattr(module, "shared_draws", False) for module in model.modules())
-    return device.type != "cpu" and sketching.is_live(model) and not shared
+    if shared or not sketching.is_live(model):
+        return 1
+    return max(1, TOGETHER.get(device.type, 100) // batch)
 
 
-def manner(model: nn.Module, device: torch.device) -> str:
+def manner(model: nn.Module, batch: int, device: torch.device) -> str:
     """The automatic choice in words, for a row."""
-    return "batched, a draw an example" if batches_draws(model, device) else "in a loop"
+    most = most_together(model, batch, device)
+    return "in a loop" if most == 1 else f"batched, up to {most} at a time"
 
 
 class Expectation:
-    """The model's answers to points of x's shape, averaged; batched=None: the automatic choice.
+    """The model's answers to points of x's shape, averaged; together=None: the automatic choice.
 
     A model that gives x the same logits twice, and has no live sketch, is asked once, not K times.
     """
@@ -67,12 +70,12 @@ class Expectation:
         *,
         draws: int = 1,
         average: str = "loss",
-        batched: bool | None = None,
+        together: int | None = None,
     ) -> None:
         self.model = model
         self.objective = objective
         self.average = average
-        self.batched = batches_draws(model, x.device) if batched is None else batched
+        self.together = together or most_together(model, len(x), x.device)
         self.draws = draws if draws == 1 or _is_random(model, x) else 1
 
     def __call__(self, x: Tensor, y: Tensor, *, gradient: bool = True) -> Estimate:
@@ -109,16 +112,12 @@ class Expectation:
 
     def _logits(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Points [k B, ...] and their logits [k, B, C] at a time, K in all."""
-        if not self.batched or self.draws == 1:
-            for _ in range(self.draws):
-                yield x, self.model(x)[None]
-            return
-        most = max(1, TOGETHER // len(x))
-        with sketching.per_sample(self.model):
-            for done in range(0, self.draws, most):
-                k = min(most, self.draws - done)
-                points = x.repeat(k, *[1] * (x.ndim - 1))
-                yield points, self.model(points).unflatten(0, (k, len(x)))
+        for done in range(0, self.draws, self.together):
+            k = min(self.together, self.draws - done)
+            points = x.repeat(k, *[1] * (x.ndim - 1)) if k > 1 else x
+            with sketching.parts(self.model, k) if k > 1 else nullcontext():
+                z = self.model(points)
+            yield points, z.unflatten(0, (k, len(x)))
 
 
 def _unit(gradient: Tensor) -> Tensor:

@@ -1,15 +1,17 @@
 """Convolutions whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..sketch import Masks
 from .decompose import Rank
 from .paths import factorized, factorized_is_cheaper
-from .weight import TuckerWeight
+from .weight import TuckerWeight, draws_in, one_of
 
 
 class _TuckerConvNd(nn.Module):
@@ -83,22 +85,37 @@ class _TuckerConvNd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batched = x.ndim == len(self.weight.shape)
-        masks = self.weight.draw(len(x) if batched else 1)
+        masks = self.weight.draw(len(x) if batched else 1, whole=True)
         if not batched:
-            return self._under(masks, x.unsqueeze(0)).squeeze(0)
-        return self._under(masks, x)
+            x = x.unsqueeze(0)
+        if masks is None or (draws := draws_in(masks)) is None:
+            y = self._under(masks, x)
+        else:
+            y = self._under_several(masks, draws, x)
+        return y if batched else y.squeeze(0)
 
-    def _under(self, masks: Any, x: Tensor) -> Tensor:
+    def _under(self, masks: Masks | None, x: Tensor) -> Tensor:
         """x [B, C, ...] under one draw, by the cheaper path."""
-        window, of_channels = (masks[2:], masks[:2]) if masks else ((), (None, None))
-        if _per_sample(window) or (_per_sample(of_channels) and self.groups != 1):
-            return self._kernel_each(self.weight.kernel(masks), x)
-        if _per_sample(of_channels) or (
-            not (masks is None and self.weight.keeps) and self._cheaper_factorized(x)
-        ):
-            own = masks and (None, None, *window)
-            return factorized(x, *self.weight.latent(own), of_channels, self.bias, self._convolve)
+        if not (masks is None and self.weight.keeps) and self._cheaper_factorized(x):
+            return self._factorized(masks, x)
         return self._convolve(x, self.weight.kernel(masks), self.bias)
+
+    def _under_several(self, masks: Masks, draws: int, x: Tensor) -> Tensor:
+        """Each of as many equal parts of x as there are draws under its own."""
+        each = len(x) // draws
+        of_channels = self.groups == 1 and all(m is None for m in masks[2:])
+        if of_channels and (each == 1 or self._cheaper_factorized(x[:each])):
+            repeated = (m if m is None else m.repeat_interleave(each, 0) for m in masks)
+            return self._factorized(tuple(repeated), x)
+        if each == 1:
+            return self._kernel_each(self.weight.kernel(masks), x)
+        parts = enumerate(x.split(each))
+        return torch.cat([self._under(one_of(masks, i), part) for i, part in parts])
+
+    def _factorized(self, masks: Masks | None, x: Tensor) -> Tensor:
+        own = masks and (None, None, *masks[2:])
+        of_channels = masks[:2] if masks else (None, None)
+        return factorized(x, *self.weight.latent(own), of_channels, self.bias, self._convolve)
 
     def _cheaper_factorized(self, x: Tensor) -> bool:
         """For this input, by operation count."""
@@ -151,10 +168,6 @@ class _TuckerConvNd(nn.Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.weight.shape[2:]}, "
             f"core={core}, theta={self.weight.sketch.theta:g}"
         )
-
-
-def _per_sample(masks: Sequence[Tensor | None]) -> bool:
-    return any(m is not None and m.ndim == 2 for m in masks)
 
 
 class TuckerConv1d(_TuckerConvNd):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .paths import factorized_is_cheaper
-from .weight import TuckerWeight
+from .weight import TuckerWeight, draws_in
 
 
 class TuckerLinear(nn.Module):
@@ -50,8 +50,7 @@ class TuckerLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         masks = self.weight.draw(len(x))
         positions = x.shape[:-1].numel()
-        own = masks is not None and any(m is not None and m.ndim == 2 for m in masks)
-        if own:
+        if draws_in(masks) is not None:
             y = (x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)) @ self.weight.kernel(masks).mT
             y = y.reshape(*x.shape[:-1], y.shape[-1])
             return y if self.bias is None else y + self.bias

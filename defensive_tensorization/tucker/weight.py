@@ -73,20 +73,18 @@ class TuckerWeight(nn.Module):
         kernel = self.kernel(masks)
         return kernel.clone() if masks is None else kernel  # the full kernel may be a kept one
 
-    def draw(self, batch: int | None = None) -> Masks | None:
-        return self.sketch.draw(self.core.device, batch)
+    def draw(self, batch: int | None = None, *, whole: bool = False) -> Masks | None:
+        """As `Draws.draw`."""
+        return self.sketch.draw(self.core.device, batch, whole=whole)
 
     def kernel(self, masks: Masks | None) -> Tensor:
         """The kernel under the given masks; None: the full one, kept while nothing changes."""
         if masks is None:
             return self._keep("kernel", lambda: contract_channels(*self.latent(None)))
-        lead = [m.shape[:-1] for m in masks if m is not None]
-        if not lead[0]:
+        count = draws_in(masks)
+        if count is None:
             return contract_channels(*self.latent(masks))
-        examples = range(lead[0][0])
-        return torch.stack(
-            [self.kernel(tuple(m if m is None else m[i] for m in masks)) for i in examples]
-        )
+        return torch.stack([self.kernel(one_of(masks, i)) for i in range(count)])
 
     def latent(self, masks: Masks | None) -> tuple[Tensor, Tensor, Tensor]:
         """Core [r_0, r_1, k...] with its window contracted, U_F and U_C, masked and rescaled."""
@@ -158,6 +156,16 @@ class TuckerWeight(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": {}}
+
+
+def draws_in(masks: Masks | None) -> int | None:
+    """How many draws [draws, n] the masks hold; None: a single one, [n]."""
+    found = next((m for m in masks or () if m is not None), None)
+    return None if found is None or found.ndim == 1 else len(found)
+
+
+def one_of(masks: Masks, draw: int) -> Masks:
+    return tuple(None if m is None else m[draw] for m in masks)
 
 
 def _channels_last(core: Tensor) -> Tensor:
