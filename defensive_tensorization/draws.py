@@ -23,6 +23,19 @@ Held = tuple[torch.device, int | None, int]
 """What a frozen draw depends on beside its seed: device, examples, size."""
 
 
+def draws_in(drawn: Drawn | None) -> int | None:
+    """Of how many parts it holds the draws; None: of one, shared by all."""
+    found = next((d for d in drawn or () if d is not None), None)
+    return None if found is None or found.ndim == 1 else len(found)
+
+
+def spread(drawn: Drawn, each: int) -> Drawn:
+    """The draws of parts for `each` example of theirs."""
+    if each == 1:
+        return drawn
+    return tuple(None if d is None else d.repeat_interleave(each, 0) for d in drawn)
+
+
 EACH = 0  # every example is a part
 
 
@@ -85,15 +98,17 @@ class Draws(ABC):
             return self.ahead[0]
         control = controls.get().get(self, LIVE)
         lead = None if control.parts == 1 else control.parts or batch
-        if lead and batch and batch % lead:
-            raise UsageError(f"{batch} examples have no {lead} equal parts with draws of their own")
         drawn = self._draw(control, device, lead, size)
         for made in control.record:
             made.append(drawn)
-        if drawn is None or whole or not (lead and batch) or lead == batch:
+        there = draws_in(drawn)
+        if drawn is None or there is None or batch is None:
             return drawn
-        each = batch // lead
-        return tuple(None if d is None else d.repeat_interleave(each, 0) for d in drawn)
+        if there not in (lead, batch):
+            raise UsageError(f"a replayed draw has {there} parts, here are {lead or 1}")
+        if batch % there:
+            raise UsageError(f"{batch} examples have no {there} equal parts: each draws by itself")
+        return drawn if whole else spread(drawn, batch // there)
 
     def _draw(
         self, control: Control, device: torch.device, batch: int | None, size: int

@@ -33,11 +33,13 @@ def protocol(config: Config, attack: Attack | None) -> str:
     if attack and config.dataset.unit != 1 / 255:
         settings["unit"] = config.dataset.unit
     if attack and attack.surrogate != "identity":  # a later key, left out at its default
-        settings["surrogate"] = attack.surrogate
+        settings["surrogate"] = [attack.surrogate, "in float32"]  # it was not, before
     if attack and attack.knowledge != "fresh":
         settings["knowledge"] = attack.knowledge
     if attack and attack.options:
         settings["options"] = dict(attack.options)
+        if settings["options"].get("average") == "gradient":
+            settings["gradients"] = "unit length"  # whole ones were averaged before
     if config.eval.draws != 1:
         settings["draws"] = config.eval.draws
     if not config.eval.sketch:

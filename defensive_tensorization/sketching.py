@@ -126,10 +126,13 @@ def per_sample(model: nn.Module) -> AbstractContextManager[None]:
 
 
 def parts(model: nn.Module, count: int) -> AbstractContextManager[None]:
-    """Each of `count` equal parts of a batch, one after the other, has a draw of its own."""
+    """Each of `count` equal parts of a batch, one after the other, has a draw of its own.
+
+    Within `parts` each part is parted again; within `per_sample` nothing changes.
+    """
     if count < 1:
         raise UsageError(f"a batch has at least one part, got {count}")
-    return _controlled(model, lambda i, _, c: replace(c, parts=count))
+    return _controlled(model, lambda i, _, c: replace(c, parts=c.parts * count))
 
 
 @contextmanager

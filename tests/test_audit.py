@@ -28,6 +28,7 @@ from defensive_tensorization.scores import Answers
 N = 100
 SETTINGS = {f"audit.{k}": v for k, v in {"images": N, "steps": 20, "draws": 10}.items()}
 SETTINGS |= {"audit.restarts": 1, "audit.scored": 30}
+MOST = {"audit.images": 1000, "audit.scored": 255}
 
 
 def answers(right: int) -> Answers:
@@ -133,12 +134,12 @@ def failing(kind: Any, remedy: str = "") -> Check:
 )
 def test_the_verdict(failed: list[str], right: dict[str, int], words: str) -> None:
     made = [failing(kind, "audit.steps" if kind == "convergence" else "") for kind in failed]
-    assert verdict(made, left(**right), 0.1, "eot", SETTINGS, 1000).words.startswith(words)
+    assert verdict(made, left(**right), 0.1, "eot", SETTINGS, MOST).words.startswith(words)
 
 
 def test_the_level_is_the_claim() -> None:
     words = [
-        verdict([], left(best=40), level, "eot", SETTINGS, 1000).words for level in (0.1, 0.35, 0.9)
+        verdict([], left(best=40), level, "eot", SETTINGS, MOST).words for level in (0.1, 0.35, 0.9)
     ]
     assert words == [ROBUST, "inconclusive: run audit.images=400", NOT_ROBUST]
 
@@ -247,8 +248,11 @@ def test_an_inconclusive_audit_is_followed_by_what_it_asks_for(config: Config) -
 
 
 def test_the_last_image_is_followed_by_more_draws() -> None:
-    made = [verdict([], left(best=12), 0.1, "eot", SETTINGS, n).remedy for n in (1000, 150, 100)]
-    assert made == [{"audit.images": 400}, {"audit.images": 150}, {"audit.scored": 60}]
+    tops = [MOST, MOST | {"audit.images": 150}, MOST | {"audit.images": N}, {"audit.images": N}]
+    made = [verdict([], left(best=12), 0.1, "eot", SETTINGS, most) for most in tops]
+    remedies = [{"audit.images": 400}, {"audit.images": 150}, {"audit.scored": 120}, {}]
+    assert [each.remedy for each in made] == remedies
+    assert made[-1].words == "inconclusive: run it on more data"
 
 
 def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) -> None:

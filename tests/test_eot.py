@@ -9,6 +9,7 @@ import torch
 from test_attacks import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 from torch import Tensor, nn
 
+import defensive_tensorization as dt
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import Attack, apgd, eot_pgd, pgd, square
 from defensive_tensorization.attacks.auto_pgd import checkpoints
@@ -38,9 +39,9 @@ NAMES = ["eot_pgd", "apgd_ce", "apgd_dlr", "square"]
 each_attack = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
 
 
-def randomized(theta: float = 0.6) -> nn.Module:
+def randomized(theta: float = 0.6, min_dim: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    conv = TuckerConv2d.from_conv(nn.Conv2d(2, 8, 3), theta, init="random")
+    conv = TuckerConv2d.from_conv(nn.Conv2d(2, 8, 3), theta, init="random", min_dim=min_dim)
     model = nn.Sequential(conv, nn.Tanh(), nn.Flatten(), nn.Linear(32, CLASSES))
     sketching.seed(model, 0)
     return model.eval().requires_grad_(False)
@@ -205,6 +206,8 @@ def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
     assert [most_together(model, 400, each) for each in (gpu, cpu)] == [2, 1]
     assert manner(model, 16, gpu) == "batched, up to 64 at a time"
     assert manner(model, 200, cpu) == "in a loop"
+    assert most_together(randomized(min_dim=1), 16, gpu) == 1  # its window is sketched too
+    assert most_together(dt.binarize(randomized(), exclude=[]), 16, gpu) == 1
     assert most_together(Recalibrated(model, batch()[0]), 16, gpu) == 1
     assert most_together(nn.Sequential(model, DrawBatchNorm2d(2, "batch")), 16, gpu) == 1
     assert most_together(nn.Sequential(model, DrawBatchNorm2d(2, "running")), 16, gpu) == 64

@@ -207,6 +207,15 @@ def test_a_surrogate_is_the_derivative_of_its_function(name: str) -> None:
     torch.testing.assert_close(slope(g.clone(), EDGES), g * SLOPES[name](EDGES))
 
 
+@pytest.mark.parametrize("name", ["tanh", "tanh075"])
+def test_a_surrogate_does_not_vanish_in_bfloat16(name: str) -> None:
+    x = torch.tensor([0.5, 2.0, 3.0, 4.0, 6.0])
+    with surrogate(name):
+        found = derivative()(torch.ones(5).bfloat16(), x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), SLOPES[name](x.double()), rtol=0.01, atol=0)
+
+
 def test_a_surrogate_ends_with_its_block() -> None:
     layer = binary(nn.Linear(1, 1, bias=False), K=False, alpha=False).double()
     layer.weight.data.fill_(1.0)

@@ -43,7 +43,10 @@ class Estimate:
 
 
 def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
-    """The automatic choice: how many draws of a batch run as one; 1: in a loop."""
+    """The automatic choice: how many draws of a batch run as one; 1: in a loop.
+
+    A layer says by `shared_draws` that one draw at a time is cheaper for it, or the only way.
+    """
     shared = any(getattr(module, "shared_draws", False) for module in model.modules())
     if shared or not sketching.is_live(model):
         return 1
@@ -114,7 +117,7 @@ class Expectation:
         """Points [k B, ...] and their logits [k, B, C] at a time, K in all."""
         for done in range(0, self.draws, self.together):
             k = min(self.together, self.draws - done)
-            points = x.repeat(k, *[1] * (x.ndim - 1)) if k > 1 else x
+            points = torch.cat([x] * k) if k > 1 else x  # keeps its layout
             with sketching.parts(self.model, k) if k > 1 else nullcontext():
                 z = self.model(points)
             yield points, z.unflatten(0, (k, len(x)))

@@ -36,7 +36,10 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
     strongest = checks.white(met.answers, list(met.examples))
     settings = {f"audit.{name}": value for name, value in asdict(budget).items()}
     settings["audit.images"] = len(of.x)
-    said = verdict(made, met.answers, claimed, strongest, settings, of.available)
+    most = {"audit.images": of.available}
+    if of.random:
+        most["audit.scored"] = 255  # a row's byte
+    said = verdict(made, met.answers, claimed, strongest, settings, most)
     return {
         "version": VERSION,
         "budget": asdict(budget),

@@ -23,7 +23,7 @@ class Layer:
     """Of the loss's gradient by a layer's output (or the input), medians over images.
 
     snr     energy of its mean over draws by that of its scatter; None: deterministic, or no energy
-    cosine  mean over pairs of draws; None likewise
+    cosine  mean over pairs of draws, zero where one is blind; None likewise
     zero    share of images whose gradient vanishes, or is not finite, in every draw
     """
 
@@ -37,7 +37,8 @@ class _Sums:
     """Over draws: of gradients, of unit gradients, of squared lengths; for B images."""
 
     def __init__(self) -> None:
-        self.whole, self.unit, self.energy = torch.zeros(3, dtype=torch.float64).unbind()
+        zeros = torch.zeros(4, dtype=torch.float64)
+        self.whole, self.unit, self.energy, self.alive = zeros.unbind()
 
     def add(self, gradient: Tensor) -> None:
         g = torch.nan_to_num(gradient.flatten(1).double(), 0.0, 0.0, 0.0)
@@ -45,6 +46,7 @@ class _Sums:
         self.whole = self.whole + g
         self.unit = self.unit + g / length.clamp_min(1e-300)
         self.energy = self.energy + length[:, 0].square()
+        self.alive = self.alive + (length[:, 0] > 0)
 
     def layer(self, name: str, k: int) -> Layer:
         alive = self.energy > 0
@@ -54,7 +56,7 @@ class _Sums:
         pairs = k * (k - 1)
         signal = (self.whole.square().sum(1) - self.energy)[alive] / pairs
         noise = (self.energy[alive] / k - signal).clamp_min(1e-300)
-        cosine = (self.unit.square().sum(1) - k)[alive] / pairs
+        cosine = (self.unit.square().sum(1) - self.alive)[alive] / pairs
         return Layer(name, float((signal / noise).median()), float(cosine.median()), zero)
 
 

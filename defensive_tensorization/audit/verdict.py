@@ -42,23 +42,19 @@ def verdict(
     level: float,
     strongest: str,
     budget: Mapping[str, int],
-    images: int,
+    most: Mapping[str, int],
 ) -> Verdict:
-    """level: the robust accuracy that is claimed, in [0, 1]; budget: settings by their key; images:
-    how many there are to audit."""
+    """level: the robust accuracy that is claimed, in [0, 1]; budget: settings by their key; most:
+    the largest of those that narrow the interval."""
     left = interval([answers["best"]])
 
     def say(words: str, reason: str) -> Verdict:
         return Verdict(words, reason, level, strongest, left)
 
-    def ask(reason: str, *keys: str) -> Verdict:
-        more = {key: 2 * budget[key] for key in sorted(set(keys))}
-        if "audit.images" in more:  # the interval halves
-            more["audit.images"] = min(4 * budget["audit.images"], images)
-        if "audit.scored" in more:
-            more["audit.scored"] = min(more["audit.scored"], 255)  # counts are bytes
-        words = INCONCLUSIVE + " ".join(f"{key}={value}" for key, value in more.items())
-        return Verdict(words, f"{reason}; {amount}", level, strongest, left, more)
+    def ask(reason: str, more: dict[str, int]) -> Verdict:
+        words = " ".join(f"{key}={value}" for key, value in more.items()) or "it on more data"
+        reason = f"{reason}; {amount}"
+        return Verdict(INCONCLUSIVE + words, reason, level, strongest, left, more)
 
     failed = {kind: [c for c in checks if c.status == "fail" and c.kind == kind] for kind in KINDS}
     amount = f"{_share(left)} of accuracy is left, the stated level is {100 * level:.1f}%"
@@ -75,11 +71,11 @@ def verdict(
             return say(MASKED, f"{reason}; {amount}")
         return say(NOT_ROBUST, amount)
     if left.low <= level:
-        key = "audit.images" if budget["audit.images"] < images else "audit.scored"
-        return ask("the interval holds the level", key)
+        wider = {key: min(4 * budget[key], top) for key, top in most.items() if budget[key] < top}
+        return ask("the interval holds the level", dict([*wider.items()][:1]))
     if failed["convergence"]:
         reason = f"the attack still gains: {_titles(failed['convergence'])}"
-        return ask(reason, *(c.remedy for c in failed["convergence"]))
+        return ask(reason, {c.remedy: 2 * budget[c.remedy] for c in failed["convergence"]})
     return say(ROBUST, amount)
 
 

@@ -24,6 +24,8 @@ class StochasticPruning(nn.Module):
     factor of h_i for a constant: their mean over draws is then that of the network without pruning.
     """
 
+    shared_draws = True  # sorting r numbers for each example costs more than a pass
+
     def __init__(self, *, fraction: float = 1.0) -> None:
         super().__init__()
         if not 0 < fraction < float("inf"):

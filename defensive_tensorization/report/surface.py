@@ -40,7 +40,7 @@ def averages(row: Row) -> bool:
 
 
 def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
-    """What there is of a network at one epsilon; the rows of most images where they differ."""
+    """What there is of a network at one epsilon; the commonest kind of rows where kinds differ."""
     mine = [
         row
         for row in rows
@@ -49,10 +49,10 @@ def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
         and row.correct
         and (row.steps, int(settings(row)["draws"])) in {(s, k) for s in STEPS for k in DRAWS}
     ]
-    size = _commonest(row.n for row in mine)
+    kind = _commonest(map(_kind, mine))
     found: dict[tuple[int, int], list[Answers]] = {}
     for row in mine:
-        if row.n == size:
+        if _kind(row) == kind:
             place = (row.steps, int(settings(row)["draws"]))
             found.setdefault(place, []).append(answers(row))
     return found
@@ -203,6 +203,12 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
     return path
 
 
-def _commonest(sizes: Iterable[int]) -> int:
-    counted = list(sizes)
-    return max(set(counted), key=counted.count, default=0)
+def _kind(row: Row) -> tuple[object, ...]:
+    """What every cell of a surface has in common."""
+    others = {key: value for key, value in settings(row).items() if key != "draws"}
+    return row.n, row.step_size, *sorted(others.items())
+
+
+def _commonest(kinds: Iterable[tuple[object, ...]]) -> tuple[object, ...]:
+    counted = list(kinds)
+    return max(set(counted), key=counted.count, default=())

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..draws import draws_in, spread
 from ..errors import UsageError
 from ..sketch import Masks
 from .decompose import Rank
 from .paths import factorized, factorized_is_cheaper
-from .weight import TuckerWeight, draws_in, one_of
+from .weight import TuckerWeight, one_of
 
 
 class _TuckerConvNd(nn.Module):
@@ -66,6 +67,11 @@ class _TuckerConvNd(nn.Module):
     def out_channels(self) -> int:
         return self.weight.shape[0]
 
+    @property
+    def shared_draws(self) -> bool:
+        """Several draws at once would make a kernel for each: activations cannot take the masks."""
+        return self.groups != 1 or any(mode >= 2 for mode in self.weight.sketch.modes)
+
     def dense(self) -> nn.modules.conv._ConvNd:
         """A plain layer with the full weights (theta = 1)."""
         kernel = self.weight.kernel(None).detach()
@@ -88,10 +94,10 @@ class _TuckerConvNd(nn.Module):
         masks = self.weight.draw(len(x) if batched else 1, whole=True)
         if not batched:
             x = x.unsqueeze(0)
-        if masks is None or (draws := draws_in(masks)) is None:
+        if masks is None or draws_in(masks) is None:
             y = self._under(masks, x)
         else:
-            y = self._under_several(masks, draws, x)
+            y = self._under_several(masks, x)
         return y if batched else y.squeeze(0)
 
     def _under(self, masks: Masks | None, x: Tensor) -> Tensor:
@@ -100,13 +106,12 @@ class _TuckerConvNd(nn.Module):
             return self._factorized(masks, x)
         return self._convolve(x, self.weight.kernel(masks), self.bias)
 
-    def _under_several(self, masks: Masks, draws: int, x: Tensor) -> Tensor:
+    def _under_several(self, masks: Masks, x: Tensor) -> Tensor:
         """Each of as many equal parts of x as there are draws under its own."""
-        each = len(x) // draws
+        each = len(x) // (draws_in(masks) or 1)
         of_channels = self.groups == 1 and all(m is None for m in masks[2:])
         if of_channels and (each == 1 or self._cheaper_factorized(x[:each])):
-            repeated = (m if m is None else m.repeat_interleave(each, 0) for m in masks)
-            return self._factorized(tuple(repeated), x)
+            return self._factorized(spread(masks, each), x)
         if each == 1:
             return self._kernel_each(self.weight.kernel(masks), x)
         parts = enumerate(x.split(each))

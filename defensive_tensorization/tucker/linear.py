@@ -5,9 +5,10 @@ from typing import Any, ClassVar, Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..draws import draws_in
 from ..errors import UsageError
 from .paths import factorized_is_cheaper
-from .weight import TuckerWeight, draws_in
+from .weight import TuckerWeight
 
 
 class TuckerLinear(nn.Module):
@@ -16,6 +17,7 @@ class TuckerLinear(nn.Module):
     Under `sketching.per_sample` the first dimension of the input counts the examples.
     """
 
+    shared_draws = True  # several would make a matrix for each example
     dense_type: ClassVar[type[nn.Module]] = nn.Linear
 
     def __init__(self, weight: TuckerWeight, bias: Tensor | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from ..draws import draws_in
 from ..errors import UsageError
 from ..sketch import Masks, Sketch
 from .decompose import Rank, decompose
@@ -156,12 +157,6 @@ class TuckerWeight(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": {}}
-
-
-def draws_in(masks: Masks | None) -> int | None:
-    """How many draws [draws, n] the masks hold; None: a single one, [n]."""
-    found = next((m for m in masks or () if m is not None), None)
-    return None if found is None or found.ndim == 1 else len(found)
 
 
 def one_of(masks: Masks, draw: int) -> Masks:

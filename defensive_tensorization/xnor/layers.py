@@ -64,6 +64,11 @@ class XnorConvNd(nn.Module):
         """Whether two kernels can differ."""
         return any(sketch.random for sketch in sketching.sketches(self).values())
 
+    @property
+    def shared_draws(self) -> bool:
+        """Several draws at once would make a kernel for each example."""
+        return isinstance(self.weight, nn.Module) and not isinstance(self.weight, nn.Parameter)
+
     def _drawn(self, batch: int) -> Tensor:
         weight = self.weight
         return weight if isinstance(weight, Tensor) else cast(Tensor, weight(batch))

@@ -34,8 +34,10 @@ def clipped(gradient: Tensor, x: Tensor) -> Tensor:
 
 def _tanh(slope: float) -> Derivative:
     def derivative(gradient: Tensor, x: Tensor) -> Tensor:
-        y = torch.tanh(slope * x)
-        return slope * cast(Tensor, torch.ops.aten.tanh_backward(gradient, y))
+        wide = torch.promote_types(x.dtype, torch.float32)  # in bfloat16 1 - y^2 is 0 from 3.5 on
+        y = torch.tanh(slope * x.to(wide))
+        made = torch.ops.aten.tanh_backward(slope * gradient.to(wide), y)
+        return cast(Tensor, made.to(gradient.dtype))
 
     return derivative
 
