@@ -217,7 +217,7 @@ def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
 
 @each_attack
 def test_every_question_is_asked_of_k_draws(make: Callable[..., Attack]) -> None:
-    model = randomized()
+    model = randomized(min_dim=1)
     counts = []
     for k in (1, 4):
         with sketching.record(model) as ledger:
