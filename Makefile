@@ -114,7 +114,7 @@ audit: $(READY) ## can a robust accuracy be believed? MODEL=<run or fingerprint>
 	$(PY) scripts/audit.py $(MODEL) $(ARGS)
 
 audit-panel: $(READY) ## the audit on models of which the truth is known: its table at SCALE
-	$(PY) scripts/audit_panel.py scale=$(SCALE) $(ARGS)
+	$(PY) scripts/audit_panel.py scale=$(SCALE) audit.rounds=3 $(ARGS)
 
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)

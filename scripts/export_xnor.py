@@ -1,10 +1,10 @@
 """Write a trained binary network with one bit a weight, and report its size against float32.
 
-python scripts/export_xnor.py FILE precision=xnor defence=none [key=value ...]
+python scripts/export_xnor.py FILE method=baseline_identity dataset=cifar10 scale=cpu [key=value]
 
 The overrides name the network as for the entrypoint; it is trained if it does not exist. FILE holds
 a dictionary of tensors (torch.load(FILE, weights_only=True)): `<layer>.bits`, `<layer>.alpha` and,
-in float32, what stays real.
+in float32, what stays real. The architecture, its geometry and its scale K are the configuration's.
 """
 
 import logging
@@ -28,7 +28,7 @@ def main() -> None:
             raise UsageError("name the file to write: python scripts/export_xnor.py FILE [key=...]")
         described = plan(cfg.composed(arguments[1:]))
         packed(described.network())  # what cannot be exported is refused before it is trained
-        network = trained(described).cpu()
+        network = trained(described).network.cpu()
         state, dense = packed(network), dense_size(network)
         file = Path(arguments[0])
         torch.save(state, file)

@@ -234,6 +234,15 @@ def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> 
     assert "<b>x" not in audits.web(evil)
 
 
+def test_no_other_surrogate_is_audited(config: Config) -> None:
+    tanh = deepcopy(config)
+    tanh.attack["pgd"].surrogate = "tanh"
+    with pytest.raises(
+        UsageError, match="identity for sgn's derivative: leave attack.surrogate=tanh"
+    ):
+        job.audit(tanh, "command")
+
+
 def test_an_inconclusive_audit_is_followed_by_what_it_asks_for(config: Config) -> None:
     """Of 10 images none left may still be 28%, of 40 at most 9%: less than chance."""
     quick = deepcopy(config)

@@ -748,6 +748,17 @@ def test_a_surrogate_that_cannot_be(key: str) -> None:
     assert refused(f"{key}=tanh") == real
 
 
+def test_theta_s_default_is_the_precision_s() -> None:
+    def theta(*overrides: str) -> float:
+        conv = composed(list(overrides)).defence.conv
+        assert conv is not None
+        return conv.theta
+
+    binary = ("precision=xnor", "theta=0.8")
+    assert (theta(), theta("precision=xnor"), theta(*binary)) == (0.9, 0.99, 0.8)
+    assert recipe(*binary, "precision.theta=0.5") == recipe(*binary) != recipe("precision=xnor")
+
+
 @pytest.mark.parametrize("scale", ["paper", "fast", "smoke"])
 def test_table_4_s_networks_are_as_printed_but_at_cpu_scale(scale: str) -> None:
     def network(*overrides: str) -> tuple[object, object]:

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.tucker import TuckerConv1d, TuckerConv2d, TuckerLinear
-from defensive_tensorization.xnor import SURROGATES, XnorConv1d, XnorConv2d, XnorLinear, surrogate
+from defensive_tensorization.xnor import (
+    SURROGATES,
+    XnorConv1d,
+    XnorConv2d,
+    XnorConv3d,
+    XnorLinear,
+    surrogate,
+)
 from defensive_tensorization.xnor.product import latent
 from defensive_tensorization.xnor.sign import derivative
 from defensive_tensorization.xnor.sign import sgn as signs_of
@@ -66,11 +73,15 @@ CASES: list[tuple[type[Any], dict[str, Any], tuple[int, ...]]] = [
     (nn.Conv2d, {"kernel_size": 3, "padding": 1}, (5, 4)),
     (nn.Conv2d, {"kernel_size": 3, "stride": 2, "padding": 1}, (6, 5)),
     (nn.Conv2d, {"kernel_size": 1, "stride": 2}, (4, 4)),
+    (nn.Conv2d, {"kernel_size": 3, "padding": 2, "dilation": 2}, (6, 5)),
+    (nn.Conv3d, {"kernel_size": 2, "stride": 2, "padding": 1}, (3, 4, 3)),
 ]
+LAST = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def binary(real: nn.Module, **options: Any) -> Any:
-    kinds = {nn.Conv1d: XnorConv1d, nn.Conv2d: XnorConv2d, nn.Linear: XnorLinear}
+    kinds = {nn.Conv1d: XnorConv1d, nn.Conv2d: XnorConv2d, nn.Conv3d: XnorConv3d}
+    kinds |= {nn.Linear: XnorLinear}
     return kinds[getattr(real, "dense_type", type(real))].from_layer(real, **options)
 
 
@@ -259,6 +270,43 @@ def test_the_gradient_is_the_chain_rule_with_the_slope_for_sgn_s(name: str, grou
     K = F.avg_pool2d(mean, 3, 2, 1).repeat_interleave(6 // groups, 1)
     (expected,) = torch.autograd.grad(product * K + layer.bias.view(-1, 1, 1), x, g)
     torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("last", [False, True])  # channels
+@pytest.mark.parametrize("channels", [3, 16])  # rows of so few bytes that K is spread, and more
+@pytest.mark.parametrize("kind, geometry, size", CASES)
+def test_outputs_and_gradients_in_every_geometry(
+    kind: type[Any], geometry: dict[str, Any], size: Any, channels: int, last: bool
+) -> None:
+    """Beside convolutions of signs and of K's box that autograd takes the derivatives of."""
+    torch.manual_seed(0)
+    real = kind(channels, 4, **geometry).double()
+    nn.init.normal_(real.weight, 0.1, 0.5)
+    layer = binary(real)
+    x = example(size, channels).double()
+    x = x.contiguous(memory_format=LAST[len(size)]) if last else x
+    seen, known = (x.clone().requires_grad_() for _ in range(2))
+    y = layer(seen)
+
+    w = real.weight - real.weight.mean(1, keepdim=True)
+    w = w.clamp(-1, 1)
+    alpha = w.abs().flatten(1).mean(1).view(-1, *[1] * (w.ndim - 1))
+    straight = torch.where(w.detach() >= 0, 1.0, -1.0) + (w - w.detach()) * (w.abs() < 1)
+    signs = torch.where(x >= 0, 1.0, -1.0) + (known - x) * (x.abs() < 1)
+    options = {k: v for k, v in geometry.items() if k != "kernel_size"}
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(size) - 1]
+    box = torch.full((1, 1, *w.shape[2:]), 1 / w[0, 0].numel(), dtype=torch.double)
+    K = convolve(known.abs().mean(1, keepdim=True), box, **options)
+    expected = convolve(signs, alpha * straight, **options) * K
+    expected = expected + real.bias.view(-1, *[1] * len(size))
+    torch.testing.assert_close(y, expected)
+    g = torch.randn_like(y)
+    ours = torch.autograd.grad((y * g).sum(), [seen, layer.weight, layer.bias])
+    theirs = torch.autograd.grad((expected * g).sum(), [known, real.weight, real.bias])
+    zero = x == 0  # |0| has the derivative 1 here, 0 there
+    for mine, reference in zip(ours[1:], theirs[1:], strict=True):
+        torch.testing.assert_close(mine, reference)
+    torch.testing.assert_close(ours[0][~zero], theirs[0][~zero])
 
 
 @pytest.mark.parametrize("autocast", [False, True])

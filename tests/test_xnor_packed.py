@@ -1,5 +1,8 @@
 """Packed weights against numpy's packbits, and sizes against a count by hand."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from defensive_tensorization import binarize, tensorize
+from defensive_tensorization.build import plan
+from defensive_tensorization.config import composed
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.run import trained
 from defensive_tensorization.xnor import XnorConv2d, binary_layer
 from defensive_tensorization.xnor.packed import dense_size, pack, packed, size, unpack
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import export_xnor
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
@@ -49,6 +58,31 @@ def test_every_binary_kernel_is_kept(tensorized: bool) -> None:
         kept = unpack(state[f"{name}.bits"], state[f"{name}.alpha"], tuple(kernel.shape))
         torch.testing.assert_close(kept, kernel)
     assert torch.equal(state["4.weight"], model[4].weight)
+
+
+def test_a_layer_used_twice_keeps_no_float_weight() -> None:
+    layer = nn.Conv2d(8, 8, 1, bias=False)
+    model = binarize(nn.Sequential(nn.Conv2d(3, 8, 1), layer, nn.ReLU(), layer, nn.Conv2d(8, 2, 1)))
+    assert {n for n in packed(model) if n[0] in "13"} == {"1.bits", "1.alpha", "3.bits", "3.alpha"}
+
+
+def test_a_trained_network_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["dataset=digits", "precision=xnor", "defence=none", "theta=1", "model.width=4"]
+    words += ["train.epochs=1", "device=cpu", f"paths.runs={tmp_path}"]
+    file = tmp_path / "packed.pt"
+    monkeypatch.setattr(sys, "argv", ["export_xnor.py", str(file), *words])
+    export_xnor.main()
+    assert "19 binary layers" in capsys.readouterr().out
+    state = torch.load(file, weights_only=True)
+    network = trained(plan(composed(words))).network
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, XnorConv2d)}
+    assert len(layers) == 19
+    for name, layer in layers.items():
+        kernel = layer.kernel().detach()
+        kept = unpack(state[f"{name}.bits"], state[f"{name}.alpha"], tuple(kernel.shape))
+        assert torch.equal(kept, kernel)
 
 
 def test_what_cannot_be_exported() -> None:

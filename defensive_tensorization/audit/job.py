@@ -69,6 +69,12 @@ def audit(config: Config, command: str, member: Member | None = None) -> Path:
 
 def _once(config: Config, command: str, member: Member | None) -> Path:
     """The audit's file, made if it is not there; its page is rendered beside it anew."""
+    others = {str(each.surrogate) for each in config.attack.values()} - {"None", "identity"}
+    if others:
+        raise UsageError(
+            "an audit takes the identity for sgn's derivative: "
+            f"leave attack.surrogate={max(others)} out"
+        )
     p = plan(config)
     of = trained(p)
     name = "-".join([p.name, *_joined(p), *([member.name] if member else [])])

@@ -8,7 +8,15 @@ from dataclasses import MISSING as REQUIRED
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from .schema import Config, DefenceConfig, LastConfig, ModelConfig, ParallelConfig, TuckerConfig
+from .schema import (
+    Config,
+    DefenceConfig,
+    LastConfig,
+    ModelConfig,
+    ParallelConfig,
+    PrecisionConfig,
+    TuckerConfig,
+)
 
 RECIPE = 1  # raise it when the same configuration trains other weights
 OURS = __package__.partition(".")[0]
@@ -82,6 +90,7 @@ def identity(config: Config) -> dict[str, Any]:
         "frozen" if batchnorm(c) == "frozen" else "running"
     )  # the others train alike
     c.model.reference = ModelConfig.reference
+    c.precision.theta = PrecisionConfig.theta  # the defence's is what counts
     c.defence.batchnorm = DefenceConfig.batchnorm
     c.defence.name = trained_name(c.defence)
     c.defence.input = c.defence.prune = None

@@ -30,9 +30,10 @@ class ModelConfig:
 
 @dataclass
 class PrecisionConfig:
-    """Real weights have none of the knobs, binary ones all."""
+    """Real weights have none of the knobs, binary ones all; `theta` where none is given."""
 
     name: str = MISSING
+    theta: float = 0.9
     _target_: str | None = None
     K: bool | None = None
     alpha: bool | None = None

@@ -139,7 +139,8 @@ def write_panel(
         *_table(grid),
         "",
         *(f"- {m['label']}: {m['why']}" for m, _ in results),
-        *(f"- {t}: {s}" for t, s in facts(first) if t in ("network", "data", "images", "budget")),
+        *(f"- {t}: {s}" for t, s in facts(first) if t in ("network", "data")),
+        "- images, steps, draws: of the audit that settled it, where the first asked for more",
         "",
     ]
     out = io.StringIO()
@@ -157,7 +158,7 @@ def panel_grid(results: Sequence[tuple[Mapping[str, Any], Result]]) -> list[list
     lines = [
         *[["Model", "Verdict", "Clean", "One draw a step", "Best attacks", "Strongest"]],
     ]
-    lines[0] += ["Failed checks", "Right"]
+    lines[0] += ["Images, steps, draws", "Failed checks", "Right"]
     for member, result in results:
         by_name = {each["name"]: each for each in result["attacks"]}
         failed = [c["title"] for c in result["checks"] if c["status"] == "fail"]
@@ -168,6 +169,7 @@ def panel_grid(results: Sequence[tuple[Mapping[str, Any], Result]]) -> list[list
                 words,
                 *(_share(by_name[name]) for name in ("clean", "pgd", "best")),
                 by_name[result["strongest"]]["title"],
+                "{}, {steps}, {draws}".format(result["images"], **result["budget"]),
                 ", ".join(failed) or "none",
                 "yes" if words in member["right"] else "no",
             ]

@@ -87,7 +87,7 @@ class XnorConvNd(nn.Module):
         y = binary_product(together, kernel, geometry, self.K)
         if own:
             y = y.reshape(len(x), -1, *y.shape[2:])
-        return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.ndim - 2))
+        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *[1] * (y.ndim - 2))
 
     def extra_repr(self) -> str:
         shape = cast(tuple[int, ...], self.weight.shape)

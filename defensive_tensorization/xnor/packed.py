@@ -28,12 +28,13 @@ def unpack(bits: Tensor, alpha: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def packed(network: nn.Module) -> dict[str, Tensor]:
-    """What the network needs to predict: `<layer>.bits` and `<layer>.alpha` of every binary layer,
-    and the rest of its state in float32.
+    """The network's state with `<layer>.bits` and `<layer>.alpha` for every binary layer's weights,
+    the rest in float32.
 
     UsageError: nothing is binary, or its weights are drawn anew at every forward.
     """
-    layers = {n: each for n, each in network.named_modules() if isinstance(each, XnorConvNd)}
+    modules = network.named_modules(remove_duplicate=False)
+    layers = {name: each for name, each in modules if isinstance(each, XnorConvNd)}
     if not layers:
         raise UsageError("no layer of this network is binary: take precision=xnor")
     state = {
@@ -60,7 +61,7 @@ def size(state: dict[str, Tensor]) -> int:
 
 
 def dense_size(network: nn.Module) -> int:
-    """Bytes of the same network with dense float32 weights."""
+    """Bytes of the same state with its binary kernels in float32."""
     layers = [each for each in network.modules() if isinstance(each, XnorConvNd)]
     kernels = sum(4 * each.kernel().numel() for each in layers)
     state = packed(network)

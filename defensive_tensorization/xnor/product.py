@@ -134,7 +134,7 @@ def box(magnitude: Tensor, window: tuple[int, ...], g: Geometry) -> Tensor:
 
     One mode after the other, as sums of shifted views: a CPU's pooling takes six times as long.
     """
-    made = F.pad(magnitude / prod(window), [p for p in reversed(g.padding) for _ in "ab"])
+    made = F.pad(magnitude / prod(window), [p for p in reversed(g.padding) for _ in range(2)])
     for mode in range(len(window)):
         made = reduce(torch.add, _shifted(made, mode, window, g))
     return made
@@ -163,13 +163,17 @@ def _shifted(padded: Tensor, mode: int, window: tuple[int, ...], g: Geometry) ->
 
 
 def _sum(x: Tensor, groups: int) -> Tensor:
-    """Over the channels of each group: [B, C, ...] to [B, groups, ...], in float32 at least."""
+    """Over the channels of each group: [B, C, ...] to [B, groups, ...], as float32 at least.
+
+    What lies channels-last is summed on a CPU as a product, whose result has x's precision.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
     rows = x.movedim(1, -1)
     if groups == 1 and x.device.type == "cpu" and rows.is_contiguous():
         made = rows.flatten(0, -2).mv(x.new_ones(x.shape[1])).view(rows.shape[:-1]).unsqueeze(1)
     else:
-        made = x.unflatten(1, (groups, -1)).sum(2)
-    return made.to(torch.promote_types(x.dtype, torch.float32))
+        made = x.unflatten(1, (groups, -1)).sum(2, dtype=wide)
+    return made.to(wide)
 
 
 def _spread(scale: Tensor, like: Tensor) -> Tensor:
