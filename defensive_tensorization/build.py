@@ -23,6 +23,7 @@ from .models.precision import Order, Place
 from .schedule import Schedule
 from .sketching import stream
 from .train import Perturb
+from .xnor import XnorConv2d
 
 MODELS = {"images": "take model=resnet18", "clips": "take model=soundnet5 or model=logmel"}
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
@@ -89,10 +90,7 @@ class Plan:
                 **({} if c.defence.relu is None else {"relu": partial(cfg.build, c.defence.relu)}),
                 **({} if c.defence.last is None else {"last": cfg.build(c.defence.last)}),
             )
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network.to(self.task.train.inputs.device)
+        return channels_last(network).to(self.task.train.inputs.device)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         t = self.config.train
@@ -141,6 +139,14 @@ class Plan:
     def penalty(self) -> Callable[[nn.Module], Tensor] | None:
         beta = self.config.defence.beta
         return (lambda network: beta * orthogonality(network)) if beta else None
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Its 2-D kernels, in place, as convolutions of channels-last images want them."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | XnorConv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def plan(config: Config) -> Plan:

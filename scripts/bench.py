@@ -53,13 +53,6 @@ class Ratio:
     aim: float | None = None  # at most
 
 
-def channels_last(made: nn.Module) -> nn.Module:
-    for module in made.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return made
-
-
 def operation(net: nn.Module, setting: Setting, x: Tensor, y: Tensor) -> Callable[[], None]:
     mixed = torch.autocast(x.device.type, torch.bfloat16, enabled=setting.dtype == "bfloat16")
     if setting.operation == "training step":

@@ -10,10 +10,11 @@ attack does by itself. With our default, recalibrated BatchNorm, draws always ru
 from collections.abc import Callable
 
 import torch
-from bench import Ratio, channels_last, interleaved, options, over, report
+from bench import Ratio, interleaved, options, over, report
 from torch import Tensor, nn
 
 from defensive_tensorization.attacks.expectation import Expectation, cross_entropy, most_together
+from defensive_tensorization.build import channels_last
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import conv_factory
 
@@ -30,7 +31,7 @@ def network(width: int) -> nn.Module:
 def gradient(
     model: nn.Module, x: Tensor, y: Tensor, together: int, dtype: str
 ) -> Callable[[], object]:
-    asked = Expectation(model, x, cross_entropy, draws=DRAWS, together=together)
+    asked = Expectation(model, x, cross_entropy, draws=DRAWS, together=together, average="gradient")
 
     def step() -> object:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bench import Ratio, Setting, channels_last, interleaved, operation, options, over, report
+from bench import Ratio, Setting, interleaved, operation, options, over, report
 from torch import nn
 
 from defensive_tensorization.attacks import Attack, eot_pgd, fgsm
+from defensive_tensorization.build import channels_last
 from defensive_tensorization.data import Split, Task
 from defensive_tensorization.evaluate import Classifier, answers
 from defensive_tensorization.models import ResNet18

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from bench import Setting, Timing, channels_last, operation, write
+from bench import Setting, Timing, operation, write
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,7 +32,7 @@ from defensive_tensorization import provenance
 from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.attack import step_count
 from defensive_tensorization.attacks.training import truncated_normal
-from defensive_tensorization.build import attacks
+from defensive_tensorization.build import attacks, channels_last
 
 TRAIN, TEST, SIDE = 1_281_167, 50_000, 224  # ILSVRC-2012, at ResNet-50's usual size
 OPERATIONS = ("forward", "training step", "attack step")

@@ -184,8 +184,9 @@ def _spread(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _short(x: Tensor) -> bool:
-    """Rows of so few bytes that a CPU is slow to broadcast to them."""
-    return x.device.type == "cpu" and x.stride(1) == 1 and x.shape[1] * x.element_size() <= 32
+    """Rows shorter than a CPU's vector, of a type that it converts: slow to broadcast to."""
+    few = x.stride(1) == 1 and x.shape[1] <= 16
+    return few and x.device.type == "cpu" and x.element_size() < 4
 
 
 def _convolve(x: Tensor, weight: Tensor, g: Geometry) -> Tensor:
