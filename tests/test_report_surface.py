@@ -65,6 +65,16 @@ def test_a_flat_surface_settles_the_headline() -> None:
     assert unsettled(surface(grid(), COLUMN, 2.0), headline(10)) == ""
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"options": "average=gradient draws=5 restarts=1 keep=best"}, {"step_size": 9.0}, {"n": 39}],
+)
+def test_rows_of_another_kind_are_no_further_seeds(change: dict[str, object]) -> None:
+    other = cell(10, 5, 40, **change)
+    found = surface([*grid(), other], COLUMN, 2.0)
+    assert len(found[10, 5]) == 1 and found[10, 5][0].accuracy == 10 / N
+
+
 def test_missing_cells_are_counted() -> None:
     found = surface(grid()[:-2], COLUMN, 2.0)
     assert unsettled(found, headline(10)) == "23 of 25 cells of its surface are run"
