@@ -14,7 +14,7 @@ from .draws import Drawn, Draws
 from .errors import UsageError
 
 Masks = Drawn
-"""One 0/1 mask per mode, [n] or, per sample, [B, n]; None where a mode is not sketched."""
+"""One 0/1 mask a mode, [n] or, of parts of a batch, [parts, n]; None where it is not sketched."""
 
 
 class Sketch(Draws):

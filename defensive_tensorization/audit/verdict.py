@@ -71,8 +71,9 @@ def verdict(
             return say(MASKED, f"{reason}; {amount}")
         return say(NOT_ROBUST, amount)
     if left.low <= level:
-        wider = {key: min(4 * budget[key], top) for key, top in most.items() if budget[key] < top}
-        return ask("the interval holds the level", dict([*wider.items()][:1]))
+        key = next((key for key, top in most.items() if budget[key] < top), None)
+        more = {key: min(4 * budget[key], most[key])} if key else {}
+        return ask("the interval holds the level", more)
     if failed["convergence"]:
         reason = f"the attack still gains: {_titles(failed['convergence'])}"
         return ask(reason, {c.remedy: 2 * budget[c.remedy] for c in failed["convergence"]})

@@ -67,7 +67,7 @@ class XnorConvNd(nn.Module):
     @property
     def shared_draws(self) -> bool:
         """Several draws at once would make a kernel for each example."""
-        return isinstance(self.weight, nn.Module) and not isinstance(self.weight, nn.Parameter)
+        return isinstance(self.weight, nn.Module)  # not a parameter
 
     def _drawn(self, batch: int) -> Tensor:
         weight = self.weight
