@@ -1,5 +1,6 @@
 """Whether an averaging attack has converged, on rows made up for each case."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_settings_of_a_row() -> None:
 
 def test_a_flat_surface_settles_the_headline() -> None:
     assert unsettled(surface(grid(), COLUMN, 2.0), headline(10)) == ""
+
+
+def test_without_randomness_one_row_stands_for_every_k() -> None:
+    rows = [replace(cell(s, 1, 10), draws="none: deterministic network") for s in STEPS]
+    found = surface(rows, COLUMN, 2.0)
+    assert {place: len(each) for place, each in found.items()} == dict.fromkeys(
+        [(s, k) for s in STEPS for k in DRAWS], 1
+    )
+    assert surface([*rows, *rows], COLUMN, 2.0).keys() == found.keys()
+    assert len(surface([*rows, *rows], COLUMN, 2.0)[10, 1]) == 1  # no further seed
+    assert unsettled(found, headline(10)) == ""
 
 
 @pytest.mark.parametrize(

@@ -47,15 +47,21 @@ def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
         if (row.recipe, row.sketch) == (column.recipe, column.sketch)
         and (row.attack, row.epsilon, row.knowledge) == (ATTACK, epsilon, "fresh")
         and row.correct
-        and (row.steps, int(settings(row)["draws"])) in {(s, k) for s in STEPS for k in DRAWS}
+        and row.steps in STEPS
     ]
     kind = _commonest(map(_kind, mine))
-    found: dict[tuple[int, int], list[Answers]] = {}
+    found: dict[tuple[int, int], dict[int, Answers]] = {}
     for row in mine:
         if _kind(row) == kind:
-            place = (row.steps, int(settings(row)["draws"]))
-            found.setdefault(place, []).append(answers(row))
-    return found
+            for draws in _draws(row):
+                found.setdefault((row.steps, draws), {})[row.eval_seed] = answers(row)
+    return {place: list(seeds.values()) for place, seeds in found.items()}
+
+
+def _draws(row: Row) -> Sequence[int]:
+    """The surface's K that a row stands for: all, where nothing is random."""
+    own = int(settings(row)["draws"])
+    return DRAWS if row.draws.startswith("none: ") else tuple({own} & set(DRAWS))
 
 
 def unsettled(found: Surface, headline: Interval) -> str:
