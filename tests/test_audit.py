@@ -13,8 +13,9 @@ from torch import nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
-from defensive_tensorization.audit import checks, gradients, job, shots
-from defensive_tensorization.audit.checks import COMPARISONS, CONVERGED, ONE_DRAW, Check
+from defensive_tensorization.audit import checks, comparisons, gradients, job, shots
+from defensive_tensorization.audit.check import Check
+from defensive_tensorization.audit.comparisons import COMPARISONS, CONVERGED, ONE_DRAW, Comparison
 from defensive_tensorization.audit.panel import MEMBERS, Noisy, Saturated, Stepped
 from defensive_tensorization.audit.shots import Budget, Subject
 from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
@@ -39,7 +40,7 @@ def answers(right: int) -> Answers:
 
 def left(**right: int) -> dict[str, Answers]:
     """An audit in which every attack but those named leaves 40."""
-    names = [n for n in checks.TITLES if n != "white"]
+    names = [n for n in comparisons.TITLES if n != "white"]
     usual = {"clean": 90, "zero": 90, "large": 0, "double": 40, "noise": 85, "square": 60}
     return {n: answers((usual | right).get(n, 40)) for n in names}
 
@@ -48,11 +49,11 @@ def left(**right: int) -> dict[str, Answers]:
 
 
 @pytest.mark.parametrize("rule", [*COMPARISONS, *CONVERGED, ONE_DRAW], ids=lambda rule: rule.name)
-def test_a_comparison_fails_only_beyond_noise(rule: checks.Comparison) -> None:
+def test_a_comparison_fails_only_beyond_noise(rule: Comparison) -> None:
     def found(**right: int) -> Check:
         [made] = [
             each
-            for each in checks.comparisons([rule], left(**right), shots.WHITE)
+            for each in comparisons.comparisons([rule], left(**right), shots.WHITE)
             if each.name == rule.name
         ]
         return made
@@ -69,7 +70,7 @@ def test_a_comparison_fails_only_beyond_noise(rule: checks.Comparison) -> None:
 
 def test_what_was_not_run_is_skipped_and_says_why() -> None:
     found = {n: a for n, a in left().items() if n not in ("transfer", "omniscient", "draws")}
-    made = {c.name: c for c in checks.comparisons(COMPARISONS, found, shots.WHITE)}
+    made = {c.name: c for c in comparisons.comparisons(COMPARISONS, found, shots.WHITE)}
     assert made["transfer"].status == made["more_draws"].status == "skipped"
     assert "no trained twin" in made["transfer"].reason
     assert "nothing is random" in made["omniscient"].reason
@@ -78,8 +79,8 @@ def test_what_was_not_run_is_skipped_and_says_why() -> None:
 
 def test_many_comparisons_share_one_error() -> None:
     """Of independent fair coins, each looked at once: the level of one of m is 1 - 2 * 5% / m."""
-    [only] = checks.comparisons(COMPARISONS[:1], left(), shots.WHITE)
-    several = checks.comparisons(COMPARISONS, left(), shots.WHITE)
+    [only] = comparisons.comparisons(COMPARISONS[:1], left(), shots.WHITE)
+    several = comparisons.comparisons(COMPARISONS, left(), shots.WHITE)
     assert only.figures["level"] == pytest.approx(0.9)
     assert several[0].figures["level"] == pytest.approx(1 - 0.1 / len(COMPARISONS))
 

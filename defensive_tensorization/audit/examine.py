@@ -7,7 +7,7 @@ from typing import Any
 from ..attacks import Attack
 from ..scores import Answers, interval
 from . import checks, gradients, shots
-from .checks import COMPARISONS, CONVERGED, ONE_DRAW, comparisons
+from .comparisons import COMPARISONS, CONVERGED, ONE_DRAW, TITLES, comparisons, white
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
@@ -33,7 +33,7 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
         checks.signal(layers[0].cosine, budget.draws),
         *comparisons(CONVERGED, met.answers, WHITE),
     ]
-    strongest = checks.white(met.answers, list(met.examples))
+    strongest = white(met.answers, list(met.examples))
     settings = {f"audit.{name}": value for name, value in asdict(budget).items()}
     settings["audit.images"] = len(of.x)
     most = {"audit.images": of.available}
@@ -71,7 +71,7 @@ def _line(name: str, found: Answers, attacks: Mapping[str, Attack]) -> dict[str,
     told = dict(attack.options) if attack else {}
     return {
         "name": name,
-        "title": checks.TITLES[name],
+        "title": TITLES[name],
         "attack": attack.name if attack else "",
         "epsilon": attack.epsilon if attack else None,
         "steps": attack.steps if attack else None,

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..scores import Answers, Interval, interval
-from .checks import Check
+from .check import Check
 
 MASKED = "masked"
 ROBUST = "robust at the stated level"
