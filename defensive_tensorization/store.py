@@ -54,7 +54,8 @@ def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> 
     """Merges the kept rows of one folder into `<run_id>.jsonl` files of another.
 
     Where both have a key the source's row stands, and the target's rows of other weights than the
-    source's give way, so that no cell averages two trainings. Files are sorted, so a rerun is
+    source's give way, so that no cell averages two trainings; of rows that recorded none nothing is
+    known, and they stay. Files are sorted, so a rerun is
     byte-identical. Returns the files that hold the kept rows.
     """
     if not source_dir.is_dir():
@@ -66,8 +67,8 @@ def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> 
         for run_id in sorted({row.run_id for row in kept}):
             path = target_dir / f"{run_id}.jsonl"
             mine = [row for row in kept if row.run_id == run_id]
-            weights = {row.weights for row in mine}
-            others = [row for row in read([path]) if row.weights in weights]
+            weights = {row.weights for row in mine} - {""}
+            others = [r for r in read([path]) if {r.weights} - {""} <= weights or not weights]
             merged = {row.key: row for row in [*others, *mine]}
             lines = [f"{row.to_json()}\n" for row in sorted(merged.values(), key=_order)]
             partial = path.with_suffix(".partial")

@@ -150,6 +150,16 @@ def test_rows_of_an_older_training_give_way(tmp_path: Path) -> None:
     assert [(r.eval_seed, r.weights) for r in read([tmp_path / "target"])] == [(2, "new")]
 
 
+@pytest.mark.parametrize(("there", "come"), [("", "known"), ("known", "")])
+def test_rows_that_recorded_no_weights_stay_beside_others(
+    there: str, come: str, tmp_path: Path
+) -> None:
+    append(tmp_path / "target" / "x.jsonl", row(run_id="x", eval_seed=0, weights=there))
+    append(tmp_path / "source" / "x.jsonl", row(run_id="x", eval_seed=1, weights=come))
+    collect(tmp_path / "source", tmp_path / "target", lambda row: True)
+    assert sorted(r.eval_seed for r in read([tmp_path / "target"])) == [0, 1]
+
+
 @pytest.mark.parametrize("room", [0, 1, 300])
 def test_a_full_disk_is_an_error_and_loses_no_row(tmp_path: Path, room: int) -> None:
     """The system writes what fits and says nothing: half a row must not pass for one."""
