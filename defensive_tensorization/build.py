@@ -176,11 +176,11 @@ def plan(config: Config) -> Plan:
 
 
 def attacks(config: Config) -> list[Attack]:
-    """Every attack at every epsilon."""
+    """Every attack at every epsilon and, on a surface, of every number of steps."""
     return [
         replace(
             cfg.build(
-                replace(node, epsilon=epsilon, surrogate=None, knowledge=None, input=None),
+                replace(node, **at, surrogate=None, knowledge=None, input=None),
                 unit=config.dataset.unit,
             ),
             surrogate=node.surrogate or "identity",
@@ -189,6 +189,8 @@ def attacks(config: Config) -> list[Attack]:
         )
         for node in config.attack.values()
         for epsilon in node.epsilon
+        for steps in (node.steps if isinstance(node.steps, list) else [node.steps])
+        for at in [{"epsilon": epsilon, "steps": steps}]
     ]
 
 

@@ -87,22 +87,43 @@ def evaluate(
     """
     settled = {} if settled is None else settled
 
-    def timed(attack: Attack | None) -> tuple[Answers, float]:
-        if attack in settled:
-            return settled[attack], 0.0
+    def timed(walk: Sequence[Attack] | None) -> list[tuple[Answers, float]]:
+        first = walk[0] if walk else None
+        if first in settled:
+            return [(settled[first], 0.0)]
         started = time.perf_counter()
-        found = answers(classifier, task, split, attack, seed, batch_size, twin, draws)
-        if not is_random(attack, classifier, twin):
-            settled[attack] = found
-        return found, time.perf_counter() - started
+        found = _answers(classifier, task, split, walk, seed, batch_size, twin, draws)
+        if not is_random(first, classifier, twin):
+            settled[first] = found[0]
+        took = time.perf_counter() - started
+        shares = [attack.steps for attack in walk or []] or [1]
+        return [(f, took * s / sum(shares)) for f, s in zip(found, shares, strict=True)]
 
     made = manner(classifier, min(batch_size, len(split)), split.labels.device)
-    clean, took = timed(None) if attacks else (None, 0.0)
+    clean = timed(None) if attacks else []
+    for walk in walks(attacks, together=len(split) <= batch_size):
+        scored = clean if walk is None else timed(walk)
+        aims: Sequence[Attack | None] = walk or [None]
+        for attack, (robust, seconds) in zip(aims, scored, strict=True):
+            rates = (clean[0][0].accuracy, robust.accuracy)
+            yield Score(attack, seed, *rates, len(split), seconds, robust, made)
+
+
+def walks(
+    attacks: Sequence[Attack | None], *, together: bool = True
+) -> Iterator[list[Attack] | None]:
+    """The attacks in their order (None: clean), those that `continue` one another as one walk."""
+    walk: list[Attack] = []
     for attack in attacks:
-        assert clean is not None
-        robust, seconds = timed(attack) if attack else (clean, took)
-        rates = (clean.accuracy, robust.accuracy)
-        yield Score(attack, seed, *rates, len(split), seconds, robust, made)
+        if walk and not (together and attack and attack.continues(walk[-1])):
+            yield walk
+            walk = []
+        if attack:
+            walk.append(attack)
+        else:
+            yield None
+    if walk:
+        yield walk
 
 
 def is_random(attack: Attack | None, classifier: Classifier, twin: nn.Module | None) -> bool:
@@ -135,9 +156,24 @@ def answers(
     draws: int = 1,
 ) -> Answers:
     """What each attacked image (None: clean) gets from so many draws, each shared by a batch."""
-    known = attack.knowledge if attack else "fresh"
-    label = f"{attack.name} {attack.epsilon:g}" if attack else "clean"
-    found: list[Answers] = []
+    walk = [attack] if attack else None
+    return _answers(classifier, task, split, walk, seed, batch_size, twin, draws)[0]
+
+
+def _answers(
+    classifier: Classifier,
+    task: Task,
+    split: Split,
+    walk: Sequence[Attack] | None,
+    seed: int,
+    batch_size: int,
+    twin: nn.Module | None,
+    draws: int,
+) -> list[Answers]:
+    """Of each attack of a walk (None: clean), what it alone would get; several need one batch."""
+    known = walk[0].knowledge if walk else "fresh"
+    label = f"{walk[0].name} {walk[0].epsilon:g}" if walk else "clean"
+    found: list[list[Answers]] = [[] for _ in range(len(walk) if walk else 1)]
     remedy = f"take eval.batch_size below {batch_size} (its rows are a protocol of their own)"
     with streams(classifier, seed, label), within_memory(remedy):
         for start in bar(
@@ -149,17 +185,17 @@ def answers(
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             held = sketching.stream(seed, label, "held", start)
-            if attack is not None:
-                x = attacked(classifier, attack, x, y, task.bounds, held, twin)
-            with torch.no_grad(), defender(known, classifier, held):
-                logits = torch.stack([classifier(x) for _ in range(draws)])
-            if not logits.isfinite().all():
-                raise UsageError(
-                    f"{label}: the network's answers are infinite or no numbers, which cannot be "
-                    "scored: train it again at a lower train.optimizer.lr"
-                )
-            found.append(judged(logits, y))
-    return reduce(Answers.__add__, found)
+            ends = _ends(classifier, walk, x, y, task.bounds, held, twin) if walk else [x]
+            for made, end in zip(found, ends, strict=True):
+                with torch.no_grad(), defender(known, classifier, held):
+                    logits = torch.stack([classifier(end) for _ in range(draws)])
+                if not logits.isfinite().all():
+                    raise UsageError(
+                        f"{label}: the network's answers are infinite or no numbers, which cannot "
+                        "be scored: train it again at a lower train.optimizer.lr"
+                    )
+                made.append(judged(logits, y))
+    return [reduce(Answers.__add__, each) for each in found]
 
 
 def attacked(
@@ -175,6 +211,31 @@ def attacked(
     target = classifier.seen(attack.input)
     with surrogate(attack.surrogate), attacker(attack.knowledge, target, held, twin) as model:
         return attack(model, x, y, bounds)
+
+
+def _ends(
+    classifier: Classifier,
+    walk: Sequence[Attack],
+    x: Tensor,
+    y: Tensor,
+    bounds: tuple[float, float],
+    held: int,
+    twin: nn.Module | None,
+) -> Iterator[Tensor]:
+    """`attacked` by each attack of a walk; at each, draws stand where it alone leaves them."""
+    if len(walk) == 1:
+        yield attacked(classifier, walk[0], x, y, bounds, held, twin)
+        return
+    longest, target = walk[-1], classifier.seen(walk[-1].input)
+    with surrogate(longest.surrogate), attacker(longest.knowledge, target, held, twin) as model:
+        stops = [attack.steps for attack in walk]
+        ends = [
+            (end, sketching.streams(classifier))
+            for end in longest.along(model, x, y, bounds, stops)
+        ]
+    for end, there in ends:
+        sketching.rewind(classifier, there, x.device)
+        yield end
 
 
 def judged(logits: Tensor, y: Tensor) -> Answers:

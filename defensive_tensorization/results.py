@@ -132,11 +132,12 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 
 def means(rows: Iterable[Row]) -> dict[tuple[str, float], float]:
-    """Mean robust accuracy for each (attack, epsilon), over the evaluation seeds of one network."""
-    cells: dict[tuple[str, float], list[Row]] = {}
+    """Mean robust accuracy for each (attack, epsilon), over the evaluation seeds of one network;
+    of the most steps where they are several."""
+    cells: dict[tuple[str, float], dict[int, list[Row]]] = {}
     for row in rows:
-        cells.setdefault((row.attack, row.epsilon), []).append(row)
-    return {at: summarise(group).robust_mean for at, group in cells.items()}
+        cells.setdefault((row.attack, row.epsilon), {}).setdefault(row.steps, []).append(row)
+    return {at: summarise(each[max(each)]).robust_mean for at, each in cells.items()}
 
 
 def _std(values: list[float]) -> float | None:

@@ -379,7 +379,16 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
         ("train.warmup=1.5", "train.warmup must be between 0 and 1, got 1.5"),
         ("train.crop=-1", "train.crop must be at least 0, got -1"),
         ("tucker.min_keep=-1", "tucker.min_keep must be at least 0, got -1"),
-        ("attack.pgd.steps=0", "attack.pgd.steps must be at least 1, got 0"),
+        ("attack.pgd.steps=0", "attack.pgd.steps must be a whole number, at least 1, got 0"),
+        (
+            "attack.pgd.steps=[10,true]",
+            "attack.pgd.steps must be a whole number, at least 1, got [",
+        ),
+        ("attack.pgd.steps=[]", "attack.pgd.steps must be a whole number, at least 1, got []"),
+        (
+            "attack.pgd.steps=[10,20]",
+            "attack.pgd.steps=[10, 20]: only a surface (experiment.form=surface) holds several; ",
+        ),
         ("attack.pgd.step_size=0", "attack.pgd.step_size must be positive, in the data's unit, "),
         ("attack.bim.steps_round=up", "attack.bim.steps_round must be one of floor, nearest, ceil"),
         ("tucker.rank=nosuch", "tucker.rank must be full, same or a fraction in (0, 1], got 'no"),

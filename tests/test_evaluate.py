@@ -11,7 +11,7 @@ from fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import stopping
-from defensive_tensorization.attacks import Attack, fgsm, pgd
+from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, pgd
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.evaluate import (
@@ -23,6 +23,7 @@ from defensive_tensorization.evaluate import (
     evaluate,
     is_random,
     judged,
+    walks,
 )
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate
@@ -223,6 +224,59 @@ def test_epsilons_have_streams_of_their_own() -> None:
         accuracy(classifier, task(test, test), test, attack, 0, 8)
     assert seen[0] == seen[1]
     assert seen[0][0] != seen[2][0] and seen[0][1] != seen[2][1]
+
+
+# --- several numbers of steps -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("knowledge", ["fresh", "frozen", "transfer", "omniscient"])
+def test_a_walk_s_rows_are_those_of_its_attacks_alone(knowledge: str, keep: str) -> None:
+    test, classifier = split(40), randomized()
+    attacks = [
+        replace(eot_pgd(epsilon=4, unit=UNIT, steps=n, draws=3, keep=keep), knowledge=knowledge)
+        for n in (1, 2, 5)
+    ]
+    data = task(test, test)
+    together = list(evaluate(classifier, data, test, [None, *attacks], 0, 40, draws=4))
+    for score in together:
+        alone = answers(classifier, data, test, score.attack, 0, 40, None, 4)
+        assert score.answers.encoded() == alone.encoded()
+    assert [score.attack for score in together] == [None, *attacks]
+
+
+def test_a_walk_is_taken_once_and_its_time_dealt_out() -> None:
+    """2 + 5 steps and an end each; together 5 steps and two ends, of one draw each."""
+    test, spy = split(10), Spy()
+    attacks = [eot_pgd(epsilon=4, unit=UNIT, steps=n, draws=1) for n in (2, 5)]
+    taken = {}
+    for batch_size in (10, 5):
+        spy.dtypes.clear()
+        classifier = Classifier(spy, "float32")
+        made = list(evaluate(classifier, task(test, test), test, attacks, 0, batch_size))
+        taken[batch_size] = len(spy.dtypes)
+    assert taken == {10: 1 + 5 + 2 + 2, 5: 2 * (1 + 2 + 5 + 2 + 2)}  # clean; scored twice
+    assert [score.attack for score in made] == attacks
+    one = list(evaluate(classifier, task(test, test), test, attacks, 0, 10))
+    assert one[1].seconds == pytest.approx(one[0].seconds * 5 / 2)
+
+
+def test_what_is_no_longer_walk() -> None:
+    """Fewer steps after more, another size, restarts, and attacks that know no walk."""
+    two, five = (eot_pgd(epsilon=4, unit=UNIT, steps=n) for n in (2, 5))
+    wide = eot_pgd(epsilon=8, unit=UNIT, steps=9)
+    again = eot_pgd(epsilon=4, unit=UNIT, steps=9, restarts=2)
+    single = [pgd(epsilon=4, unit=UNIT, steps=n) for n in (2, 5)]
+    attacks = [None, two, five, two, wide, again, *single]
+    assert list(walks(attacks)) == [
+        None,
+        [two, five],
+        [two],
+        [wide],
+        [again],
+        *([a] for a in single),
+    ]
+    assert list(walks([two, five], together=False)) == [[two], [five]]
 
 
 # --- several draws ----------------------------------------------------------------------------

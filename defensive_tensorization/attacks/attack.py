@@ -1,8 +1,8 @@
 """An l-infinity attack at one size, and the paper's rule for its steps."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class Attack:
     knowledge  what it knows of the network, one of KNOWLEDGE.
     options    whatever else decides its result, by name: `draws` is K, how many it averages over.
     input      computed `through` a defence that transforms the input, or `oblivious` of it.
+    walk       the same with the step counts to stop at: fewer steps are the beginning of more.
     """
 
     name: str
@@ -33,11 +34,14 @@ class Attack:
     steps: int
     step_size: float
     random_start: bool
-    perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor]
+    perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor] = field(
+        compare=False
+    )
     surrogate: str = "identity"
     knowledge: str = "fresh"
     options: tuple[tuple[str, Any], ...] = ()
     input: str = "through"
+    walk: Callable[..., Iterator[Tensor]] | None = field(default=None, compare=False)
 
     @property
     def radius(self) -> float:
@@ -54,6 +58,26 @@ class Attack:
     ) -> Tensor:
         """x [B, ...] in bounds and labels y [B] to x_adv of the same shape."""
         return self.perturb(model, x, y, bounds, self.radius)
+
+    def continues(self, other: "Attack") -> bool:
+        """Whether this one is the other and then more steps."""
+        more = self.walk is not None and self.steps > other.steps
+        return more and replace(self, steps=other.steps) == other
+
+    def along(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        bounds: tuple[float, float],
+        stops: Sequence[int],
+    ) -> Iterator[Tensor]:
+        """x_adv after so many steps each (ascending), as the attack of so many would leave it.
+
+        While one is at hand the model's draws stand where that attack leaves them.
+        """
+        assert self.walk is not None
+        return self.walk(model, x, y, bounds, self.radius, stops)
 
 
 def step_count(

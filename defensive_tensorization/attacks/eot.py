@@ -1,7 +1,11 @@
 """PGD whose every step follows an average over K draws (expectation over transformation)."""
 
+from collections.abc import Iterator, Sequence
+from copy import copy
+
 from torch import Tensor
 
+from .. import sketching
 from ..errors import UsageError
 from .attack import Attack, positive, step_count
 from .expectation import Expectation, cross_entropy
@@ -33,18 +37,28 @@ def eot_pgd(
     if keep not in KEEP:
         raise UsageError(f"attack.eot_pgd.keep must be one of {', '.join(KEEP)}, got {keep!r}")
 
-    def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
+    def ended(asked: Expectation, y: Tensor, now: Tensor, best: Best) -> Best:
+        best = copy(best)
+        if keep == "last" and restarts == 1:  # nothing to compare it with
+            best.x = now
+            return best
+        return best.offer(now, asked(now, y, gradient=False))
+
+    def walk(asked: Expectation, ball: Ball, y: Tensor, stops: Sequence[int]) -> Iterator[Best]:
         now, best = ball.start(), Best(ball.x)
-        for _ in range(count):
+        for done in range(stops[-1]):
+            if done in stops:
+                with sketching.aside(asked.model, now.device):
+                    yield ended(asked, y, now, best)
             made = asked(now, y)
             if keep == "best":
                 best.offer(now, made)
             assert made.gradient is not None
             now = ball.project(now + step * made.gradient.sign())
-        if keep == "last" and restarts == 1:  # nothing to compare it with
-            best.x = now
-            return best
-        return best.offer(now, asked(now, y, gradient=False))
+        yield ended(asked, y, now, best)
+
+    def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
+        return next(walk(asked, ball, y, (count,)))
 
     return searching(
         "eot_pgd",
@@ -57,5 +71,6 @@ def eot_pgd(
         draws=draws,
         average=average,
         restarts=restarts,
+        walk=walk,
         keep=keep,
     )

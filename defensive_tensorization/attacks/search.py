@@ -1,7 +1,7 @@
 """What the averaging attacks share: the ball, each image's best point so far, restarts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -52,6 +52,9 @@ class Best:
 Search = Callable[[Expectation, Ball, Tensor], Best]
 """One start of an attack: the best points that it found for labels y [B]."""
 
+Walk = Callable[[Expectation, Ball, Tensor, Sequence[int]], Iterator[Best]]
+"""The same, stopping after so many steps each (ascending): what a start of so many finds."""
+
 
 def searching(
     name: str,
@@ -65,10 +68,12 @@ def searching(
     draws: int,
     average: str,
     restarts: int,
+    walk: Walk | None = None,
     **others: Any,
 ) -> Attack:
     """The attack that searches from `restarts` starts and keeps each image's best point.
 
+    walk  of a search whose fewer steps are the beginning of more.
     step_size in amplitude; `others` are further settings, told in the row.
     """
     for key, value in (("draws", draws), ("restarts", restarts), ("steps", steps)):
@@ -90,5 +95,22 @@ def searching(
             best.offer(found.x, found)
         return best.x.detach()
 
+    def along(
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        bounds: tuple[float, float],
+        radius: float,
+        stops: Sequence[int],
+    ) -> Iterator[Tensor]:
+        asked = Expectation(model, x, objective, draws=draws, average=average)
+        assert walk is not None
+        for best in walk(asked, Ball(x, radius, bounds), y, stops):
+            yield best.x.detach()
+
     told = {"average": average, "draws": draws, "restarts": restarts, **others}
-    return Attack(name, epsilon, unit, steps, step_size, True, perturb, options=tuple(told.items()))
+    return Attack(
+        *(name, epsilon, unit, steps, step_size, True, perturb),
+        options=tuple(told.items()),
+        walk=along if walk and restarts == 1 else None,
+    )

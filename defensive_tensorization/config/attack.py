@@ -20,9 +20,18 @@ def check_is_attack(attacks: dict[str, Any]) -> None:
             )
 
 
-def check_attack(key: str, attack: AttackConfig) -> None:
-    if attack.steps is not None and attack.steps < 1:
-        raise UsageError(f"{key}.steps must be at least 1, got {attack.steps}")
+def check_attack(key: str, attack: AttackConfig, form: str) -> None:
+    counts = attack.steps if isinstance(attack.steps, list) else [attack.steps]
+    for steps in counts or [0]:
+        if steps is not None and not (type(steps) is int and steps >= 1):
+            raise UsageError(f"{key}.steps must be a whole number, at least 1, got {attack.steps}")
+    if isinstance(attack.steps, list):
+        if form != "surface":
+            raise UsageError(
+                f"{key}.steps={attack.steps}: only a surface (experiment.form=surface) holds "
+                "several; sweep over them, -m, or take one"
+            )
+        attack.steps = sorted(set(attack.steps))
     size = attack.step_size
     if size is not None and not (isinstance(size, int | float) and size > 0):
         raise UsageError(f"{key}.step_size must be positive, in the data's unit, got {size}")

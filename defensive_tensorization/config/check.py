@@ -115,7 +115,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     check_defence(config)
     for name, attack in config.attack.items():
         attack.surrogate = attack.surrogate or surrogate
-        check_attack(f"attack.{name}", attack)
+        check_attack(f"attack.{name}", attack, config.experiment.form)
         check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
         attack.knowledge = attack.knowledge or knowledge
         check_knowledge(f"attack.{name}", attack.knowledge, config.defence)

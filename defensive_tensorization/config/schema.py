@@ -195,7 +195,7 @@ class AttackConfig:
     _target_: str = MISSING
     epsilon: Any = MISSING
     step_size: Any = None
-    steps: int | None = None
+    steps: Any = None
     steps_round: str | None = None
     surrogate: str | None = None
     knowledge: str | None = None
