@@ -151,14 +151,14 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 def plan(config: Config) -> Plan:
     """Load the data onto the device and lay out the run."""
-    task: Task = cfg.build(replace(config.dataset, level=None))
-    if task.kind != "images" and config.defence.input is not None:
+    reads = getattr(cfg.named(config.model._target_), "reads", None)
+    if reads != "images" and config.defence.input is not None:
         raise UsageError(
-            f"defence={config.defence.name} squeezes the colours of images, dataset="
-            f"{config.dataset.name} holds {task.kind}: take another defence"
+            f"defence={config.defence.name} squeezes the colours of images, model="
+            f"{config.model.name} reads {reads}: take another defence"
         )
-    reads = getattr(cfg.named(config.model._target_), "reads", task.kind)
-    if reads != task.kind:
+    task: Task = cfg.build(replace(config.dataset, level=None))
+    if reads not in (None, task.kind):
         raise UsageError(
             f"model={config.model.name} reads {reads}, dataset={config.dataset.name} holds "
             f"{task.kind}: {MODELS[task.kind]}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from . import config as cfg
 from .config import Config
+from .config.schema import PerturbConfig
 from .report.caption import Facts
 
 
@@ -30,9 +31,11 @@ def settings(cells: Mapping[str, Config]) -> Facts:
         t = c.train
         rate = t.optimizer.lr * (t.lr_scale if cfg.base_of(c) else 1)
         crop = f", crops of {t.crop}" if t.crop else ""
+        base = cfg.base_of(c)
+        after = f", after {base.train.epochs} epochs at θ = 1, undefended" if base else ""
         return (
             f"{t.optimizer._target_.rpartition('.')[2]}, lr {rate:g}, weight decay "
-            f"{t.optimizer.weight_decay or 0:g}, batch {t.batch_size}{crop}, {t.autocast}"
+            f"{t.optimizer.weight_decay or 0:g}, batch {t.batch_size}{crop}, {t.autocast}{after}"
         )
 
     def reference(c: Config) -> str:
@@ -83,10 +86,19 @@ def _defence(config: Config) -> str:
     if d.perturb:
         p = d.perturb
         size = f"ε {p.epsilon:g}" if p.epsilon else f"ε |N(0, {p.sigma:g})| up to {p.largest:g}"
-        parts.append(f"trained on {p.name} of {size}, in levels")
+        parts.append(
+            f"trained on {p.name} of {size}, in levels, {_steps(p)}; BatchNorm as attacked"
+        )
         if d.conv and d.conv.theta < 1:
             parts.append(f"its draws {p.draws}, the update's {p.update}")
     return "; ".join(parts)
+
+
+def _steps(p: PerturbConfig) -> str:
+    if p.alpha is not None:
+        return f"a random step of {p.alpha:g} and FGSM of the rest"
+    start = "a random start" if p.random_start else "the image"
+    return f"1 to min(ε + 4, 1.25 ε) steps of {p.step_size:g} from {start}"
 
 
 def _is_binary(config: Config) -> bool:

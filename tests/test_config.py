@@ -985,6 +985,10 @@ BITS = "quantizes real activations, those of binary layers are one bit each: tak
             "defence.perturb.update=attack needs one draw to update on: take defence.perturb.draws",
         ),
         (
+            "defence=adversarial_pgd defence.perturb.draws=frozen",
+            "defence.perturb.draws=frozen holds a random network's draw, defence=adversarial_pgd ",
+        ),
+        (
             "defence=adversarial_rfgsm defence.perturb.alpha=9",
             "defence.perturb.alpha must lie between 0 and epsilon=8, got 9",
         ),

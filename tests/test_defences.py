@@ -1,7 +1,6 @@
 """From a defence's configuration to what it does: its slots in the network, training and attack."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -13,11 +12,11 @@ from defensive_tensorization.attacks import Attack, fgsm
 from defensive_tensorization.batchnorm import Recalibrated
 from defensive_tensorization.build import Plan, attacks
 from defensive_tensorization.config import composed
-from defensive_tensorization.data import Split, Task
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.evaluate import Classifier, Score, accuracy, judged
+from defensive_tensorization.notes import settings
 from defensive_tensorization.rows import row
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import XnorConv2d
@@ -51,6 +50,10 @@ def test_beta_weighs_the_orthogonality_of_all_weights() -> None:
     network = p.network()
     assert p.penalty is not None
     torch.testing.assert_close(p.penalty(network), 0.5 * orthogonality(network))
+    p.penalty(network).backward()
+    moved = {name for name, w in network.named_parameters() if w.grad is not None}
+    assert moved == {name for name, w in network.named_parameters() if w.ndim > 1}
+    assert len(moved) == 21  # 17 kernels of 3x3, 3 shortcuts, the last layer
     assert planned("defence=none", "theta=1").penalty is None
 
 
@@ -106,18 +109,14 @@ def test_rows_name_the_defence_and_how_it_was_attacked() -> None:
 
 
 def test_squeezing_is_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    def clips(*_: Any) -> Task:
-        sound = Split(torch.zeros(4, 1, 16, dtype=torch.int16), torch.arange(4))
-        return replace(task(sound, sound), bounds=(-1.0, 1.0))
-
-    monkeypatch.setattr(build.cfg, "build", clips)
+    monkeypatch.setattr(build.cfg, "build", lambda *_: pytest.fail("data are read first"))
     config = composed(
         ["dataset=synthetic_tones", "model=soundnet5", "train=speech_commands", "defence=squeezing"]
     )
     with pytest.raises(UsageError) as caught:
         build.plan(config)
     assert str(caught.value) == (
-        "defence=squeezing squeezes the colours of images, dataset=synthetic_tones holds clips: "
+        "defence=squeezing squeezes the colours of images, model=soundnet5 reads clips: "
         "take another defence"
     )
 
@@ -150,3 +149,13 @@ def test_the_attack_of_training_meets_the_deployed_network() -> None:
     network = dense.network()
     assert dense.deployed(network) is network
     assert planned("theta=0.9").perturb(p.network()) is None
+
+
+def test_a_caption_says_what_a_network_started_from_and_was_trained_on() -> None:
+    words = ["defence=tensorization_pgd", "theta=0.9", "train.epochs=3", "train.init_epochs=5"]
+    told = dict(settings({"Ours": composed(words), "None": composed(["defence=none"])}))
+    assert "after 5 epochs at θ = 1, undefended (Ours)" in told["training"]
+    assert told["training"].endswith("float32 (None)")
+    assert "1 to min(ε + 4, 1.25 ε) steps of 1 from a random start" in told["defence"]
+    single = dict(settings({"R+FGSM": composed(["defence=adversarial_rfgsm", "theta=1"])}))
+    assert "ε 8, in levels, a random step of 4 and FGSM of the rest" in single["defence"]

@@ -73,6 +73,14 @@ def test_rows_of_other_recipes_and_lines_are_left_out() -> None:
     assert "GPU" not in render(TABLE, others, PUBLISHED).caption
 
 
+def test_draws_are_those_of_attacks_where_there_are_any() -> None:
+    """A clean row knows nothing of an attack."""
+    rows = [replace(r, draws="none" if r.attack == "clean" else "one") for r in table_rows()]
+    assert "Draws: one." in render(TABLE, rows, {}).caption
+    clean = [r for r in rows if r.attack == "clean"]
+    assert "Draws: none." in render(TABLE, clean, {}).caption
+
+
 def test_protocol_selects() -> None:
     rows = table_rows()
     accepted = frozenset({"clean-0", "fgsm-2"})

@@ -35,6 +35,11 @@ TINY = (
     *("device=cpu", "logger=none"),
 )
 SMOKE = (*TINY, "train.epochs=1", "train.lr_scale=0.1", "eval.runs=2", "eval.epsilon=[2,4]")
+DEFENDED = (
+    *TINY,
+    *("model.width=2", "train.images=128", "train.epochs=1", "eval.runs=1", "eval.epsilon=[4]"),
+    *("theta=1", "dataset.cache=null"),
+)
 LONGER = (*TINY, "train.epochs=4", "eval.runs=2", "eval.epsilon=[4]", "theta=0.9")
 
 
@@ -455,6 +460,46 @@ def test_help_lists_the_groups(tmp_path: Path) -> None:
     for group in groups:
         assert f"\n{group}: {options(group)}\n" in output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "defence", "joined"),
+    [
+        ("defence=squeezing", "squeezing", True),
+        ("defence=squeezing attack.input=oblivious", "squeezing", True),
+        ("defence=sap", "sap", True),
+        ("defence=quantization", "quantization", False),
+        ("defence=adversarial_pgd", "adversarial_pgd", False),
+        ("defence=adversarial_rfgsm", "adversarial_rfgsm", False),
+        ("defence=tensorization_pgd theta=0.9", "tensorization_pgd", False),
+        ("defence=defensive_dropout", "defensive_dropout", False),
+    ],
+)
+def test_every_defence_goes_the_same_way(
+    words: str, defence: str, joined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From configuration to rows; one that joins the trained network trains none of its own."""
+    monkeypatch.chdir(tmp_path)
+    weights = {}
+    for defended in ("defence=none", words):
+        config = composed([*DEFENDED, *defended.split()])
+        run(config, "test")
+        weights[defended] = trained(plan(config)).weights
+    made = {r.attack: r for r in store.read([tmp_path / "runs" / "rows"]) if r.defence == defence}
+    assert set(made) == {"clean", "fgsm"}
+    assert {r.weights for r in made.values()} == {weights[words]}
+    assert (weights[words] == weights["defence=none"]) == joined
+
+
+def test_the_loss_holds_quantization_s_term(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = {
+        trained(plan(composed([*DEFENDED, "defence=quantization", f"defence.beta={beta}"]))).weights
+        for beta in (0, 1)
+    }
+    assert len(found) == 2
 
 
 AUDIO = (

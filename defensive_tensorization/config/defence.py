@@ -78,6 +78,11 @@ def _check_perturb(defence: DefenceConfig) -> None:
             "defence.perturb.update=attack needs one draw to update on: take "
             "defence.perturb.draws=frozen"
         )
+    if perturb.draws == "frozen" and not (defence.conv and defence.conv.theta < 1):
+        raise UsageError(
+            f"defence.perturb.draws=frozen holds a random network's draw, defence={defence.name} "
+            "has none in training: leave it out"
+        )
     alpha, epsilon = perturb.alpha, perturb.epsilon
     if alpha is not None and epsilon is not None and not 0 <= alpha <= epsilon:
         raise UsageError(

@@ -39,7 +39,7 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
         ("scored", _listed(f"n = {row.n:,} ({row.subset})" for row in rows)),
         ("evaluation seeds", f"{_seeds(rows)} a cell, each its own attack and scoring"),
         ("attacks", _attacks(rows)),
-        ("draws", each(lambda row: row.draws)),
+        ("draws", _by_column(columns, _attacked(rows), lambda row: row.draws)),
         *origin(rows),
         ("attack and scoring time", duration(math.fsum(row.seconds for row in rows))),
     )
@@ -75,6 +75,12 @@ def scales(made: Sequence[Row | About]) -> Facts:
         for name, dataset in found
     }
     return tuple((f"at {name} scale", text) for name, text in texts.items())
+
+
+def _attacked(rows: Sequence[Row]) -> Sequence[Row]:
+    """Without clean rows of networks that were attacked too: they hold no attack's draws."""
+    known = {(row.recipe, row.defence) for row in rows if row.attack != "clean"}
+    return [r for r in rows if r.attack != "clean" or (r.recipe, r.defence) not in known]
 
 
 def _listed(values: Iterable[str]) -> str:
