@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -176,21 +176,31 @@ def plan(config: Config) -> Plan:
 
 
 def attacks(config: Config) -> list[Attack]:
-    """Every attack at every epsilon and, on a surface, of every number of steps."""
+    """Every attack at every epsilon and, on a surface, of every number of draws and steps.
+
+    They go by their keys. Where nothing is random one number of draws stands for all.
+    """
+    random = cfg.is_random(config) and config.eval.sketch
+
+    def each(value: Any) -> list[Any]:
+        return value if isinstance(value, list) else [value]
+
     return [
         replace(
             cfg.build(
                 replace(node, **at, surrogate=None, knowledge=None, input=None),
                 unit=config.dataset.unit,
             ),
+            name=name,
             surrogate=node.surrogate or "identity",
             knowledge=node.knowledge or "fresh",
             input=node.input or "through",
         )
-        for node in config.attack.values()
+        for name, node in config.attack.items()
         for epsilon in node.epsilon
-        for steps in (node.steps if isinstance(node.steps, list) else [node.steps])
-        for at in [{"epsilon": epsilon, "steps": steps}]
+        for draws in each(node.draws)[: None if random else 1]
+        for steps in each(node.steps)
+        for at in [{"epsilon": epsilon, "draws": draws, "steps": steps}]
     ]
 
 

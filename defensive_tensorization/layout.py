@@ -19,11 +19,15 @@ FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
 @dataclass(frozen=True)
 class Layout:
-    """What the configuration and the paper say of a table; `cells` by method, as are columns."""
+    """What the configuration and the paper say of a table; `cells` by method, as are columns.
+
+    surfaces  of an honest table: each column's rows of steps x draws.
+    """
 
     config: Config
     cells: Mapping[str, Config]
     columns: tuple[tables.Column, ...]
+    surfaces: tuple[tables.Column, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,7 +52,7 @@ class Layout:
         return published(PAPER, of.published, **of.published_only) if of.published else {}
 
     def takes(self, row: Row) -> bool:
-        return any(column.takes(row) for column in self.columns)
+        return any(column.takes(row) for column in (*self.columns, *self.surfaces))
 
     def own_data(self) -> str | None:
         """This machine's own rows stand before committed ones from other data."""
@@ -91,7 +95,14 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
         _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
     )
     _refuse_twins(columns)
-    return Layout(config, cells, columns)
+    surfaces: tuple[tables.Column, ...] = ()
+    if config.experiment.surface:
+        words = [f"experiment={config.experiment.surface}", *overrides]
+        surfaces = tuple(
+            _column(labels[method], "", cfg.composed([*words, f"method={method}"]))
+            for method in cells
+        )
+    return Layout(config, cells, columns, surfaces)
 
 
 def _refuse_twins(columns: Sequence[tables.Column]) -> None:
@@ -111,6 +122,4 @@ def _column(label: str, paper: str, config: Config) -> tables.Column:
     from .rows import protocol
 
     protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
-    if config.experiment.form == "surface":  # one of its cells is many protocols
-        return tables.Column(label, paper, cfg.recipe(config), None, config.eval.sketch)
     return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)

@@ -105,8 +105,7 @@ def lacking(
         aimed = [None, *attacks(config)]
         wanted = [[_scoring(config, attack, seed) for seed in seeds(config)] for attack in aimed]
         short = [any(each.key not in have for each in line) for line in wanted]
-        of = None if config.experiment.form == "surface" else number  # whose jobs share a cell
-        cells |= {(of, *w[0].key): lacks for w, lacks in zip(wanted, short, strict=True)}
+        cells |= {(number, *w[0].key): lacks for w, lacks in zip(wanted, short, strict=True)}
         if not any(short):
             continue
         work.scorings |= {

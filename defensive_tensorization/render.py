@@ -77,12 +77,16 @@ def _honest(found: Found) -> Made:
     from .build import attacks
 
     layout, config = found.layout, found.layout.config
-    rows = select(found.rows, layout.columns, data=found.data)
-    everything = store.read([layout.folder / "rows", Path(config.paths.runs) / "rows"])
+    rows = select(found.rows, (*layout.columns, *layout.surfaces), data=found.data)
+    by_method = dict(zip(layout.cells, layout.columns, strict=True))
+    surfaces = dict(zip(layout.columns, layout.surfaces, strict=False))
+    controls = {by_method[m]: by_method[c] for m, c in config.experiment.controls.items()}
     aimed = attacks(config)
     epsilons = sorted({attack.epsilon for attack in aimed})
-    single = [attack.name for attack in aimed if not attack.options]
-    made = honest.lines(layout.columns, rows, everything, epsilons, single, layout.published)
+    single = list(dict.fromkeys(attack.name for attack in aimed if not attack.options))
+    told = (epsilons, single, layout.published, controls)
+    made = honest.lines(layout.columns, rows, surfaces, *told)
+    rows = [row for row in rows if any(column.takes(row) for column in layout.columns)]
     about = (*facts(layout.columns, rows), *layout.notes)
     page = honest.markdown(config.experiment.title, made, about, layout.columns[0].label)
     print(page)

@@ -7,8 +7,9 @@
     lucky        images that the majority gets right although some draw misses: whoever stops at
                  the first success calls them broken
 
-Images are the unit. The variance of a score is that between images, plus that between draws where a
-draw is shared by many images; both together are, if anything, too wide.
+Images are the unit. The variance of a score is that between images, plus, for the mean, that
+between draws, each shared by many images, or between evaluation seeds, whichever is larger. One
+seed says nothing of what its attack's own draws and start did to all images alike.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,12 @@ class Answers:
             np.concatenate([self.probability, other.probability]),
             self.by_draw + other.by_draw,
         )
+
+    def head(self, images: int) -> "Answers":
+        """Of the first images; each draw at the share that it has of all."""
+        share = images / len(self.correct)
+        parts = (self.correct[:images], self.majority[:images], self.probability[:images])
+        return Answers(*parts, self.by_draw * share)
 
     @property
     def draws(self) -> int:
@@ -124,5 +131,9 @@ def _between_draws(seeds: Sequence[Answers], score: str) -> float:
     """Variance of the mean score that the choice of draws causes; the other scores use them all."""
     if score != "mean":
         return 0.0
-    shares = np.concatenate([answers.by_draw / len(answers.correct) for answers in seeds])
-    return float(shares.var(ddof=1) / len(shares)) if len(shares) > 1 else 0.0
+    shares = [answers.by_draw / len(answers.correct) for answers in seeds]
+
+    def of_mean(values: Array) -> float:
+        return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+
+    return max(of_mean(np.concatenate(shares)), of_mean(np.array([s.mean() for s in shares])))

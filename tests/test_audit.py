@@ -23,7 +23,7 @@ from defensive_tensorization.build import plan
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report import audits
-from defensive_tensorization.run import trained
+from defensive_tensorization.run import Trained, trained
 from defensive_tensorization.scores import Answers
 
 N = 100
@@ -199,6 +199,21 @@ def test_the_verdicts_on_an_undefended_network_and_what_hides_it(config: Config)
         result = job.examine(subject, SMALL, 0)
         assert result["verdict"]["words"] in told[name].right, (name, result["verdict"])
         assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_an_audit_without_a_twin_is_another_than_with_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was skipped for want of a twin must not stand once there is one."""
+    monkeypatch.setattr(job, "examine", lambda of, *_: {"verdict": {}, "twin": of.twin is not None})
+    monkeypatch.setattr(job.audits, "write", lambda *_: [])
+    found = {}
+    for name in ("none", "one", "another"):
+        twin = None if name == "none" else Trained(trained(plan(config)).network, name, "")
+        monkeypatch.setattr(job, "_twin", lambda _, twin=twin: twin)
+        path = job.audit(config, "test")
+        found[path] = json.loads(path.read_text())["twin"]
+    assert list(found.values()) == [False, True, True]
 
 
 def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Config) -> None:

@@ -28,6 +28,8 @@ from defensive_tensorization import store
 from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.evaluate import walks
+from defensive_tensorization.layout import laid
 from defensive_tensorization.rows import protocol
 
 ROOT = CONFIGS.parent
@@ -831,8 +833,8 @@ def test_a_control_that_cannot_be() -> None:
     none = "eval.sketch=false is the control of a randomized network, this one has no sketch"
     assert refused("eval.sketch=false", "defence=none").startswith(none)
     assert refused("eval.sketch=false", "theta=1").startswith(none)
-    assert refused("eval.sketch=false", "attack.knowledge=omniscient") == (
-        "eval.sketch=false leaves no draws to know of, got attack.fgsm.knowledge=omniscient: "
+    assert refused("eval.sketch=false", "attack.knowledge=frozen") == (
+        "eval.sketch=false leaves no draws to know of, got attack.fgsm.knowledge=frozen: "
         "take knowledge=fresh"
     )
 
@@ -998,6 +1000,40 @@ BITS = "quantizes real activations, those of binary layers are one bit each: tak
 def test_a_defence_that_cannot_be(overrides: str, text: str) -> None:
     plus = {} if "+" in overrides else {"read": quick}
     assert refused(*overrides.split(), **plus).startswith(text)
+
+
+def test_a_surface_s_attacks_are_of_every_number_of_draws_and_steps() -> None:
+    """Draws first, so that the steps of each are one walk; one number where nothing is random."""
+    words = ["experiment=honest_surface", "scale=cpu", "eval.epsilon=[8]"]
+    for method, draws in {
+        "ours_0.9": (1, 5, 10, 20, 50),
+        "ours_0.9_unsketched": (1,),
+        "adversarial_pgd": (1,),
+    }.items():
+        found = attacks(composed([*words, f"method={method}"]))
+        places = [(a.draws, a.steps) for a in found]
+        assert places == [(k, n) for k in draws for n in (10, 20, 50, 100, 200)]
+        assert len(list(walks(found))) == len(draws)
+
+
+def test_an_attack_goes_by_its_key() -> None:
+    found = attacks(quick("attack=[apgd_ce,apgd_ce_omniscient]", "eval.epsilon=[8]"))
+    assert [(a.name, a.knowledge) for a in found] == [
+        ("apgd_ce", "fresh"),
+        ("apgd_ce_omniscient", "omniscient"),
+    ]
+
+
+@pytest.mark.parametrize("table", ["honest_table1", "honest_table2", "honest_table4"])
+def test_every_headline_has_a_surface_of_its_own_network(table: str) -> None:
+    """And no two share one: Table 4's baselines differ by the attack's surrogate alone."""
+    layout = laid(table, ["scale=cpu"])
+    assert [c.recipe for c in layout.surfaces] == [c.recipe for c in layout.columns]
+    assert [c.sketch for c in layout.surfaces] == [c.sketch for c in layout.columns]
+    for i, one in enumerate(layout.surfaces):
+        for other in layout.surfaces[:i]:
+            shared = (one.protocols or set()) & (other.protocols or set())
+            assert one.recipe != other.recipe or len(shared) <= 1  # the clean row
 
 
 def published_methods(name: str) -> set[str]:

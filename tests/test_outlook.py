@@ -73,12 +73,9 @@ def test_what_is_there_is_not_done_again(layout: Layout, tmp_path: Path) -> None
 
 
 def test_cells_are_counted_as_the_table_shows_them(layout: Layout) -> None:
-    """Two columns may share a clean row and show it twice; the jobs of a surface share one cell."""
+    """Two columns may share a clean row and show it twice."""
     twice = [deepcopy(layout.cells["baseline"]) for _ in range(2)]
     assert lacking(twice, [], [], [])[:2] == (4, 4)
-    for config in twice:
-        config.experiment.form = "surface"
-    assert lacking(twice, [], [], [])[:2] == (2, 2)
 
 
 def test_times_are_those_of_the_same_kind_of_work(layout: Layout, tmp_path: Path) -> None:

@@ -60,15 +60,17 @@ def test_the_honest_table_shows_each_method_and_its_control(tmp_path: Path) -> N
 
 def test_the_surface_is_a_page_and_a_figure(tmp_path: Path) -> None:
     config = composed(["experiment=honest_surface", "scale=smoke", "method=ours_0.8"])
+    attack = next(a for a in attacks(config) if (a.epsilon, a.draws, a.steps) == (2, 5, 50))
     held = {"n": 2, "scored": 2, "correct": "0200", "votes": "30", "by_draw": "1 1"}
     cell = row(
         run_id="one",
         recipe=cfg.recipe(config),
+        protocol=protocol(config, attack),
         scale="smoke",
         attack="eot_pgd",
         epsilon=2.0,
         steps=50,
-        options="average=loss draws=5 restarts=1 keep=best",
+        options="average=gradient draws=5 restarts=1 keep=best",
         **held,
     )
     write(tmp_path, [cell])

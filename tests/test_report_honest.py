@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_rows import row
-from test_report_surface import N, cell, grid
+from test_report_surface import PLACES, N, cell, grid
 
+from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.honest import Line, lines, markdown, records, write
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.results import Row
 
-BASELINE = Column("Baseline", "baseline", "recipe-b")
-OURS = Column("Ours", "ours", "recipe-a")
+OWN = frozenset({"clean", "pgd", "eot_pgd", "apgd_ce"})
+BASELINE = Column("Baseline", "baseline", "recipe-b", OWN)
+OURS = Column("Ours", "ours", "recipe-a", OWN)
+SURFACES = {column: replace(column, protocols=PLACES) for column in (BASELINE, OURS)}
 PUBLISHED = {
     ("clean", 0.0, "ours"): 93.0,
     ("fgsm", 2.0, "ours"): 70.0,
@@ -25,18 +28,19 @@ PUBLISHED = {
 def rows_of(recipe: str, pgd: int, eot: int, apgd: int) -> list[Row]:
     single = {"options": "", "recipe": recipe}
     return [
-        cell(0, 1, 36, attack="clean", epsilon=0.0, **single),
-        cell(2, 1, pgd, attack="pgd", **single),
-        cell(20, 10, eot, recipe=recipe),
-        cell(20, 10, apgd, attack="apgd_ce", recipe=recipe),
+        cell(0, 1, 36, attack="clean", epsilon=0.0, protocol="clean", **single),
+        cell(2, 1, pgd, attack="pgd", protocol="pgd", **single),
+        cell(20, 10, eot, protocol="eot_pgd", recipe=recipe),
+        cell(20, 10, apgd, attack="apgd_ce", protocol="apgd_ce", recipe=recipe),
     ]
 
 
 ROWS = [*rows_of("recipe-b", 12, 8, 8), *rows_of("recipe-a", 20, 14, 10)]
 
 
-def made(more: list[Row] | None = None) -> list[Line]:
-    return lines([BASELINE, OURS], ROWS, more or [], [2.0], ["fgsm", "pgd"], PUBLISHED)
+def made(more: list[Row] | None = None, rows: list[Row] = ROWS) -> list[Line]:
+    told = ([2.0], ["fgsm", "pgd"], PUBLISHED, {OURS: BASELINE})
+    return lines([BASELINE, OURS], [*rows, *(more or [])], SURFACES, *told)
 
 
 def test_published_paper_and_honest_stand_side_by_side() -> None:
@@ -58,6 +62,24 @@ def test_the_difference_pairs_the_images() -> None:
     half = 1.959964 * gap.std(ddof=1) / np.sqrt(N)
     assert against.high - against.estimate == pytest.approx(half, rel=1e-5)
     assert made()[2].against is None
+    assert made()[3].control == against  # the baseline is its control, too
+
+
+def test_the_strongest_attack_stands_whether_it_averages_or_not() -> None:
+    """5 images under one draw a step, 14 and 10 under averages."""
+    *_, ours = made(rows=[*ROWS[:4], *rows_of("recipe-a", 5, 14, 10)])
+    assert (ours.by, ours.scores["mean"].estimate, ours.paper) == ("pgd", 5 / N, 5 / N)
+
+
+def test_a_headline_on_few_draws_waits() -> None:
+    few = [replace(each, scored=29) for each in ROWS]
+    assert made(rows=few)[3].waits == "it is scored on 29 draws, 30 are the least"
+
+
+def test_two_trainings_make_no_headline() -> None:
+    other = replace(ROWS[-1], eval_seed=1, weights="other")
+    with pytest.raises(UsageError, match="Ours, apgd_ce at epsilon 2 has rows of two trainings"):
+        made([other])
 
 
 def test_a_headline_without_its_surface_waits_and_says_why() -> None:
@@ -71,7 +93,7 @@ def test_a_headline_without_its_surface_waits_and_says_why() -> None:
 
 
 def test_what_was_not_measured_is_a_dash_never_a_zero() -> None:
-    empty = lines([BASELINE, OURS], [], [], [2.0], ["pgd"], PUBLISHED)
+    empty = lines([BASELINE, OURS], [], SURFACES, [2.0], ["pgd"], PUBLISHED)
     page = markdown("T", empty, (), "Baseline")
     assert "| 2 | Ours | 64.4 | — | — |" in page
     assert {r["value"] for r in records(empty) if r["score"] != "published"} == {None}
@@ -80,16 +102,19 @@ def test_what_was_not_measured_is_a_dash_never_a_zero() -> None:
 def test_votes_and_extremes_by_hand() -> None:
     """One draw gets 20 of 40 images, the other none: a mean of 0.25, and a tie is no majority."""
     half = bytes((np.arange(N) < 20).astype(np.uint8)).hex()
-    uneven = cell(20, 10, 0, correct=half, votes="0" * N, by_draw="20 0")
-    [_, ours] = lines([OURS], [uneven], [], [2.0], [], {})
+    uneven = cell(
+        *(20, 10, 0),
+        **{"correct": half, "votes": "0" * N, "by_draw": "20 0", "protocol": "eot_pgd"},
+    )
+    [_, ours] = lines([OURS], [uneven], SURFACES, [2.0], [], {})
     found = {name: value.estimate for name, value in ours.scores.items()}
     assert (found.pop("mean"), found.pop("best")) == (0.25, 0.5)
     assert found == {"majority": 0, "probability": 0, "worst": 0, "lucky": 0}
 
 
 def test_rows_scored_on_one_draw_do_not_enter() -> None:
-    single = row(recipe="recipe-a", attack="pgd", epsilon=2.0)
-    assert lines([OURS], [single], [], [2.0], ["pgd"], {})[1].paper is None
+    single = row(recipe="recipe-a", attack="pgd", epsilon=2.0, protocol="pgd")
+    assert lines([OURS], [single], SURFACES, [2.0], ["pgd"], {})[1].paper is None
 
 
 def test_files_hold_the_page_and_the_records(tmp_path: Path) -> None:

@@ -8,30 +8,31 @@ import pytest
 from fake_rows import row
 from PIL import Image
 
+from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.report.surface import (
     DRAWS,
     STEPS,
     answers,
-    averages,
+    edges,
     figure,
     markdown,
     records,
-    settings,
     surface,
     unsettled,
 )
 from defensive_tensorization.results import Row
-from defensive_tensorization.scores import Answers, Interval, interval
+from defensive_tensorization.scores import Answers, interval
 
-COLUMN = Column("Ours", "", "recipe-a")
+PLACES = frozenset(f"{steps}-{draws}" for steps in STEPS for draws in DRAWS)
+COLUMN = Column("Ours", "", "recipe-a", PLACES)
 N = 40
 
 
 def cell(steps: int, draws: int, right: int, **changes: object) -> Row:
-    """A row in which the first `right` of N images survive every one of two draws."""
+    """A row in which the first `right` of N images survive every one of thirty draws."""
     held = np.arange(N) < right
-    made = Answers(2 * held.astype(int), held, held, np.array([right, right]))
+    made = Answers(30 * held.astype(int), held, held, np.array([right] * 30))
     correct, votes, by_draw = made.encoded()
     fields: dict[str, object] = {
         "attack": "eot_pgd",
@@ -39,7 +40,7 @@ def cell(steps: int, draws: int, right: int, **changes: object) -> Row:
         "steps": steps,
         "options": f"average=loss draws={draws} restarts=1 keep=best",
         "n": N,
-        "scored": 2,
+        "scored": 30,
         "correct": correct,
         "votes": votes,
         "by_draw": by_draw,
@@ -53,13 +54,8 @@ def grid(right: dict[tuple[int, int], int] | None = None, otherwise: int = 10) -
     return [cell(s, k, (right or {}).get((s, k), otherwise)) for s in STEPS for k in DRAWS]
 
 
-def headline(right: int) -> Interval:
-    return interval([answers(cell(20, 10, right))])
-
-
-def test_settings_of_a_row() -> None:
-    assert settings(cell(10, 5, 3))["draws"] == "5"
-    assert averages(cell(10, 5, 3)) and not averages(row())
+def headline(right: int) -> list[Answers]:
+    return [answers(cell(20, 10, right))]
 
 
 def test_a_flat_surface_settles_the_headline() -> None:
@@ -72,19 +68,18 @@ def test_without_randomness_one_row_stands_for_every_k() -> None:
     assert {place: len(each) for place, each in found.items()} == dict.fromkeys(
         [(s, k) for s in STEPS for k in DRAWS], 1
     )
-    assert surface([*rows, *rows], COLUMN, 2.0).keys() == found.keys()
-    assert len(surface([*rows, *rows], COLUMN, 2.0)[10, 1]) == 1  # no further seed
     assert unsettled(found, headline(10)) == ""
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"options": "average=gradient draws=5 restarts=1 keep=best"}, {"step_size": 9.0}, {"n": 39}],
-)
-def test_rows_of_another_kind_are_no_further_seeds(change: dict[str, object]) -> None:
-    other = cell(10, 5, 40, **change)
-    found = surface([*grid(), other], COLUMN, 2.0)
+def test_rows_of_another_protocol_are_no_further_seeds() -> None:
+    found = surface([*grid(), cell(10, 5, 40, protocol="other", n=39)], COLUMN, 2.0)
     assert len(found[10, 5]) == 1 and found[10, 5][0].accuracy == 10 / N
+
+
+def test_two_trainings_make_no_surface() -> None:
+    rows = [*grid(), cell(10, 5, 40, eval_seed=1, weights="other")]
+    with pytest.raises(UsageError, match="Ours's surface at epsilon 2 has rows of two trainings"):
+        surface(rows, COLUMN, 2.0)
 
 
 def test_missing_cells_are_counted() -> None:
@@ -112,8 +107,26 @@ def test_a_fall_within_its_interval_is_flat() -> None:
 
 
 def test_a_headline_above_its_surface_waits() -> None:
-    found = surface(grid(otherwise=2), COLUMN, 2.0)
-    assert unsettled(found, headline(30)).startswith("its surface comes down to 5.0 [")
+    """8 against 16 of the same 40 images: apart by pairs, though their intervals overlap."""
+    found, above = surface(grid(otherwise=8), COLUMN, 2.0), headline(16)
+    assert interval(above).low < interval(found[200, 50]).high
+    words = "on its first 40 images it is 40.0 [26.3, 55.4], and its surface comes down to 20.0 ["
+    assert unsettled(found, above).startswith(words)
+    assert unsettled(found, headline(8)) == unsettled(found) == ""
+
+
+def test_a_headline_on_more_images_is_held_against_its_first() -> None:
+    """100 images, the first 40 as the surface has them: 30% of all, 20% of those."""
+    held = np.concatenate([np.arange(N) < 8, np.arange(60) < 22])
+    more = Answers(30 * held.astype(int), held, held, np.array([30] * 30))
+    assert unsettled(surface(grid(otherwise=8), COLUMN, 2.0), [more]) == ""
+    assert more.head(N).correct.tolist() == (30 * held[:N]).tolist()
+
+
+def test_edges_are_the_last_changes() -> None:
+    found = surface(grid({(100, 50): 14, (200, 20): 9}), COLUMN, 2.0)
+    steps, draws = edges(found).values()
+    assert (steps.estimate, draws.estimate) == (pytest.approx(-4 / N), pytest.approx(1 / N))
 
 
 def test_where_nothing_is_left_nothing_can_fall() -> None:
@@ -121,25 +134,30 @@ def test_where_nothing_is_left_nothing_can_fall() -> None:
 
 
 def test_other_networks_epsilons_controls_and_single_draws_are_left_out() -> None:
-    control = cell(10, 1, 3, sketch=False)
+    control = cell(10, 1, 3, sketch=False, protocol="control")
     others = [
         cell(10, 1, 3, recipe="another"),
         cell(10, 1, 3, epsilon=8.0),
         control,
-        cell(10, 1, 3, knowledge="frozen"),
+        cell(10, 1, 3, knowledge="frozen", protocol="frozen"),
         cell(10, 1, 3, attack="apgd_ce"),
         cell(30, 1, 3),
+        cell(10, 1, 3, correct=""),
     ]
     assert surface(others, COLUMN, 2.0) == {}
-    assert set(surface([control], Column("", "", "recipe-a", None, False), 2.0)) == {(10, 1)}
+    own = Column("", "", "recipe-a", frozenset({"control"}), False)
+    assert set(surface([control], own, 2.0)) == {(10, 1)}
 
 
 def test_the_page_and_its_records_hold_every_cell(tmp_path: Path) -> None:
-    rows = grid({(10, 1): 20})
+    clean = cell(0, 1, 36, attack="clean", epsilon=0.0, options="", protocol="10-1")
+    rows = [*grid({(10, 1): 20}), clean]
     page = markdown("Surface", [COLUMN], rows, ())
+    assert "ε = 0" not in page
     half = interval([answers(rows[0])])
     assert f"| 10 | 50.0 [{100 * half.low:.1f}, {100 * half.high:.1f}] |" in page
-    assert page.rstrip().endswith("Settled.")
+    assert "\nSettled.\n" in page
+    assert "images paired: from 100 to 200 steps 0.0 [0.0, 0.0]; from 20 to 50 draws 0.0 [" in page
     assert "No rows yet." in markdown("Surface", [COLUMN], [], ())
     found = records([COLUMN], rows)
     assert len(found) == 25 and found[0]["value"] == 50.0

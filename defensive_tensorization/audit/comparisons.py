@@ -67,6 +67,7 @@ COMPARISONS = (
     Comparison("double", "A larger epsilon does not help", "masking", "eot", "double", ATHALYE),
     Comparison("more_steps", "More steps do not help", "masking", "apgd_ce", "steps", CARLINI),
     Comparison("more_draws", "More draws do not help", "masking", "apgd_ce", "draws", ATHALYE),
+    Comparison("averages", "Averaging over draws does not help", "masking", "pgd", "eot", ATHALYE),
     Comparison(
         *("more_restarts", "More restarts do not help", "masking"),
         *("apgd_ce", "restarts", CARLINI),

@@ -20,7 +20,7 @@ from ..errors import UsageError, in_one_line
 from ..evaluate import described
 from ..layout import folder_of
 from ..report import audits
-from ..run import trained
+from ..run import Trained, trained
 from .examine import VERSION, examine
 from .panel import MEMBERS, Member
 from .shots import Budget, Subject
@@ -77,12 +77,14 @@ def _once(config: Config, command: str, member: Member | None) -> Path:
         )
     p = plan(config)
     of = trained(p)
+    twin = None if member and member.wrap else _twin(p)
     name = "-".join([p.name, *_joined(p), *([member.name] if member else [])])
     settings = {
         "version": VERSION,
         "audit": {k: v for k, v in vars(config.audit).items() if k != "rounds"},
         "seed": config.eval.seed,
         "weights": of.weights,
+        "twin": twin and twin.weights,
         "fingerprint": p.fingerprint,
         "autocast": config.eval.autocast,
         "prune": config.defence.prune and config.defence.prune.fraction,
@@ -95,7 +97,7 @@ def _once(config: Config, command: str, member: Member | None) -> Path:
     if not path.exists():
         started = time.perf_counter()
         budget = _budget(config)
-        audited = subject(p, of.network, member.wrap if member else None)
+        audited = subject(p, of.network, member.wrap if member else None, twin)
         result = examine(audited, budget, config.eval.seed, config.audit.level)
         path.parent.mkdir(parents=True, exist_ok=True)
         told = _provenance(p, of.weights, of.commit, command, time.perf_counter() - started)
@@ -115,13 +117,17 @@ def _budget(config: Config) -> Budget:
 
 
 def subject(
-    p: Plan, network: nn.Module, wrap: Callable[[nn.Module, float], nn.Module] | None
+    p: Plan,
+    network: nn.Module,
+    wrap: Callable[[nn.Module, float], nn.Module] | None = None,
+    twin: Trained | None = None,
 ) -> Subject:
+    """twin: the dense network trained alike; a wrapped network's is itself, unwrapped."""
     c = p.config
     split = p.task.test.part(c.audit.images, "audit.images")
     plain = p.classifier(network)
     model = plain if wrap is None else wrap(plain, c.audit.epsilon * c.dataset.unit).eval()
-    twin = plain if wrap else _twin(p)
+    other = p.twin.classifier(twin.network) if twin else None
     return Subject(
         model=model,
         x=decode(split.inputs),
@@ -130,16 +136,16 @@ def subject(
         unit=c.dataset.unit,
         classes=len(p.task.classes),
         available=len(p.task.test),
-        twin=twin,
+        twin=plain if wrap else other,
         batch_size=c.eval.batch_size,
     )
 
 
-def _twin(p: Plan) -> nn.Module | None:
+def _twin(p: Plan) -> Trained | None:
     """The dense network trained alike, if it is there and is not this one."""
     if p.config.defence.name == "none" or not p.twin.checkpoint.exists():
         return None
-    return p.twin.classifier(trained(p.twin).network)
+    return trained(p.twin)
 
 
 def _joined(p: Plan) -> list[str]:

@@ -21,17 +21,18 @@ def check_is_attack(attacks: dict[str, Any]) -> None:
 
 
 def check_attack(key: str, attack: AttackConfig, form: str) -> None:
-    counts = attack.steps if isinstance(attack.steps, list) else [attack.steps]
-    for steps in counts or [0]:
-        if steps is not None and not (type(steps) is int and steps >= 1):
-            raise UsageError(f"{key}.steps must be a whole number, at least 1, got {attack.steps}")
-    if isinstance(attack.steps, list):
-        if form != "surface":
+    for name in ("steps", "draws"):
+        value = getattr(attack, name)
+        for count in (value or [0]) if isinstance(value, list) else [value]:
+            if count is not None and not (type(count) is int and count >= 1):
+                raise UsageError(f"{key}.{name} must be a whole number, at least 1, got {value}")
+        if isinstance(value, list) and form != "surface":
             raise UsageError(
-                f"{key}.steps={attack.steps}: only a surface (experiment.form=surface) holds "
-                "several; sweep over them, -m, or take one"
+                f"{key}.{name}={value}: only a surface (experiment.form=surface) holds several; "
+                "sweep over them, -m, or take one"
             )
-        attack.steps = sorted(set(attack.steps))
+        if isinstance(value, list):
+            setattr(attack, name, sorted(set(value)))
     size = attack.step_size
     if size is not None and not (isinstance(size, int | float) and size > 0):
         raise UsageError(f"{key}.step_size must be positive, in the data's unit, got {size}")
@@ -67,7 +68,7 @@ def check_control(config: Config) -> None:
             "leave it out, or take defence=tensorization and theta < 1"
         )
     for name, attack in config.attack.items():
-        if attack.knowledge not in (None, "fresh"):
+        if attack.knowledge not in (None, "fresh", "omniscient"):
             raise UsageError(
                 f"eval.sketch=false leaves no draws to know of, got attack.{name}.knowledge="
                 f"{attack.knowledge}: take knowledge=fresh"

@@ -183,6 +183,7 @@ class ScaleConfig:
     decay: str = MISSING
     binary: BinaryConfig = field(default_factory=BinaryConfig)
     figure_images: int | None = None
+    honest_images: int = MISSING
     landscape_points: int = MISSING
     autocast: str = MISSING
     train_images: int | None = None
@@ -200,7 +201,7 @@ class AttackConfig:
     surrogate: str | None = None
     knowledge: str | None = None
     loss: str | None = None
-    draws: int | None = None
+    draws: Any = None
     average: str | None = None
     restarts: int | None = None
     keep: str | None = None
@@ -268,12 +269,16 @@ class PathsConfig:
 class ExperimentConfig:
     """What a table is: its methods (columns, by label) and where it is published.
 
-    form  table, honest or surface: how its rows are shown.
+    form      table, honest or surface: how its rows are shown.
+    surface   of an honest table: the experiment whose rows say whether its attacks converged.
+    controls  of an honest table: each randomized method's deterministic one.
     """
 
     name: str = "adhoc"
     title: str = ""
     form: str = "table"
+    surface: str | None = None
+    controls: dict[str, str] = field(default_factory=dict)
     published: str | None = None
     published_as: dict[str, str] = field(default_factory=dict)  # methods named otherwise there
     published_only: dict[str, str] = field(default_factory=dict)  # which lines of that file

@@ -1,20 +1,21 @@
 """A table of the paper three times over: published, by the paper's protocol, and honestly.
 
-Honest means: the strongest of the attacks that average over draws, scored on fresh draws, with an
-interval, and only once its surface of steps x draws is flat (`surface.unsettled`).
+Honest means: the strongest of all attacks that were run, averaging over draws or not, scored on at
+least 30 fresh draws, with an interval, and only once the surface of steps x draws is flat
+(`surface.unsettled`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record, tidy
 from defensive_tensorization.report.published import Key
-from defensive_tensorization.report.selection import Column
+from defensive_tensorization.report.selection import Column, cell_rows
 from defensive_tensorization.report.surface import (
+    Surface,
     answers,
-    averages,
     percent,
     shown,
     surface,
@@ -32,11 +33,15 @@ HEADINGS = {
 }
 
 
+LEAST = 30  # fresh draws that score a headline
+
 ABOUT = (
     "Accuracy in %. Published and paper's protocol: the lowest of its attacks that are shown here, "
-    "one draw a step. Honest: the mean over fresh draws under the strongest attack that averages, "
-    "with its 95% interval over images and draws; beside it the votes and extremes of those draws, "
-    "each under the attack that lowers it most. A difference pairs the images. — is not measured."
+    "one draw a step. Honest: the mean over fresh draws under the strongest attack of all, those "
+    "that average over draws included, with its 95% interval over images and draws; beside it the "
+    "votes and extremes of those draws, each under the attack that lowers it most: none of these "
+    "was made to lower a vote. A difference pairs the images; a control is the same network at "
+    "θ = 1, or what the column is to be held against. — is not measured."
 )
 
 
@@ -46,7 +51,7 @@ class Line:
 
     published  percent, the lowest of the paper's attacks; paper  ours under them, a fraction.
     scores     each under the averaging attack that lowers it most, `by` for the mean.
-    against    the mean minus the first column's, images paired.
+    against    the mean minus the first column's, images paired; control: minus its control's.
     waits      why the headline is not to be quoted yet.
     """
 
@@ -57,56 +62,67 @@ class Line:
     scores: Mapping[str, Interval] = field(default_factory=dict)
     by: str = ""
     against: Interval | None = None
+    control: Interval | None = None
     waits: str = ""
 
 
 def lines(
     columns: Sequence[Column],
     rows: Sequence[Row],
-    all_rows: Sequence[Row],
+    surfaces: Mapping[Column, Column],
     epsilons: Sequence[float],
     attacks: Sequence[str],
     published: Mapping[Key, float],
+    controls: Mapping[Column, Column] | None = None,
 ) -> list[Line]:
-    """`rows` are those of the table, `all_rows` those that surfaces may be found among.
-
-    `attacks` are those of the paper's protocol.
-    """
+    """surfaces: by column, what selects its surface among the rows; controls: by column, another;
+    attacks: those of the paper's protocol."""
     made = []
     for epsilon in (0.0, *epsilons):
-        reference: list[Answers] | None = None
+        found = {column: _by_attack(rows, column, epsilon) for column in columns}
+        strongest = {c: _answers(each[_lowest(each)]) for c, each in found.items() if each}
         for column in columns:
-            mine = [r for r in rows if column.takes(r) and r.epsilon == epsilon and r.correct]
-            honest = _by_attack(r for r in mine if averages(r) or not epsilon)
-            ours = _by_attack(r for r in mine if not averages(r))
-            keys = [(n, epsilon, column.paper) for n in (attacks if epsilon else ("clean",))]
+            mine, single = found[column], attacks if epsilon else ("clean",)
+            ours = (interval(_answers(mine[name])).estimate for name in single if name in mine)
+            keys = [(name, epsilon, column.paper) for name in single]
             printed = [published[key] for key in keys if key in published]
-            scores, by = _strongest(honest)
-            strongest = honest[by] if by else None
-            if column is columns[0]:
-                reference = strongest
+            own = surface(rows, surfaces[column], epsilon) if column in surfaces else {}
             made.append(
                 Line(
                     epsilon,
                     column,
                     min(printed, default=None),
-                    min((interval(each).estimate for each in ours.values()), default=None),
-                    scores,
-                    by,
-                    difference(strongest, reference)
-                    if strongest and reference and column is not columns[0]
-                    else None,
-                    unsettled(surface(all_rows, column, epsilon), scores["mean"])
-                    if epsilon and by
-                    else "",
+                    min(ours, default=None),
+                    _scores(mine),
+                    _lowest(mine) if mine else "",
+                    _minus(strongest, column, columns[0]),
+                    _minus(strongest, column, (controls or {}).get(column)),
+                    _waits(mine[_lowest(mine)], own) if epsilon and mine else "",
                 )
             )
     return made
 
 
+def _minus(
+    found: Mapping[Column, Sequence[Answers]], column: Column, other: Column | None
+) -> Interval | None:
+    """None where one of the two is not there, or they are one."""
+    if other is None or other == column or column not in found or other not in found:
+        return None
+    return difference(found[column], found[other])
+
+
+def _waits(headline: Sequence[Row], own: Surface) -> str:
+    least = min(row.scored for row in headline)
+    if least < LEAST:
+        return f"it is scored on {least} draws, {LEAST} are the least"
+    return unsettled(own, _answers(headline))
+
+
 def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
     """The page: the table side by side, what waits and why, the circumstances."""
-    header = ["ε", "method", "published", "paper's protocol", "honest", "by", f"minus {first}"]
+    header = ["ε", "method", "published", "paper's protocol", "honest", "by"]
+    header += [f"minus {first}", "minus its control"]
     header += [HEADINGS[name] for name in HEADINGS]
     page = [f"# {title}", "", _bars(header), _bars(["---:", "---", *["---:"] * (len(header) - 2)])]
     for line in made:
@@ -122,6 +138,7 @@ def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
                     honest,
                     line.by.upper().replace("_", "-") if line.epsilon else "",
                     "—" if line.against is None else shown(line.against),
+                    "—" if line.control is None else shown(line.control),
                     *(
                         percent(line.scores[name].estimate) if line.scores else "—"
                         for name in HEADINGS
@@ -173,6 +190,7 @@ def records(made: Sequence[Line]) -> list[Record]:
         for name in NAMES:
             add(line, name, line.scores.get(name))
         add(line, "difference", line.against)
+        add(line, "control", line.control)
     return found
 
 
@@ -185,26 +203,34 @@ def write(name: str, page: str, made: Sequence[Line], folder: Path) -> list[Path
     return paths
 
 
-def _by_attack(rows: Iterable[Row]) -> dict[str, list[Answers]]:
-    found: dict[str, list[Answers]] = {}
-    for row in rows:
-        found.setdefault(row.attack, []).append(answers(row))
-    return found
+def _by_attack(rows: Sequence[Row], column: Column, epsilon: float) -> dict[str, list[Row]]:
+    """The column's rows that say what each image got; one network's, one protocol an attack."""
+    kept = [row for row in rows if row.correct and column.takes(row) and row.epsilon == epsilon]
+    names = dict.fromkeys(row.attack for row in kept)
+    return {name: cell_rows(kept, column, name, epsilon) for name in names}
 
 
-def _strongest(found: Mapping[str, list[Answers]]) -> tuple[dict[str, Interval], str]:
-    """Every score under the attack that lowers it most, and which that is for the mean.
+def _answers(rows: Sequence[Row]) -> list[Answers]:
+    return [answers(row) for row in rows]
+
+
+def _lowest(found: Mapping[str, Sequence[Row]]) -> str:
+    """The attack that lowers the mean most."""
+    return min(found, key=lambda attack: interval(_answers(found[attack])).estimate)
+
+
+def _scores(found: Mapping[str, Sequence[Row]]) -> dict[str, Interval]:
+    """Every score under the attack that lowers it most.
 
     Lucky hits are no accuracy: they are those of the attack that lowers the mean.
     """
     if not found:
-        return {}, ""
-    by = min(found, key=lambda attack: interval(found[attack]).estimate)
+        return {}
     scores = {
-        name: min((interval(each, name) for each in found.values()), key=lambda i: i.estimate)
+        name: min((interval(_answers(r), name) for r in found.values()), key=lambda i: i.estimate)
         for name in NAMES
     }
-    return scores | {"lucky": interval(found[by], "lucky")}, by
+    return scores | {"lucky": interval(_answers(found[_lowest(found)]), "lucky")}
 
 
 def _bars(line: Sequence[str]) -> str:

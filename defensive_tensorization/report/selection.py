@@ -59,12 +59,14 @@ def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) 
             f"{column.label}, {attack} at epsilon {epsilon:g} has rows of the protocols "
             f"{', '.join(protocols)}; accept one of them, or move the others' files away"
         )
-    if len({row.weights for row in mine}) > 1:
-        raise UsageError(
-            f"{column.label}, {attack} at epsilon {epsilon:g} has rows of two trainings: "
-            "move the files of one of them away"
-        )
-    return mine
+    return one_training(mine, f"{column.label}, {attack} at epsilon {epsilon:g}")
+
+
+def one_training(rows: list[Row], what: str) -> list[Row]:
+    """The rows; UsageError where two trainings made them, which no mean may join."""
+    if len({row.weights for row in rows}) > 1:
+        raise UsageError(f"{what} has rows of two trainings: move the files of one of them away")
+    return rows
 
 
 def cell(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> Summary | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record
-from defensive_tensorization.report.selection import Column
+from defensive_tensorization.report.selection import Column, one_training
 from defensive_tensorization.results import Row
 from defensive_tensorization.scores import Answers, Interval, difference, interval
 
@@ -34,28 +34,15 @@ def answers(row: Row) -> Answers:
     return Answers.decoded(row.correct, row.votes, row.by_draw)
 
 
-def averages(row: Row) -> bool:
-    """Whether the row's attack averages over draws."""
-    return "draws" in settings(row)
-
-
 def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
-    """What there is of a network at one epsilon; the commonest kind of rows where kinds differ."""
-    mine = [
-        row
-        for row in rows
-        if (row.recipe, row.sketch) == (column.recipe, column.sketch)
-        and (row.attack, row.epsilon, row.knowledge) == (ATTACK, epsilon, "fresh")
-        and row.correct
-        and row.steps in STEPS
-    ]
-    kind = _commonest(map(_kind, mine))
-    found: dict[tuple[int, int], dict[int, Answers]] = {}
-    for row in mine:
-        if _kind(row) == kind:
+    """What there is of a network's surface at one epsilon."""
+    found: dict[tuple[int, int], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.eval_seed):
+        if column.takes(row) and (row.attack, row.epsilon) == (ATTACK, epsilon) and row.correct:
             for draws in _draws(row):
-                found.setdefault((row.steps, draws), {})[row.eval_seed] = answers(row)
-    return {place: list(seeds.values()) for place, seeds in found.items()}
+                found.setdefault((row.steps, draws), []).append(row)
+    what = f"{column.label}'s surface at epsilon {epsilon:g}"
+    return {at: [answers(row) for row in one_training(mine, what)] for at, mine in found.items()}
 
 
 def _draws(row: Row) -> Sequence[int]:
@@ -64,28 +51,43 @@ def _draws(row: Row) -> Sequence[int]:
     return DRAWS if row.draws.startswith("none: ") else tuple({own} & set(DRAWS))
 
 
-def unsettled(found: Surface, headline: Interval) -> str:
-    """Why a headline must wait, in words; "" where it need not.
+def whole(found: Surface) -> bool:
+    return all((steps, draws) in found for steps in STEPS for draws in DRAWS)
 
-    It needs every cell, a fall from neither half the steps nor fewer draws to the most of both
-    that exceeds its 95% interval (images paired), and attacks at least as strong as the surface's.
-    Where nothing is left, nothing can fall.
+
+def edges(found: Surface) -> dict[str, Interval]:
+    """What the last doubling of the steps, and the last raise of the draws, change."""
+    most = found[STEPS[-1], DRAWS[-1]]
+    return {
+        f"from {STEPS[-2]} to {STEPS[-1]} steps": difference(most, found[STEPS[-2], DRAWS[-1]]),
+        f"from {DRAWS[-2]} to {DRAWS[-1]} draws": difference(most, found[STEPS[-1], DRAWS[-2]]),
+    }
+
+
+def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
+    """Why a headline (None: the surface's own) must wait, in words; "" where it need not.
+
+    It needs every cell, no edge whose fall exceeds its 95% interval, and an attack that leaves no
+    more than the surface's last cell does, beyond theirs; all of them paired over images, the
+    headline's first ones against the surface's. Where nothing is left, nothing can fall.
     """
-    if headline.high == 0 or headline.estimate == 0:
+    if headline and interval(headline).estimate == 0:
         return ""
-    if len(found) < len(STEPS) * len(DRAWS):
-        return f"{len(found)} of {len(STEPS) * len(DRAWS)} cells of its surface are run"
-    most = (STEPS[-1], DRAWS[-1])
-    for before, what in (
-        ((STEPS[-2], DRAWS[-1]), f"from {STEPS[-2]} to {STEPS[-1]} steps"),
-        ((STEPS[-1], DRAWS[-2]), f"from {DRAWS[-2]} to {DRAWS[-1]} draws"),
-    ):
-        change = difference(found[most], found[before])
+    if not whole(found):
+        there = sum((steps, draws) in found for steps in STEPS for draws in DRAWS)
+        return f"{there} of {len(STEPS) * len(DRAWS)} cells of its surface are run"
+    for what, change in edges(found).items():
         if change.high < 0:
             return f"it still falls by {percent(-change.estimate)} points {what}"
-    there = interval(found[most])
-    if headline.low > there.high:
-        return f"its surface comes down to {shown(there)}"
+    if headline:
+        most = found[STEPS[-1], DRAWS[-1]]
+        images = min(len(most[0].correct), len(headline[0].correct))
+        last, here = ([each.head(images) for each in of] for of in (most, headline))
+        if difference(last, here).high < 0:
+            return (
+                f"on its first {images} images it is {shown(interval(here))}, and its surface "
+                f"comes down to {shown(interval(last))}"
+            )
     return ""
 
 
@@ -102,7 +104,7 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
     """A table of steps x draws for each method and epsilon, and whether it has settled."""
     parts = [f"# {title}", "", ABOUT, ""]
     for column in columns:
-        epsilons = sorted({r.epsilon for r in rows if column.takes(r)})
+        epsilons = _epsilons(rows, column)
         for epsilon in epsilons:
             found = surface(rows, column, epsilon)
             parts += [f"## {column.label}, ε = {epsilon:g}", ""]
@@ -112,11 +114,11 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
                 cells = (found.get((s, k)) for k in DRAWS)
                 texts = (shown(interval(c)) if c else "—" for c in cells)
                 parts.append(f"| {s} | {' | '.join(texts)} |")
-            most = found.get((STEPS[-1], DRAWS[-1]))
-            open_ = (
-                unsettled(found, interval(most)) if most else unsettled(found, Interval(1, 1, 1))
-            )
+            open_ = unsettled(found)
             parts += ["", f"Not settled: {open_}." if open_ else "Settled.", ""]
+            if whole(found):
+                told = (f"{what} {shown(change)}" for what, change in edges(found).items())
+                parts += [f"Change in points, images paired: {'; '.join(told)}.", ""]
         if not epsilons:
             parts += [f"## {column.label}", "", "No rows yet.", ""]
     parts += [*(f"- {topic}: {text}" for topic, text in about), ""]
@@ -127,7 +129,7 @@ def records(columns: Sequence[Column], rows: Sequence[Row]) -> list[Record]:
     """One record a cell that there is, in percent."""
     found: list[Record] = []
     for column in columns:
-        for epsilon in sorted({r.epsilon for r in rows if column.takes(r)}):
+        for epsilon in _epsilons(rows, column):
             for (steps, draws), each in sorted(surface(rows, column, epsilon).items()):
                 i = interval(each)
                 found.append(
@@ -154,20 +156,20 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
     from defensive_tensorization.report.figures import STYLES
 
     caption = ABOUT
-    panels = [
-        (column, epsilon)
-        for column in columns
-        for epsilon in sorted({r.epsilon for r in rows if column.takes(r)})
-    ]
+    panels = [(column, epsilon) for column in columns for epsilon in _epsilons(rows, column)]
+    wide = max(1, min(4, len(panels)))
+    high = -(-len(panels) // wide) or 1
     drawn, grid = pyplot.subplots(
-        1,
-        max(1, len(panels)),
-        figsize=(max(5.5, 3.4 * len(panels)), 4.4),
+        high,
+        wide,
+        figsize=(max(5.5, 3.4 * wide), 1.4 + 3 * high),
         sharey=True,
         squeeze=False,
         layout="constrained",
     )
-    for axis, (column, epsilon) in zip(grid[0], panels, strict=False):
+    for axis in grid.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (column, epsilon) in zip(grid.flat, panels, strict=False):
         found = surface(rows, column, epsilon)
         for k, (colour, marker, dash) in zip(DRAWS, STYLES, strict=False):
             steps = [s for s in STEPS if (s, k) in found]
@@ -194,7 +196,8 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
         axis.set_xlabel("steps")
         axis.set_ylim(0, 100)
         axis.grid(alpha=0.3)
-    grid[0][0].set_ylabel("robust accuracy (%)")
+    for line in grid:
+        line[0].set_ylabel("robust accuracy (%)")
     if panels:
         handles, labels = grid[0][0].get_legend_handles_labels()
         drawn.legend(
@@ -209,12 +212,5 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
     return path
 
 
-def _kind(row: Row) -> tuple[object, ...]:
-    """What every cell of a surface has in common."""
-    others = {key: value for key, value in settings(row).items() if key != "draws"}
-    return row.n, row.step_size, *sorted(others.items())
-
-
-def _commonest(kinds: Iterable[tuple[object, ...]]) -> tuple[object, ...]:
-    counted = list(kinds)
-    return max(set(counted), key=counted.count, default=())
+def _epsilons(rows: Iterable[Row], column: Column) -> list[float]:
+    return sorted({r.epsilon for r in rows if r.attack == ATTACK and column.takes(r)})
