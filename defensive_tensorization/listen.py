@@ -50,7 +50,7 @@ class Twin:
 def listen(config: Config) -> list[Path]:
     """Writes <results>/<scale>/audio.png and <runs>/audio/<run>/*.wav, and mirrors both to W&B."""
     from .build import attacks, plan
-    from .run import trained
+    from .ensure import trained
 
     p = plan(config)
     if p.task.kind != "clips":

@@ -15,8 +15,8 @@ import torch
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.build import plan
+from defensive_tensorization.ensure import trained
 from defensive_tensorization.errors import UsageError, in_one_line
-from defensive_tensorization.run import trained
 from defensive_tensorization.xnor.packed import dense_size, packed, size
 
 

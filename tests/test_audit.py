@@ -21,9 +21,9 @@ from defensive_tensorization.audit.shots import Budget, Subject
 from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
 from defensive_tensorization.build import plan
 from defensive_tensorization.config import Config, composed
+from defensive_tensorization.ensure import Trained, trained
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report import audits
-from defensive_tensorization.run import Trained, trained
 from defensive_tensorization.scores import Answers
 
 N = 100

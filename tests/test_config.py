@@ -1090,6 +1090,20 @@ def test_figure_1_has_every_epsilon_of_section_4() -> None:
     made = attacks(quick("experiment=figure1", "method=baseline"))
     assert [a.epsilon for a in made if a.name == "pgd"] == [1, 2, 4, 8, 16, 32, 64, 128]
     assert [a.steps for a in made if a.name == "pgd"] == [1, 2, 5, 10, 20, 36, 68, 132]
+    assert [a.epsilon for a in made if a.name == "fgsm"] == [1, 2, 4, 8, 16, 32, 64, 128]
+
+
+@pytest.mark.parametrize("scale", ["cpu", "fast", "paper"])
+def test_figure_1_is_real_and_binary_with_and_without_adversarial_training(scale: str) -> None:
+    cells = laid("figure1", [f"scale={scale}"]).cells
+    made = {
+        (c.precision.name, c.defence.conv is not None, c.defence.perturb is not None): c
+        for c in cells.values()
+    }
+    assert len(cells) == len(made) == 8
+    assert {c.eval.runs for c in cells.values()} == {10}
+    assert {c.defence.perturb.name for c in made.values() if c.defence.perturb} == {"pgd"}
+    assert {c.theta for (kind, ours, _), c in made.items() if kind != "real" and ours} == {0.99}
 
 
 # --- several processes --------------------------------------------------------------------------

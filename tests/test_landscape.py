@@ -20,8 +20,9 @@ from defensive_tensorization import landscape, panels, sketching
 from defensive_tensorization.build import Plan, plan
 from defensive_tensorization.config import Config, composed, plane_of
 from defensive_tensorization.data import decode
+from defensive_tensorization.ensure import Trained, trained
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.run import Trained, run, trained
+from defensive_tensorization.run import run
 
 SMALL = (
     *("landscape=plane", "landscape.points=5", "landscape.draws=3", "landscape.image=2"),

@@ -20,11 +20,12 @@ from defensive_tensorization.build import attacks, plan
 from defensive_tensorization.checkpoint import commits, digest
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
+from defensive_tensorization.ensure import evaluated, passes, trained
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.render import render
 from defensive_tensorization.results import Row, summarise
 from defensive_tensorization.rows import protocol
-from defensive_tensorization.run import evaluated, passes, run, trained
+from defensive_tensorization.run import run
 
 ROOT = CONFIGS.parent
 ENTRY = [sys.executable, "-m", "defensive_tensorization"]

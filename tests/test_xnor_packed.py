@@ -13,8 +13,8 @@ from torch import nn
 from defensive_tensorization import binarize, tensorize
 from defensive_tensorization.build import plan
 from defensive_tensorization.config import composed
+from defensive_tensorization.ensure import trained
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.run import trained
 from defensive_tensorization.xnor import XnorConv2d, binary_layer
 from defensive_tensorization.xnor.packed import dense_size, pack, packed, size, unpack
 

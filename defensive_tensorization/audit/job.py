@@ -16,11 +16,11 @@ from .. import config as cfg
 from ..build import Plan, plan
 from ..config import Config
 from ..data import decode
+from ..ensure import Trained, trained
 from ..errors import UsageError, in_one_line
 from ..evaluate import described
 from ..layout import folder_of
 from ..report import audits
-from ..run import Trained, trained
 from .examine import VERSION, examine
 from .panel import MEMBERS, Member
 from .shots import Budget, Subject
