@@ -13,6 +13,7 @@ from . import config as cfg
 from .attacks import Attack
 from .batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
 from .config import Config
+from .config.schema import AttackConfig
 from .data import Task, decode
 from .defences.quantization import orthogonality
 from .distributed import Team
@@ -152,7 +153,7 @@ def channels_last(network: nn.Module) -> nn.Module:
 def plan(config: Config) -> Plan:
     """Load the data onto the device and lay out the run."""
     reads = getattr(cfg.named(config.model._target_), "reads", None)
-    if reads != "images" and config.defence.input is not None:
+    if reads not in (None, "images") and config.defence.input is not None:
         raise UsageError(
             f"defence={config.defence.name} squeezes the colours of images, model="
             f"{config.model.name} reads {reads}: take another defence"
@@ -178,29 +179,33 @@ def plan(config: Config) -> Plan:
 def attacks(config: Config) -> list[Attack]:
     """Every attack at every epsilon and, on a surface, of every number of draws and steps.
 
-    They go by their keys. Where nothing is random one number of draws stands for all.
+    They go by their keys; where one is no name of its algorithm, `options` say that. Where nothing
+    is random one number of draws stands for all.
     """
     random = cfg.is_random(config) and config.eval.sketch
 
     def each(value: Any) -> list[Any]:
         return value if isinstance(value, list) else [value]
 
-    return [
-        replace(
-            cfg.build(
-                replace(node, **at, surrogate=None, knowledge=None, input=None),
-                unit=config.dataset.unit,
-            ),
-            name=name,
+    def built(key: str, node: AttackConfig, **at: Any) -> Attack:
+        bare = replace(node, **at, surrogate=None, knowledge=None, input=None)
+        attack: Attack = cfg.build(bare, unit=config.dataset.unit)
+        own = () if attack.name == key else (("algorithm", attack.name),)
+        return replace(
+            attack,
+            name=key,
+            options=(*own, *attack.options),
             surrogate=node.surrogate or "identity",
             knowledge=node.knowledge or "fresh",
             input=node.input or "through",
         )
-        for name, node in config.attack.items()
+
+    return [
+        built(key, node, epsilon=epsilon, draws=draws, steps=steps)
+        for key, node in config.attack.items()
         for epsilon in node.epsilon
         for draws in each(node.draws)[: None if random else 1]
         for steps in each(node.steps)
-        for at in [{"epsilon": epsilon, "draws": draws, "steps": steps}]
     ]
 
 

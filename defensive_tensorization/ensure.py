@@ -1,6 +1,7 @@
 """A plan's network and its rows: loaded, resumed, or made where they are missing."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from . import config as cfg
 from .attacks import Attack
 from .build import Plan, attacks, seeds
 from .errors import UsageError
-from .evaluate import accuracy, evaluate
+from .evaluate import accuracy, evaluate, walks
 from .locks import alone
 from .pieces import within_memory
 from .progress import Level
@@ -137,7 +138,8 @@ def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
     level = Level(f"attacking {p.name}", work, "passes")
     with control, mirror.of_network(p, "eval") as watched, level, stopping.at_batches():
         for seed, todo in missing.items():
-            hand = distributed.dealt(len(todo), seed)
+            groups = _whole_walks(todo, together=len(split) <= size)
+            hand = [i for group in distributed.dealt(len(groups), seed) for i in groups[group]]
             aims = [todo[i] for i in hand]
             scores = evaluate(classifier, p.task, split, aims, seed, size, twin, draws, settled)
             bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
@@ -157,6 +159,15 @@ def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
         watched.image(mirror.EXAMPLES, lambda: examples.figure(p, classifier, shown, twin))
         log.info("W&B %s", watched.path or "disabled")
     return rows
+
+
+def _whole_walks(todo: Sequence[Attack | None], *, together: bool) -> list[range]:
+    """Places of those that one process must do."""
+    found: list[range] = []
+    for walk in walks(todo, together=together):
+        start = found[-1].stop if found else 0
+        found.append(range(start, start + (len(walk) if walk else 1)))
+    return found
 
 
 def passes(attack: Attack | None, draws: int) -> int:

@@ -79,7 +79,8 @@ def evaluate(
     draws: int = 1,
     settled: dict[Attack | None, Answers] | None = None,
 ) -> Iterator[Score]:
-    """The scores of the attacks (None: clean) under one evaluation seed, each as soon as known.
+    """The scores of the attacks (None: clean) under one evaluation seed, as soon as known: those of
+    a walk together, each with the seconds that it takes alone, by its steps.
 
     twin     the network that black-box attacks are computed on.
     draws    how many fresh ones score each image.
@@ -88,16 +89,16 @@ def evaluate(
     settled = {} if settled is None else settled
 
     def timed(walk: Sequence[Attack] | None) -> list[tuple[Answers, float]]:
-        first = walk[0] if walk else None
-        if first in settled:
-            return [(settled[first], 0.0)]
+        aims: Sequence[Attack | None] = walk or [None]
+        if all(each in settled for each in aims):
+            return [(settled[each], 0.0) for each in aims]
         started = time.perf_counter()
         found = _answers(classifier, task, split, walk, seed, batch_size, twin, draws)
-        if not is_random(first, classifier, twin):
-            settled[first] = found[0]
+        if not is_random(aims[0], classifier, twin):
+            settled.update(zip(aims, found, strict=True))
         took = time.perf_counter() - started
-        shares = [attack.steps for attack in walk or []] or [1]
-        return [(f, took * s / sum(shares)) for f, s in zip(found, shares, strict=True)]
+        parts = [each.steps / walk[-1].steps for each in walk] if walk else [1.0]
+        return [(each, took * part) for each, part in zip(found, parts, strict=True)]
 
     made = manner(classifier, min(batch_size, len(split)), split.labels.device)
     clean = timed(None) if attacks else []
@@ -173,13 +174,14 @@ def _answers(
     """Of each attack of a walk (None: clean), what it alone would get; several need one batch."""
     known = walk[0].knowledge if walk else "fresh"
     label = f"{walk[0].name} {walk[0].epsilon:g}" if walk else "clean"
+    rows = f"{label}, {len(walk)} numbers of steps" if walk and len(walk) > 1 else label
     found: list[list[Answers]] = [[] for _ in range(len(walk) if walk else 1)]
     remedy = f"take eval.batch_size below {batch_size} (its rows are a protocol of their own)"
     with streams(classifier, seed, label), within_memory(remedy):
         for start in bar(
             range(0, len(split), batch_size), -(-len(split) // batch_size), f"{label}, seed {seed}"
         ):
-            stopping.stop(f"every row is saved but {label}, seed {seed}, which is measured anew")
+            stopping.stop(f"every row is saved but {rows}, seed {seed}, which is measured anew")
             x = decode(split.inputs[start : start + batch_size])
             y = split.labels[start : start + batch_size]
             if x.ndim == 4:

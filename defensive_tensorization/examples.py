@@ -31,8 +31,8 @@ def shown(attacks: Sequence[Attack], twin: bool = False) -> Attack | None:
     """
     able = [each for each in attacks if twin or each.knowledge != "blackbox"]
     cheap = [each for each in able if each.steps * each.draws <= DEAREST]
-    sizes = [each for each in cheap if each.name == cheap[-1].name]
-    return sizes[len(sizes) // 2] if sizes else None
+    mine = {each.epsilon: each for each in cheap if each.name == cheap[-1].name}
+    return list(mine.values())[len(mine) // 2] if mine else None
 
 
 def figure(

@@ -21,13 +21,13 @@ FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 class Layout:
     """What the configuration and the paper say of a table; `cells` by method, as are columns.
 
-    surfaces  of an honest table: each column's rows of steps x draws.
+    surfaces  of an honest table: by method, its rows of steps x draws.
     """
 
     config: Config
     cells: Mapping[str, Config]
     columns: tuple[tables.Column, ...]
-    surfaces: tuple[tables.Column, ...] = ()
+    surfaces: Mapping[str, tables.Column]
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ class Layout:
         return published(PAPER, of.published, **of.published_only) if of.published else {}
 
     def takes(self, row: Row) -> bool:
-        return any(column.takes(row) for column in (*self.columns, *self.surfaces))
+        return any(column.takes(row) for column in (*self.columns, *self.surfaces.values()))
 
     def own_data(self) -> str | None:
         """This machine's own rows stand before committed ones from other data."""
@@ -95,14 +95,25 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
         _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
     )
     _refuse_twins(columns)
-    surfaces: tuple[tables.Column, ...] = ()
-    if config.experiment.surface:
-        words = [f"experiment={config.experiment.surface}", *overrides]
-        surfaces = tuple(
-            _column(labels[method], "", cfg.composed([*words, f"method={method}"]))
-            for method in cells
-        )
-    return Layout(config, cells, columns, surfaces)
+    for name in (name for pair in config.experiment.controls.items() for name in pair):
+        if name not in cells:
+            raise UsageError(
+                f"experiment.controls={name} is no column of {experiment}: take one of "
+                f"{', '.join(cells)}"
+            )
+    return Layout(config, cells, columns, _surfaces(config, overrides))
+
+
+def _surfaces(config: Config, overrides: Sequence[str]) -> dict[str, tables.Column]:
+    """By method, what selects its surface; an override of the table's attacks is none of those."""
+    if not config.experiment.surface:
+        return {}
+    kept = [w for w in overrides if not w.lstrip("+").startswith(("attack", "eval"))]
+    words = [f"experiment={config.experiment.surface}", *kept]
+    return {
+        method: _column(label, "", cfg.composed([*words, f"method={method}"]))
+        for method, label in config.experiment.columns.items()
+    }
 
 
 def _refuse_twins(columns: Sequence[tables.Column]) -> None:

@@ -43,7 +43,8 @@ def label(config: Config) -> str:
     words = [config.precision.name] if config.precision._target_ else []
     words += [f"θ={conv.theta:g}"] if conv else []
     words += [] if name in ("none", "tensorization") else [name]
-    known = sorted({attack.knowledge or "fresh" for attack in config.attack.values()} - {"fresh"})
+    used = {attack.knowledge or "fresh" for attack in config.attack.values()}
+    known = list(used - {"fresh"}) if len(used) == 1 else []
     control = [] if config.eval.sketch else ["scored at θ=1"]
     return ", ".join([" ".join(words) or "dense", *known, *control])
 
@@ -93,7 +94,8 @@ def trained(run: tracking.Run, p: "Plan", history: Sequence[dict[str, float]]) -
 
 def evaluated(run: tracking.Run, p: "Plan", rows: Sequence[Row]) -> None:
     """What an evaluation starts from and what it made: the rows, and their means."""
-    names = ["attack", "epsilon", "eval_seed", CLEAN, "robust_accuracy", "n", "seconds"]
+    names = ["attack", "epsilon", "steps", "options", "eval_seed"]
+    names += [CLEAN, "robust_accuracy", "n", "seconds"]
     run.table(EVALUATION, names, [[getattr(row, name) for name in names] for row in rows])
     scores(run, rows)
     run.used(checkpoint(p))

@@ -1,7 +1,7 @@
 """What the tables of a scale still lack, and how long it takes by what was measured here."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -64,7 +64,7 @@ class Rates:
         passed: dict[object, list[tuple[float, int]]] = {}
         self.images: dict[str, int] = {}
         for row in rows:
-            work = row.n * _passes(row.steps, _averaged(row), row.scored)
+            work = row.n * _passes(row.steps, row.averaged if _random(row) else 1, row.scored)
             passed.setdefault(_kind_of_row(row), []).append((row.seconds, work))
             if row.subset.startswith("all "):
                 self.images[row.dataset] = row.n
@@ -102,8 +102,10 @@ def lacking(
     cells: dict[tuple[object, ...], bool] = {}  # whether one lacks a row
     work = Work()
     for number, config in enumerate(jobs):
-        aimed = [None, *attacks(config)]
-        wanted = [[_scoring(config, attack, seed) for seed in seeds(config)] for attack in aimed]
+        wanted = [
+            [_scoring(config, attack, steps, seed) for seed in seeds(config)]
+            for attack, steps in _taken(config, [None, *attacks(config)])
+        ]
         short = [any(each.key not in have for each in line) for line in wanted]
         cells |= {(number, *w[0].key): lacks for w, lacks in zip(wanted, short, strict=True)}
         if not any(short):
@@ -119,14 +121,31 @@ def lacking(
     return len(cells), sum(cells.values()), work
 
 
-def _scoring(config: Config, attack: "Attack | None", seed: int) -> Scoring:
+def _taken(
+    config: Config, aimed: Sequence["Attack | None"]
+) -> Iterator[tuple["Attack | None", int]]:
+    """Each attack with the steps that it takes beyond the one that it continues."""
+    from .evaluate import walks
+
+    images, size = config.eval.images, config.eval.batch_size
+    for walk in walks(aimed, together=images is not None and images <= size):
+        if walk is None:
+            yield None, 0
+            continue
+        before = 0
+        for attack in walk:
+            yield attack, attack.steps - before
+            before = attack.steps
+
+
+def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> Scoring:
     from .rows import protocol
 
     conv = config.defence.conv
     random = conv is not None and conv.theta < 1 and config.eval.sketch
     c = config
     kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, random)
-    steps, averaged = (attack.steps, attack.draws if random else 1) if attack else (0, 1)
+    averaged = attack.draws if attack and random else 1
     return Scoring(
         cfg.recipe(c),
         protocol(c, attack),
@@ -156,11 +175,6 @@ def _kind_of_training(c: Config) -> tuple[object, ...]:
 def _passes(steps: int, averaged: int, scored: int) -> int:
     """Forward passes an image, a gradient counted as two more; about."""
     return scored + 3 * steps * averaged
-
-
-def _averaged(row: Row) -> int:
-    options = dict(pair.split("=", 1) for pair in row.options.split() if "=" in pair)
-    return int(options.get("draws", 1)) if _random(row) else 1
 
 
 def estimate(seconds: float, strange: int, unseen: int, panels: int = 0) -> str:

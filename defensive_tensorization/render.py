@@ -77,15 +77,16 @@ def _honest(found: Found) -> Made:
     from .build import attacks
 
     layout, config = found.layout, found.layout.config
-    rows = select(found.rows, (*layout.columns, *layout.surfaces), data=found.data)
-    by_method = dict(zip(layout.cells, layout.columns, strict=True))
-    surfaces = dict(zip(layout.columns, layout.surfaces, strict=False))
-    controls = {by_method[m]: by_method[c] for m, c in config.experiment.controls.items()}
+    rows = select(found.rows, (*layout.columns, *layout.surfaces.values()), data=found.data)
+    of = dict(zip(layout.cells, layout.columns, strict=True))
+    surfaces = {of[method]: column for method, column in layout.surfaces.items()}
+    controls = {of[method]: of[control] for method, control in config.experiment.controls.items()}
     aimed = attacks(config)
     epsilons = sorted({attack.epsilon for attack in aimed})
     single = list(dict.fromkeys(attack.name for attack in aimed if not attack.options))
-    told = (epsilons, single, layout.published, controls)
-    made = honest.lines(layout.columns, rows, surfaces, *told)
+    made = honest.lines(
+        layout.columns, rows, surfaces, epsilons, single, layout.published, controls
+    )
     rows = [row for row in rows if any(column.takes(row) for column in layout.columns)]
     about = (*facts(layout.columns, rows), *layout.notes)
     page = honest.markdown(config.experiment.title, made, about, layout.columns[0].label)

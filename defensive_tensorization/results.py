@@ -18,13 +18,14 @@ class Row:
 
     Accuracies are fractions in [0, 1]; for the attack "clean" both are the clean accuracy.
     `epsilon` is in the task's unit (8 means 8/255 on images), `epsilon_absolute` and `step_size`
-    in the input's own scale. `seconds` is the time of the attack and its scoring. `commit` is the
-    code that attacked and scored, `trained_commit` the code that trained, `weights` the digest of
-    what it trained; rows from before these two were kept have "". `knowledge` is the attacker's,
-    `options` are its further settings, `input` how it took a transform of the input: "through" or
-    "oblivious", "" where there is none. `sketch` is False where all of it ran at theta = 1.
-    `scored` is how many draws the accuracies are the mean of; where they are several, `correct`,
-    `votes` and `by_draw` are what each image got (`scores.Answers.decoded`).
+    in the input's own scale. `seconds` is the time of the attack and its scoring; of several that
+    were one walk, what each alone takes, by its steps. `commit` is the code that attacked and
+    scored, `trained_commit` the code that trained, `weights` the digest of what it trained; rows
+    from before these two were kept have "". `knowledge` is the attacker's, `options` are its
+    further settings, `input` how it took a transform of the input: "through" or "oblivious", ""
+    where there is none. `sketch` is False where all of it ran at theta = 1. `scored` is how many
+    draws the accuracies are the mean of; where they are several, `correct`, `votes` and `by_draw`
+    are what each image got (`scores.Answers.decoded`).
     """
 
     run_id: str
@@ -77,6 +78,16 @@ class Row:
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must be a fraction in [0, 1], got {value}")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """`options` by name."""
+        return dict(pair.split("=", 1) for pair in self.options.split())
+
+    @property
+    def averaged(self) -> int:
+        """K, how many draws each question of the attack averages over."""
+        return int(self.settings.get("draws", 1))
 
     @property
     def key(self) -> str:
@@ -133,10 +144,11 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 def means(rows: Iterable[Row]) -> dict[tuple[str, float], float]:
     """Mean robust accuracy for each (attack, epsilon), over the evaluation seeds of one network;
-    of the most steps where they are several."""
-    cells: dict[tuple[str, float], dict[int, list[Row]]] = {}
+    of the most steps and draws where they are several."""
+    cells: dict[tuple[str, float], dict[tuple[int, int], list[Row]]] = {}
     for row in rows:
-        cells.setdefault((row.attack, row.epsilon), {}).setdefault(row.steps, []).append(row)
+        costs = cells.setdefault((row.attack, row.epsilon), {})
+        costs.setdefault((row.steps, row.averaged), []).append(row)
     return {at: summarise(each[max(each)]).robust_mean for at, each in cells.items()}
 
 

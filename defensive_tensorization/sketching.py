@@ -8,7 +8,6 @@ that for one model, in the current thread, until the block ends:
     per_sample(model)          every example of a batch has a draw of its own
     parts(model, 5)            so has each fifth of a batch: five forwards in one
     drawn(model, device, n)    the draws of one forward, made before it
-    aside(model, device)       draws that move no generator: those after the block are as without it
     record(model)              write the draws down; replay(model, ledger) uses them again
     repeat(model, ledger)      the same, as a part of the forward that was recorded
 """
@@ -86,16 +85,6 @@ def rewind(model: nn.Module, states: Mapping[str, Tensor], device: torch.device)
             generator = torch.Generator(device)
             generator.set_state(states[f"{name} {device.type}"].cpu())
             sketch._generators[device] = generator
-
-
-@contextmanager
-def aside(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Draws of the block are fresh, and drawn again after it."""
-    before = streams(model)
-    try:
-        yield
-    finally:
-        rewind(model, before, device)
 
 
 def stream(*keys: int | str) -> int:

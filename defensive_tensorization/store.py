@@ -54,9 +54,9 @@ def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> 
     """Merges the kept rows of one folder into `<run_id>.jsonl` files of another.
 
     Where both have a key the source's row stands, and the target's rows of other weights than the
-    source's give way, so that no cell averages two trainings; of rows that recorded none nothing is
-    known, and they stay. Files are sorted, so a rerun is
-    byte-identical. Returns the files that hold the kept rows.
+    source's give way, so that no cell averages two trainings. Rows that recorded no weights stay
+    where none of them contradicts the source's. Files are sorted, so a rerun is byte-identical.
+    Returns the files that hold the kept rows.
     """
     if not source_dir.is_dir():
         return []
@@ -67,15 +67,23 @@ def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> 
         for run_id in sorted({row.run_id for row in kept}):
             path = target_dir / f"{run_id}.jsonl"
             mine = [row for row in kept if row.run_id == run_id]
-            weights = {row.weights for row in mine} - {""}
-            others = [r for r in read([path]) if {r.weights} - {""} <= weights or not weights]
-            merged = {row.key: row for row in [*others, *mine]}
+            there = _of_one_training(read([path]), mine)
+            merged = {row.key: row for row in [*there, *mine]}
             lines = [f"{row.to_json()}\n" for row in sorted(merged.values(), key=_order)]
             partial = path.with_suffix(".partial")
             partial.write_bytes("".join(lines).encode())
             partial.replace(path)
             paths.append(path)
     return paths
+
+
+def _of_one_training(there: list[Row], mine: list[Row]) -> list[Row]:
+    """Those that may be of the same weights as `mine`."""
+    weights = {row.weights for row in mine} - {""}
+    found = {row.key: row.robust_accuracy for row in mine}
+    unknown = [row for row in there if not row.weights]
+    same = all(found.get(row.key, row.robust_accuracy) == row.robust_accuracy for row in unknown)
+    return [r for r in there if (r.weights in weights or not weights if r.weights else same)]
 
 
 def _order(row: Row) -> tuple[str, float, str, int, str]:

@@ -15,7 +15,13 @@ from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
 from defensive_tensorization.audit import checks, comparisons, gradients, job, shots
 from defensive_tensorization.audit.check import Check
-from defensive_tensorization.audit.comparisons import COMPARISONS, CONVERGED, ONE_DRAW, Comparison
+from defensive_tensorization.audit.comparisons import (
+    AVERAGES,
+    COMPARISONS,
+    CONVERGED,
+    ONE_DRAW,
+    Comparison,
+)
 from defensive_tensorization.audit.panel import MEMBERS, Noisy, Saturated, Stepped
 from defensive_tensorization.audit.shots import Budget, Subject
 from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
@@ -48,7 +54,9 @@ def left(**right: int) -> dict[str, Answers]:
 # --- the rules ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [*COMPARISONS, *CONVERGED, ONE_DRAW], ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    "rule", [*COMPARISONS, *CONVERGED, AVERAGES, ONE_DRAW], ids=lambda rule: rule.name
+)
 def test_a_comparison_fails_only_beyond_noise(rule: Comparison) -> None:
     def found(**right: int) -> Check:
         [made] = [

@@ -30,6 +30,7 @@ from defensive_tensorization.config import CONFIGS, Config, checked, composed, p
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.evaluate import walks
 from defensive_tensorization.layout import laid
+from defensive_tensorization.report import surface
 from defensive_tensorization.rows import protocol
 
 ROOT = CONFIGS.parent
@@ -984,11 +985,15 @@ BITS = "quantizes real activations, those of binary layers are one bit each: tak
         ),
         (
             "defence=adversarial_pgd defence.perturb.update=attack",
+            "defence.perturb.update=attack is of a random network's draws, defence=adversarial_",
+        ),
+        (
+            "defence=tensorization_pgd defence.perturb.update=attack",
             "defence.perturb.update=attack needs one draw to update on: take defence.perturb.draws",
         ),
         (
             "defence=adversarial_pgd defence.perturb.draws=frozen",
-            "defence.perturb.draws=frozen holds a random network's draw, defence=adversarial_pgd ",
+            "defence.perturb.draws=frozen is of a random network's draws, defence=adversarial_pgd ",
         ),
         (
             "defence=adversarial_rfgsm defence.perturb.alpha=9",
@@ -1012,26 +1017,34 @@ def test_a_surface_s_attacks_are_of_every_number_of_draws_and_steps() -> None:
     }.items():
         found = attacks(composed([*words, f"method={method}"]))
         places = [(a.draws, a.steps) for a in found]
-        assert places == [(k, n) for k in draws for n in (10, 20, 50, 100, 200)]
+        assert places == [(k, n) for k in draws for n in surface.STEPS]
+        assert draws in (surface.DRAWS, surface.DRAWS[:1])
         assert len(list(walks(found))) == len(draws)
 
 
 def test_an_attack_goes_by_its_key() -> None:
-    found = attacks(quick("attack=[apgd_ce,apgd_ce_omniscient]", "eval.epsilon=[8]"))
-    assert [(a.name, a.knowledge) for a in found] == [
-        ("apgd_ce", "fresh"),
-        ("apgd_ce_omniscient", "omniscient"),
+    """And says what it is where that is something else: CE's rows are never taken for DLR's."""
+    told = ("attack=[apgd_ce,apgd_ce_omniscient]", "eval.epsilon=[8]")
+    found = attacks(quick(*told))
+    assert [(a.name, a.knowledge, dict(a.options).get("algorithm")) for a in found] == [
+        ("apgd_ce", "fresh", None),
+        ("apgd_ce_omniscient", "omniscient", "apgd_ce"),
     ]
+    config = quick(*told, "attack.apgd_ce.loss=dlr")
+    assert dict(attacks(config)[0].options)["algorithm"] == "apgd_dlr"
+    assert protocol(config, attacks(config)[0]) != protocol(config, found[0])
 
 
 @pytest.mark.parametrize("table", ["honest_table1", "honest_table2", "honest_table4"])
 def test_every_headline_has_a_surface_of_its_own_network(table: str) -> None:
     """And no two share one: Table 4's baselines differ by the attack's surrogate alone."""
-    layout = laid(table, ["scale=cpu"])
-    assert [c.recipe for c in layout.surfaces] == [c.recipe for c in layout.columns]
-    assert [c.sketch for c in layout.surfaces] == [c.sketch for c in layout.columns]
-    for i, one in enumerate(layout.surfaces):
-        for other in layout.surfaces[:i]:
+    layout = laid(table, ["scale=cpu", "attack.apgd_ce.steps=30", "eval.draws=40"])
+    surfaces = list(layout.surfaces.values())
+    assert surfaces == list(laid(table, ["scale=cpu"]).surfaces.values())
+    assert [c.recipe for c in surfaces] == [c.recipe for c in layout.columns]
+    assert [c.sketch for c in surfaces] == [c.sketch for c in layout.columns]
+    for i, one in enumerate(surfaces):
+        for other in surfaces[:i]:
             shared = (one.protocols or set()) & (other.protocols or set())
             assert one.recipe != other.recipe or len(shared) <= 1  # the clean row
 

@@ -23,7 +23,7 @@ from defensive_tensorization.data import decode
 from defensive_tensorization.ensure import evaluated, passes, trained
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.render import render
-from defensive_tensorization.results import Row, summarise
+from defensive_tensorization.results import Row, means, summarise
 from defensive_tensorization.rows import protocol
 from defensive_tensorization.run import run
 
@@ -490,6 +490,39 @@ def test_every_defence_goes_the_same_way(
     assert set(made) == {"clean", "fgsm"}
     assert {r.weights for r in made.values()} == {weights[words]}
     assert (weights[words] == weights["defence=none"]) == joined
+
+
+def test_a_surface_s_rows_are_those_of_its_attacks_alone_and_a_stop_inside_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of recalibrated BatchNorm; means are of the most steps and draws."""
+    monkeypatch.chdir(tmp_path)
+    words = [*DEFENDED, "theta=0.9", "attack=[eot_pgd]", "eval.draws=3"]
+    several = ["experiment.form=surface", "attack.eot_pgd.steps=[1,2,4]"]
+    config = composed([*words, *several, "attack.eot_pgd.draws=[1,2,3]"])
+    run(config, "test")
+    [path] = (tmp_path / "runs" / "rows").glob("*theta0.9*.jsonl")
+    made = {row.key: row for row in store.read([path])}
+    assert len(made) == 1 + 9
+    longest = [r.robust_accuracy for r in made.values() if (r.steps, r.averaged) == (4, 3)]
+    assert [means(list(made.values()))["eot_pgd", 4.0]] == longest
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if '"steps": 2,' not in line) + "\n")
+    run(config, "test")
+    again = {row.key: row for row in store.read([path])}
+    path.unlink()
+    for draws in (1, 2, 3):
+        for steps in (1, 2, 4):
+            alone = [f"attack.eot_pgd.draws={draws}", f"attack.eot_pgd.steps={steps}"]
+            run(composed([*words, *alone]), "test")
+    apart = {row.key: row for row in store.read([path])}
+    for key, row in made.items():
+        for other in (again[key], apart[key]):
+            assert (other.correct, other.votes, other.by_draw) == (
+                row.correct,
+                row.votes,
+                row.by_draw,
+            )
 
 
 def test_the_loss_holds_quantization_s_term(

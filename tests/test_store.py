@@ -160,6 +160,20 @@ def test_rows_that_recorded_no_weights_stay_beside_others(
     assert sorted(r.eval_seed for r in read([tmp_path / "target"])) == [0, 1]
 
 
+@pytest.mark.parametrize(("again", "stay"), [(0.5, [0, 1]), (0.6, [0])])
+def test_rows_that_recorded_no_weights_give_way_to_those_that_contradict_them(
+    again: float, stay: list[int], tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        append(
+            tmp_path / "target" / "x.jsonl", row(run_id="x", eval_seed=seed, robust_accuracy=0.5)
+        )
+    fresh = row(run_id="x", eval_seed=0, robust_accuracy=again, weights="new")
+    append(tmp_path / "source" / "x.jsonl", fresh)
+    collect(tmp_path / "source", tmp_path / "target", lambda row: True)
+    assert [r.eval_seed for r in read([tmp_path / "target"])] == stay
+
+
 @pytest.mark.parametrize("room", [0, 1, 300])
 def test_a_full_disk_is_an_error_and_loses_no_row(tmp_path: Path, room: int) -> None:
     """The system writes what fits and says nothing: half a row must not pass for one."""

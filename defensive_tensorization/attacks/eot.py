@@ -1,11 +1,9 @@
 """PGD whose every step follows an average over K draws (expectation over transformation)."""
 
 from collections.abc import Iterator, Sequence
-from copy import copy
 
 from torch import Tensor
 
-from .. import sketching
 from ..errors import UsageError
 from .attack import Attack, positive, step_count
 from .expectation import Expectation, cross_entropy
@@ -37,25 +35,24 @@ def eot_pgd(
     if keep not in KEEP:
         raise UsageError(f"attack.eot_pgd.keep must be one of {', '.join(KEEP)}, got {keep!r}")
 
-    def ended(asked: Expectation, y: Tensor, now: Tensor, best: Best) -> Best:
-        best = copy(best)
-        if keep == "last" and restarts == 1:  # nothing to compare it with
-            best.x = now
-            return best
-        return best.offer(now, asked(now, y, gradient=False))
+    last = keep == "last" and restarts == 1  # nothing to compare it with
 
     def walk(asked: Expectation, ball: Ball, y: Tensor, stops: Sequence[int]) -> Iterator[Best]:
         now, best = ball.start(), Best(ball.x)
-        for done in range(stops[-1]):
-            if done in stops:
-                with sketching.aside(asked.model, now.device):
-                    yield ended(asked, y, now, best)
-            made = asked(now, y)
-            if keep == "best":
+        for done in range(stops[-1] + 1):
+            end = done == stops[-1]
+            if last and done in stops:
+                best.x = now
+                yield best
+            if last and end:
+                return
+            made = asked(now, y, gradient=not end)
+            if keep == "best" or end:
                 best.offer(now, made)
-            assert made.gradient is not None
-            now = ball.project(now + step * made.gradient.sign())
-        yield ended(asked, y, now, best)
+            if done in stops and not last:
+                yield best
+            if made.gradient is not None:
+                now = ball.project(now + step * made.gradient.sign())
 
     def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
         return next(walk(asked, ball, y, (count,)))

@@ -7,7 +7,7 @@ from typing import Any
 from ..attacks import Attack
 from ..scores import Answers, interval
 from . import checks, gradients, shots
-from .comparisons import COMPARISONS, CONVERGED, ONE_DRAW, TITLES, comparisons, white
+from .comparisons import AVERAGES, COMPARISONS, CONVERGED, ONE_DRAW, TITLES, comparisons, white
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
@@ -25,7 +25,7 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
     rise = {name: lines[near] - lines[0] for name, lines in surface.items()}
     made = [
         checks.zero_epsilon(met.answers, met.moved),
-        *comparisons(COMPARISONS, met.answers, WHITE),
+        *comparisons([*COMPARISONS, *([AVERAGES] if of.random else [])], met.answers, WHITE),
         checks.unbounded(met.answers, chance),
         checks.vanishing(blind),
         checks.direction(rise["gradient"], rise["random"]),

@@ -73,15 +73,17 @@ def _check_perturb(defence: DefenceConfig) -> None:
         if value not in (None, *allowed):
             words = ", ".join(allowed)
             raise UsageError(f"defence.perturb.{name} must be one of {words}, got {value!r}")
+    random = defence.conv is not None and defence.conv.theta < 1
+    for name, plain in (("draws", "fresh"), ("update", "fresh")):
+        if getattr(perturb, name) != plain and not random:
+            raise UsageError(
+                f"defence.perturb.{name}={getattr(perturb, name)} is of a random network's draws, "
+                f"defence={defence.name} has none in training: leave it out"
+            )
     if perturb.update == "attack" and perturb.draws != "frozen":
         raise UsageError(
             "defence.perturb.update=attack needs one draw to update on: take "
             "defence.perturb.draws=frozen"
-        )
-    if perturb.draws == "frozen" and not (defence.conv and defence.conv.theta < 1):
-        raise UsageError(
-            f"defence.perturb.draws=frozen holds a random network's draw, defence={defence.name} "
-            "has none in training: leave it out"
         )
     alpha, epsilon = perturb.alpha, perturb.epsilon
     if alpha is not None and epsilon is not None and not 0 <= alpha <= epsilon:

@@ -25,30 +25,26 @@ Surface = Mapping[tuple[int, int], Sequence[Answers]]
 """(steps, draws) to what every image got, one entry an evaluation seed."""
 
 
-def settings(row: Row) -> dict[str, str]:
-    """A row's further settings by name; none of an attack on single draws."""
-    return dict(part.split("=", 1) for part in row.options.split())
-
-
 def answers(row: Row) -> Answers:
     return Answers.decoded(row.correct, row.votes, row.by_draw)
 
 
 def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
     """What there is of a network's surface at one epsilon."""
-    found: dict[tuple[int, int], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row.eval_seed):
-        if column.takes(row) and (row.attack, row.epsilon) == (ATTACK, epsilon) and row.correct:
-            for draws in _draws(row):
-                found.setdefault((row.steps, draws), []).append(row)
-    what = f"{column.label}'s surface at epsilon {epsilon:g}"
-    return {at: [answers(row) for row in one_training(mine, what)] for at, mine in found.items()}
+    found: dict[tuple[int, int], list[Answers]] = {}
+    for row in surface_rows(rows, column, epsilon):
+        for draws in DRAWS if row.draws.startswith("none: ") else (row.averaged,):
+            found.setdefault((row.steps, draws), []).append(answers(row))
+    return found
 
 
-def _draws(row: Row) -> Sequence[int]:
-    """The surface's K that a row stands for: all, where nothing is random."""
-    own = int(settings(row)["draws"])
-    return DRAWS if row.draws.startswith("none: ") else tuple({own} & set(DRAWS))
+def surface_rows(rows: Iterable[Row], column: Column, epsilon: float) -> list[Row]:
+    """By evaluation seed; UsageError where they are of two trainings. Where nothing is random a row
+    stands for every K."""
+    at = (ATTACK, epsilon)
+    mine = [r for r in rows if column.takes(r) and (r.attack, r.epsilon) == at and r.correct]
+    one_training(mine, f"{column.label}'s surface at epsilon {epsilon:g}")
+    return sorted(mine, key=lambda row: row.eval_seed)
 
 
 def whole(found: Surface) -> bool:
