@@ -50,8 +50,14 @@ def robust_vs_epsilon(
     chosen = [row for row in chosen if row.attack in (*attacks, "clean")]
     width = max(5.5, 3.6 * len(attacks))
     caption = _caption(columns, attacks, chosen, characters=int(19 * width))
+    beside = int(width / (0.8 + 0.076 * max((len(c.label) for c in columns), default=0))) or 1
+    legend = -(-len(columns) // beside)  # lines
     figure, grid = pyplot.subplots(
-        1, len(attacks), figsize=(width, 4.4), sharey=True, squeeze=False, layout="constrained"
+        *(1, len(attacks)),
+        figsize=(width, 3.7 + 0.22 * legend),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for axis, attack in zip(grid[0], attacks, strict=True):
         _panel(axis, chosen, columns, attack)
@@ -63,7 +69,7 @@ def robust_vs_epsilon(
         title=title,
         title_fontsize=11,
         loc="outside upper center",
-        ncols=max(1, int(width / (0.8 + 0.09 * max(map(len, labels))))),
+        ncols=beside,
         frameon=False,
         handlelength=3.2,
     )
