@@ -850,6 +850,13 @@ def test_pgd_training_of_the_same_budget_computes_as_many_gradients(scale: str) 
     most = np.maximum(1, np.floor(np.minimum(sizes + 4, 1.25 * sizes)))
     steps = float(np.mean((1 + most) / 2))
     assert pgd.train.epochs * (1 + steps) == pytest.approx(2 * ours.train.epochs, rel=0.03)
+    assert cfg.base_of(pgd) is None and not cfg.is_random(pgd)
+    ours.defence.conv.theta = pgd.defence.conv.theta  # type: ignore[union-attr]
+    assert (pgd.defence.conv, pgd.model, pgd.precision) == (
+        ours.defence.conv,
+        ours.model,
+        ours.precision,
+    )
 
 
 @pytest.mark.parametrize("method", ["ours_0.9", "ours_1", "bn_batch", "bn_frozen"])

@@ -123,12 +123,14 @@ def _attacks(rows: Sequence[Row]) -> str:
             " or ".join(str(n) for n in sorted({r.steps for r in mine if r.epsilon == epsilon}))
             for epsilon in epsilons
         ]
+        name = attack.upper().replace("_", "-")
         if set(steps) == {"1"} and all(_same(row.step_size, row.epsilon_absolute) for row in mine):
-            clause = f"{attack.upper()} one step of ε"
+            clause = f"{name} one step of ε"
         else:
-            sizes = _listed(_step(row) for row in mine)
+            by_size = sorted(mine, key=lambda row: row.epsilon)
+            sizes = ", ".join(dict.fromkeys(_step(row) for row in by_size))
             marks = ", ".join(f"{epsilon:g}" for epsilon in epsilons)
-            clause = f"{attack.upper()} {', '.join(steps)} steps of {sizes} at ε = {marks}"
+            clause = f"{name} {', '.join(steps)} steps of {sizes} at ε = {marks}"
         starts = {row.random_start for row in mine}
         clauses.append(clause + (" from a random start" if True in starts else ""))
     return "; ".join(clauses) if clauses else "none"
