@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,14 @@ from defensive_tensorization import stopping
 from defensive_tensorization.stopping import Stopped, at_batches, listening, noted, stop
 
 BOTH = pytest.mark.parametrize("number", stopping.SIGNALS)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """A shell's background job is born deaf to Ctrl-C, and so would its children be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @BOTH
