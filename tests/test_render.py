@@ -259,9 +259,9 @@ def test_committed_tables_are_what_committed_rows_say(
             f"paths.results={tmp_path}",
         ],
     )
-    for suffix in (".md", ".csv", ".tex"):
-        ours = (tmp_path / folder.name / table.name).with_suffix(suffix)
-        assert ours.read_bytes() == table.with_suffix(suffix).read_bytes(), ours.name
+    for suffix in (".md", ".csv", *([".tex"] if table.with_suffix(".tex").exists() else [])):
+        there = table.with_suffix(suffix)
+        assert (tmp_path / folder.name / there.name).read_bytes() == there.read_bytes(), there.name
 
 
 @pytest.mark.parametrize(
@@ -277,4 +277,5 @@ def test_committed_rows_are_sound(folder: Path) -> None:
             assert each.run_id.endswith(each.fingerprint[:8])
             assert each.fingerprint == cfg.digest([each.recipe, each.data_digest], 16)
             for accuracy in (each.clean_accuracy, each.robust_accuracy):
-                assert round(accuracy * each.n) / each.n == accuracy  # a count of images
+                answers = each.n * each.scored  # of which so many are right
+                assert round(accuracy * answers) / answers == accuracy
