@@ -22,10 +22,10 @@ from . import (
     store,
 )
 from . import config as cfg
-from .attacks import Attack
+from .attacks import Attack, walks
 from .build import Plan, attacks, seeds
 from .errors import UsageError
-from .evaluate import accuracy, evaluate, walks
+from .evaluate import accuracy, evaluate
 from .locks import alone
 from .pieces import within_memory
 from .progress import Level

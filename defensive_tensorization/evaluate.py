@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching, stopping
-from .attacks import Attack, attacker, defender, manner
+from .attacks import Attack, attacker, defender, manner, walks
 from .data import Split, Task, decode
 from .errors import UsageError
 from .pieces import within_memory
@@ -108,23 +108,6 @@ def evaluate(
         for attack, (robust, seconds) in zip(aims, scored, strict=True):
             rates = (clean[0][0].accuracy, robust.accuracy)
             yield Score(attack, seed, *rates, len(split), seconds, robust, made)
-
-
-def walks(
-    attacks: Sequence[Attack | None], *, together: bool = True
-) -> Iterator[list[Attack] | None]:
-    """The attacks in their order (None: clean), those that `continue` one another as one walk."""
-    walk: list[Attack] = []
-    for attack in attacks:
-        if walk and not (together and attack and attack.continues(walk[-1])):
-            yield walk
-            walk = []
-        if attack:
-            walk.append(attack)
-        else:
-            yield None
-    if walk:
-        yield walk
 
 
 def is_random(attack: Attack | None, classifier: Classifier, twin: nn.Module | None) -> bool:

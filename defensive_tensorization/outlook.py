@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -125,17 +126,13 @@ def _taken(
     config: Config, aimed: Sequence["Attack | None"]
 ) -> Iterator[tuple["Attack | None", int]]:
     """Each attack with the steps that it takes beyond the one that it continues."""
-    from .evaluate import walks
+    from .attacks import walks
 
     images, size = config.eval.images, config.eval.batch_size
     for walk in walks(aimed, together=images is not None and images <= size):
-        if walk is None:
-            yield None, 0
-            continue
-        before = 0
-        for attack in walk:
-            yield attack, attack.steps - before
-            before = attack.steps
+        taken = [0, *(attack.steps for attack in walk)] if walk else [0, 0]
+        aims: Sequence[Attack | None] = walk or [None]
+        yield from zip(aims, (b - a for a, b in pairwise(taken)), strict=True)
 
 
 def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> Scoring:

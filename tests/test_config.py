@@ -25,10 +25,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import store
+from defensive_tensorization.attacks import walks
 from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import walks
 from defensive_tensorization.layout import laid
 from defensive_tensorization.report import surface
 from defensive_tensorization.rows import protocol
@@ -851,7 +851,8 @@ def test_pgd_training_of_the_same_budget_computes_as_many_gradients(scale: str) 
     steps = float(np.mean((1 + most) / 2))
     assert pgd.train.epochs * (1 + steps) == pytest.approx(2 * ours.train.epochs, rel=0.03)
     assert cfg.base_of(pgd) is None and not cfg.is_random(pgd)
-    ours.defence.conv.theta = pgd.defence.conv.theta  # type: ignore[union-attr]
+    assert ours.defence.conv is not None
+    ours.defence.conv.theta = 1.0
     assert (pgd.defence.conv, pgd.model, pgd.precision) == (
         ours.defence.conv,
         ours.model,

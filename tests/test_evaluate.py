@@ -11,7 +11,7 @@ from fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import stopping
-from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, pgd
+from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, pgd, walks
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.evaluate import (
@@ -23,7 +23,6 @@ from defensive_tensorization.evaluate import (
     evaluate,
     is_random,
     judged,
-    walks,
 )
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate

@@ -7,6 +7,7 @@ from .expectation import manner
 from .knowledge import KNOWLEDGE, attacker, defender
 from .library import bim, fgsm, pgd
 from .square_windows import square
+from .walks import walks
 
 __all__ = [
     "KNOWLEDGE",
@@ -21,4 +22,5 @@ __all__ = [
     "pgd",
     "square",
     "step_count",
+    "walks",
 ]
