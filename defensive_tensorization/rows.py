@@ -40,6 +40,8 @@ def protocol(config: Config, attack: Attack | None) -> str:
         settings["options"] = dict(attack.options)
         if settings["options"].get("average") == "gradient":
             settings["gradients"] = "unit length"  # whole ones were averaged before
+    if attack and attack.name == "square":
+        settings["incumbent"] = "asked again"  # it kept its luckiest estimate before
     if config.eval.draws != 1:
         settings["draws"] = config.eval.draws
     if not config.eval.sketch:

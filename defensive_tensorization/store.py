@@ -53,10 +53,11 @@ def read(paths: Iterable[Path]) -> list[Row]:
 def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> list[Path]:
     """Merges the kept rows of one folder into `<run_id>.jsonl` files of another.
 
-    Where both have a key the source's row stands, and the target's rows of other weights than the
-    source's give way, so that no cell averages two trainings. Rows that recorded no weights stay
-    where none of them contradicts the source's. Files are sorted, so a rerun is byte-identical.
-    Returns the files that hold the kept rows.
+    Where both have a key the source's row stands, and of the target's rows that `keep` takes those
+    of other weights than the source's give way, so that no table joins two trainings of a network;
+    other tables' rows stay. Rows that recorded no weights stay where none of them contradicts the
+    source's. Files are sorted, so a rerun is byte-identical. Returns the files that hold the kept
+    rows.
     """
     if not source_dir.is_dir():
         return []
@@ -67,8 +68,10 @@ def collect(source_dir: Path, target_dir: Path, keep: Callable[[Row], bool]) -> 
         for run_id in sorted({row.run_id for row in kept}):
             path = target_dir / f"{run_id}.jsonl"
             mine = [row for row in kept if row.run_id == run_id]
-            there = _of_one_training(read([path]), mine)
-            merged = {row.key: row for row in [*there, *mine]}
+            there = read([path])
+            others = [row for row in there if not keep(row)]
+            same = _of_one_training([row for row in there if keep(row)], mine)
+            merged = {row.key: row for row in [*others, *same, *mine]}
             lines = [f"{row.to_json()}\n" for row in sorted(merged.values(), key=_order)]
             partial = path.with_suffix(".partial")
             partial.write_bytes("".join(lines).encode())

@@ -840,11 +840,20 @@ def test_a_control_that_cannot_be() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "own", "control"),
+    [
+        ("honest_table1", "ours_0.9", "pgd_same_budget"),
+        ("honest_table4", "ours_0.99", "binary_pgd_same_budget"),
+    ],
+)
 @pytest.mark.parametrize("scale", ["paper", "fast", "cpu", "smoke"])
-def test_pgd_training_of_the_same_budget_computes_as_many_gradients(scale: str) -> None:
+def test_pgd_training_of_the_same_budget_computes_as_many_gradients(
+    scale: str, table: str, own: str, control: str
+) -> None:
     """Ours takes theta = 1's epochs and its own; PGD's batch a gradient a step and one more."""
-    ours = composed(["experiment=honest_table1", f"scale={scale}", "method=ours_0.9"])
-    pgd = composed(["experiment=honest_table1", f"scale={scale}", "method=pgd_same_budget"])
+    ours = composed([f"experiment={table}", f"scale={scale}", f"method={own}"])
+    pgd = composed([f"experiment={table}", f"scale={scale}", f"method={control}"])
     sizes = np.abs(np.random.default_rng(0).normal(0, 8, 200_000))
     sizes = sizes[sizes < 16]
     most = np.maximum(1, np.floor(np.minimum(sizes + 4, 1.25 * sizes)))

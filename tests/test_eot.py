@@ -110,7 +110,7 @@ def by_hand(average: str, z: Tensor, y: Tensor) -> Tensor:
         return torch.stack(
             [nn.functional.cross_entropy(each, y, reduction="none") for each in z]
         ).mean(0)
-    p = z.softmax(2).mean(0) if average == "probability" else z.mean(0).softmax(1)
+    p = z.mean(0).softmax(1) if average == "logit" else z.softmax(2).mean(0)
     return -p[torch.arange(len(y)), y].log()
 
 
@@ -158,6 +158,27 @@ def test_averages_by_hand(average: str, together: int) -> None:
         torch.testing.assert_close(made.right, right)
     else:
         assert set(made.right.tolist()) <= {0.0, 1.0}
+    if average == "majority":
+        votes = [each.bincount(minlength=CLASSES).tolist() for each in z.argmax(2).T]
+        most = [v.count(max(v)) == 1 and v[i] == max(v) for v, i in zip(votes, y, strict=True)]
+        assert made.right.tolist() == most
+
+
+def test_a_vote_is_judged_by_what_it_counts() -> None:
+    """Three draws of which two are right by a little and one is wrong by much, and a tie of two."""
+    logits = [[[1.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]], [[0.0, 9.0, 0.0]]]
+
+    def right(average: str, drawn: list[list[list[float]]]) -> float:
+        met = cycle(map(torch.tensor, drawn))
+        model = nn.Sequential(nn.Flatten())
+        model.register_forward_hook(lambda module, args, z: z * 0 + next(met))
+        asked = Expectation(model, torch.zeros(1, 3, 1, 1), margin, average=average)
+        asked.draws = len(drawn)
+        return float(asked(torch.zeros(1, 3, 1, 1), torch.tensor([0])).right)
+
+    names = ("loss", "majority", "probability", "logit")
+    assert [right(name, logits) for name in names] == [pytest.approx(2 / 3), 1, 0, 0]
+    assert [right(name, logits[1:]) for name in names] == [0.5, 0, 0, 0]
 
 
 def test_one_draw_with_a_huge_gradient_outvotes_the_others_or_not() -> None:
@@ -400,6 +421,31 @@ def test_windows_are_anywhere_and_of_their_size(
     assert windows(torch.zeros(2, 1, 4, 4), 1e-6).sum() == 2  # never empty
 
 
+class Blurred(nn.Module):
+    """The margin of a curved network, and one noise for a whole batch, from a private stream."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.network, self.size = curved(), size
+        self.stream = torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        noise = self.size * torch.randn(1, generator=self.stream)
+        return self.network(x) + noise * nn.functional.one_hot(
+            batch()[1].repeat(2)[: len(x)], CLASSES
+        )
+
+
+def test_square_accepts_what_is_better_under_the_same_draws() -> None:
+    """A noise that all share decides nothing: the path is the noiseless network's, bit for bit.
+
+    Held against its own luckiest estimate an incumbent would stand nearly for ever.
+    """
+    attack = square(epsilon=16, unit=UNIT, steps=60, draws=2)
+    found = [run(attack, Blurred(size)) for size in (0.0, 3.0)]
+    assert torch.equal(found[0], found[1])
+
+
 def test_square_asks_for_no_gradient() -> None:
     class Hard(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -424,7 +470,8 @@ def test_square_asks_for_no_gradient() -> None:
         (
             square,
             {"average": "x"},
-            "attack.square.average must be one of gradient, loss, probability, logit, got 'x'",
+            "attack.square.average must be one of gradient, loss, probability, majority, "
+            "logit, got 'x'",
         ),
     ],
 )

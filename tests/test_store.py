@@ -150,6 +150,17 @@ def test_rows_of_an_older_training_give_way(tmp_path: Path) -> None:
     assert [(r.eval_seed, r.weights) for r in read([tmp_path / "target"])] == [(2, "new")]
 
 
+def test_a_training_anew_leaves_other_tables_their_rows(tmp_path: Path) -> None:
+    """The table at hand has protocol p: of it nothing of the old training stays."""
+    old = [row(run_id="x", protocol=p, eval_seed=s, weights="old") for p in "pq" for s in (0, 1)]
+    for each in old:
+        append(tmp_path / "target" / "x.jsonl", each)
+    append(tmp_path / "source" / "x.jsonl", row(run_id="x", protocol="p", weights="new"))
+    collect(tmp_path / "source", tmp_path / "target", lambda row: row.protocol == "p")
+    found = sorted((r.protocol, r.eval_seed, r.weights) for r in read([tmp_path / "target"]))
+    assert found == [("p", 0, "new"), ("q", 0, "old"), ("q", 1, "old")]
+
+
 @pytest.mark.parametrize(("there", "come"), [("", "known"), ("known", "")])
 def test_rows_that_recorded_no_weights_stay_beside_others(
     there: str, come: str, tmp_path: Path

@@ -7,6 +7,8 @@ What is averaged (z_k: logits of draw k, L: the objective that the attack raises
                  length (as Dong et al. 2018 add up steps'): no rare draw with a huge one outvotes
                  the others
     probability  L(log mean_k softmax(z_k)): a vote by mean probability
+    majority     the same loss, but a point counts as right by the most votes, as a majority is
+                 scored (a tie is wrong): votes have no gradient, only a count
     logit        L(mean_k z_k), as in Foolbox
 
 The draws run in a loop, or batched: the batch repeated, each repeat under its own draw. Batched is
@@ -17,6 +19,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +31,7 @@ from ..errors import UsageError
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels [B]) to what the attack raises, [B]."""
 
-AVERAGES = ("gradient", "loss", "probability", "logit")
+AVERAGES = ("gradient", "loss", "probability", "majority", "logit")
 TOGETHER = {"cpu": 100, "cuda": 1024}  # examples of a batched pass, at most: a CPU's cache
 
 
@@ -79,7 +82,13 @@ class Expectation:
         self.objective = objective
         self.average = average
         self.together = together or most_together(model, len(x), x.device)
-        self.draws = draws if draws == 1 or _is_random(model, x) else 1
+        self.example = x
+        self.draws = draws if draws == 1 or self.random else 1
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether two draws can differ."""
+        return _is_random(self.model, self.example)
 
     def __call__(self, x: Tensor, y: Tensor, *, gradient: bool = True) -> Estimate:
         with torch.set_grad_enabled(gradient):
@@ -104,14 +113,18 @@ class Expectation:
         return Estimate(loss / k, right / k, None if gradient is None else gradient / k)
 
     def _vote(self, x: Tensor, y: Tensor) -> Estimate:
-        z = torch.cat([z for _, z in self._logits(x)])
-        if self.average == "probability":
-            z = z.log_softmax(2).logsumexp(0) - math.log(self.draws)
+        each = torch.cat([z for _, z in self._logits(x)])
+        if self.average == "logit":
+            z = each.mean(0)
         else:
-            z = z.mean(0)
+            z = each.log_softmax(2).logsumexp(0) - math.log(self.draws)
         loss = self.objective(z, y)
         gradient = torch.autograd.grad(loss.sum(), x)[0] if x.requires_grad else None
-        return Estimate(loss.detach(), (z.argmax(1) == y).float(), gradient)
+        right = z.argmax(1) == y
+        if self.average == "majority":
+            votes = F.one_hot(each.argmax(2), each.shape[2]).sum(0)
+            right = margin(votes.float(), y) < 0
+        return Estimate(loss.detach(), right.float(), gradient)
 
     def _logits(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Points [k B, ...] and their logits [k, B, C] at a time, K in all."""

@@ -2,6 +2,9 @@
 
 No gradient: windows of +-epsilon are tried at random places, and kept where the averaged margin
 falls. A window is a square of an image, an interval of a sound.
+
+Of a random network the best point so far is asked again beside every new one, under the same K
+draws. Its own estimate is the luckiest of many: held against that, nothing would be accepted soon.
 """
 
 import math
@@ -10,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .attack import Attack, positive
-from .expectation import Expectation, margin
+from .expectation import Estimate, Expectation, margin
 from .search import Ball, Best, searching
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
@@ -32,7 +35,8 @@ def square(
     average: str = "loss",
     restarts: int = 1,
 ) -> Attack:
-    """steps: how many windows are tried, each at the price of K forwards; p: the first's share."""
+    """steps: how many windows are tried, each at the price of K forwards, on a random network of
+    2 K; p: the first's share."""
     positive("attack.square.p", p)
 
     def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
@@ -44,7 +48,12 @@ def square(
             inside = windows(x, share(step, steps, p))
             change = 2 * radius * _signs(x, (*x.shape[:2], *[1] * (x.ndim - 2)))
             then = ball.project(best.x + change * inside)
-            best.offer(then, asked(then, y, gradient=False))
+            if asked.random:
+                held, made = _side_by_side(asked, best.x, then, y)
+                best = Best(best.x).offer(best.x, held)
+            else:
+                made = asked(then, y, gradient=False)
+            best.offer(then, made)
         return best
 
     return searching(
@@ -60,6 +69,14 @@ def square(
         restarts=restarts,
         p=p,
     )
+
+
+def _side_by_side(
+    asked: Expectation, one: Tensor, other: Tensor, y: Tensor
+) -> tuple[Estimate, Estimate]:
+    both = asked(torch.cat([one, other]), y.repeat(2), gradient=False)
+    first, second = map(Estimate, both.loss.chunk(2), both.right.chunk(2))
+    return first, second
 
 
 def windows(x: Tensor, covered: float) -> Tensor:

@@ -11,7 +11,7 @@ from .comparisons import AVERAGES, COMPARISONS, CONVERGED, ONE_DRAW, TITLES, com
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
-VERSION = 3  # raise it when the same settings measure or judge otherwise
+VERSION = 4  # raise it when the same settings measure or judge otherwise
 
 
 def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:
