@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import provenance, stopping, tracking
+from . import heap, provenance, stopping, tracking
 from .config import Config
 from .errors import end, in_one_line
 from .progress import Level, finished
@@ -71,6 +71,7 @@ def _job(composed: DictConfig) -> None:
 
 def prepare() -> None:
     """What each process does before its first run, of a launcher's too."""
+    heap.keep()
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     quiet = os.environ.get("RANK", "0") != "0"  # torchrun's others
     level = logging.WARNING if quiet else logging.INFO

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from .. import checkpoint, provenance
+from .. import checkpoint, heap, provenance
 from .. import config as cfg
 from ..build import Plan, plan
 from ..config import Config
@@ -218,5 +218,6 @@ def _spoken() -> Iterator[list[str]]:
     """The words of the command line, progress in lines, one ending."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     provenance.commit()
+    heap.keep()
     with in_one_line("paths.runs"):
         yield sys.argv[1:]
