@@ -298,7 +298,13 @@ def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) 
     made = audits.write_panel(lines, [path, path], tmp_path)
     table = (tmp_path / "audit_panel.md").read_text()
     assert "1 of 2 verdicts are right" in table
-    assert {file.name for file in made} == {path.name, "audit_panel.md", "audit_panel.csv"}
+    result = json.loads(path.read_text())
+    assert f"[{result['run_id']}](audits/{path.name})" in table
+    assert f"\n- hardware: {result['hardware']}\n" in table
+    assert f"\n- commit: {result['commit']}\n" in table
+    names = {path.name, "audit_panel.md", "audit_panel.csv", "README.md"}
+    assert {file.name for file in made} == names
+    assert "- [audit_panel.md](audit_panel.md): Audits of" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.slow

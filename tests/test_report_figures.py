@@ -112,6 +112,16 @@ def test_a_figure_with_data_of_its_own_has_a_page(tmp_path: Path) -> None:
     assert "- [figure4.md](figure4.md): Figure 4\n" in listed
 
 
+def test_a_figure_that_is_no_table_s_leads_to_its_numbers(tmp_path: Path) -> None:
+    for name in ("surface", "table1"):
+        Image.new("L", (1, 1)).save(tmp_path / f"{name}.png", pnginfo=titled(name))
+        (tmp_path / f"{name}.md").write_text(f"# {name}\n")
+    (tmp_path / "table1.csv").touch()
+    listed = write_index(tmp_path).read_text()
+    assert "- [surface.png](surface.png): surface ([numbers](surface.md))\n" in listed
+    assert "- [table1.png](table1.png): table1\n" in listed
+
+
 def titled(title: str) -> PngInfo:
     info = PngInfo()
     info.add_text("Title", title)

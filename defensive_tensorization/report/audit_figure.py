@@ -29,6 +29,7 @@ def figure(result: Mapping[str, Any], path: Path) -> Path:
         axis.set_title(title, fontsize=10)
         if all(value is None for value in values):
             axis.text(0.5, 0.5, "nothing is random", ha="center", transform=axis.transAxes)
+            axis.set_xticks([])
         elif key == "snr":
             axis.set_xscale("symlog", linthresh=0.01)
     surface = result["surface"]

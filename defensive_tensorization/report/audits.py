@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .index import write_index
+
 Result = Mapping[str, Any]
 Lines = Sequence[Sequence[str]]
 
@@ -101,7 +103,11 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("defence", f"{result['defence']}, θ = {result['theta']:g}"),
         ("BatchNorm", result["batchnorm"]),
         ("data", result["data"]),
-        ("images", f"{result['subset']}; attacked in {result['autocast']}"),
+        (
+            "images",
+            f"{result['subset']}; evaluation seed {result['eval_seed']}; attacked in "
+            f"{result['autocast']}",
+        ),
         (
             "budget",
             f"{b['steps']} steps, {b['draws']} draws a step, {b['restarts']} restarts, "
@@ -119,7 +125,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
 def write_panel(
     members: Sequence[Mapping[str, Any]], files: Sequence[Path], folder: Path
 ) -> list[Path]:
-    """`audit_panel.md` and `.csv`, and each member's JSON in `audits/`, copied."""
+    """`audit_panel.md` and `.csv`, each member's JSON in `audits/`, copied, and the index anew."""
     (folder / "audits").mkdir(parents=True, exist_ok=True)
     results, made = [], []
     for member, file in zip(members, files, strict=True):
@@ -138,9 +144,13 @@ def write_panel(
         "",
         *_table(grid),
         "",
-        *(f"- {m['label']}: {m['why']}" for m, _ in results),
-        *(f"- {t}: {s}" for t, s in facts(first) if t in ("network", "data")),
-        "- images, steps, draws: of the audit that settled it, where the first asked for more",
+        "Steps and draws are of the audit that settled it, where the first asked for more.",
+        "",
+        "| Model | What is known | Its audit |",
+        "|---|---|---|",
+        *(f"| {m['label']} | {m['why']} | {_linked(r)} |" for m, r in results),
+        "",
+        *(f"- {topic}: {statement}" for topic, statement in _of_all([r for _, r in results])),
         "",
     ]
     out = io.StringIO()
@@ -149,8 +159,24 @@ def write_panel(
         path = folder / f"audit_panel{suffix}"
         path.write_bytes(content.encode())
         made.append(path)
+    made.append(write_index(folder))
     print("\n".join(page))
     return made
+
+
+def _linked(result: Result) -> str:
+    return f"[{result['run_id']}](audits/{result['name']}.json)"
+
+
+def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """What the members have in common, and the commits and machines of all."""
+    told = dict(facts(max(results, key=lambda result: result["scored"])))
+    for key in ("defence", "BatchNorm", "fingerprint"):  # each its own
+        del told[key]
+    for key in ("commit", "hardware"):
+        told[key] = ", ".join(sorted({result[key] for result in results}))
+    told["time"] = f"{sum(result['seconds'] for result in results) / 60:.0f} min of audits"
+    return list(told.items())
 
 
 def panel_grid(results: Sequence[tuple[Mapping[str, Any], Result]]) -> list[list[str]]:

@@ -9,7 +9,7 @@ def write_index(directory: Path) -> Path:
     """Writes `<directory>/README.md` from the files there, with relative links.
 
     A table's line is the first heading of its Markdown, a figure's the title inside its PNG. A
-    figure with data of its own (.npz) has a page, which is its caption.
+    figure's page is its caption where it has data of its own (.npz), else its numbers.
     """
     figures = sorted(directory.glob("*.png"))
     pages = sorted(path for path in directory.glob("*.md") if path.name != "README.md")
@@ -40,7 +40,9 @@ def _table(path: Path) -> str:
 def _figure(path: Path) -> str:
     with Image.open(path) as image:
         title = image.info.get("Title", path.stem)
-    own = {"md": "caption", "npz": "data"} if path.with_suffix(".npz").exists() else {}
+    own = {"md": "caption", "npz": "data"}
+    if not path.with_suffix(".npz").exists():
+        own = {} if path.with_suffix(".csv").exists() else {"md": "numbers"}
     return f"- [{path.name}]({path.name}): {title}{_also(path, **own, pdf='pdf')}"
 
 
