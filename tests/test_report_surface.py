@@ -69,6 +69,9 @@ def test_without_randomness_one_row_stands_for_every_k() -> None:
         [(s, k) for s in STEPS for k in DRAWS], 1
     )
     assert unsettled(found, headline(10)) == ""
+    page = markdown("Surface", [COLUMN], rows, ())
+    assert "| steps | any K |\n|---:|---:|\n| 10 | 25.0 [" in page
+    assert "paired: from 100 to 200 steps 0.0 [0.0, 0.0].\n" in page
 
 
 def test_rows_of_another_protocol_are_no_further_seeds() -> None:

@@ -18,7 +18,8 @@ DRAWS = (1, 5, 10, 20, 50)
 ATTACK = "eot_pgd"
 ABOUT = (
     "Robust accuracy in %, mean over fresh draws with its 95% interval over images and draws, "
-    "under EOT-PGD of so many steps that averages over K draws."
+    "under EOT-PGD of so many steps that averages over K draws; where nothing is random one line "
+    "stands for every K."
 )
 
 Surface = Mapping[tuple[int, int], Sequence[Answers]]
@@ -33,7 +34,7 @@ def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
     """What there is of a network's surface at one epsilon."""
     found: dict[tuple[int, int], list[Answers]] = {}
     for row in surface_rows(rows, column, epsilon):
-        for draws in DRAWS if row.draws.startswith("none: ") else (row.averaged,):
+        for draws in (row.averaged,) if _is_random(row) else DRAWS:
             found.setdefault((row.steps, draws), []).append(answers(row))
     return found
 
@@ -45,6 +46,17 @@ def surface_rows(rows: Iterable[Row], column: Column, epsilon: float) -> list[Ro
     mine = [r for r in rows if column.takes(r) and (r.attack, r.epsilon) == at and r.correct]
     one_training(mine, f"{column.label}'s surface at epsilon {epsilon:g}")
     return sorted(mine, key=lambda row: row.eval_seed)
+
+
+def _is_random(row: Row) -> bool:
+    return not row.draws.startswith("none: ")
+
+
+def _shown_draws(rows: Sequence[Row], column: Column, epsilon: float) -> dict[int, str]:
+    """K, and how it is called: one for all where nothing is random."""
+    if any(map(_is_random, surface_rows(rows, column, epsilon))):
+        return {k: f"K = {k}" for k in DRAWS}
+    return {DRAWS[0]: "any K"}
 
 
 def whole(found: Surface) -> bool:
@@ -104,16 +116,21 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
         for epsilon in epsilons:
             found = surface(rows, column, epsilon)
             parts += [f"## {column.label}, ε = {epsilon:g}", ""]
-            parts += ["| steps | " + " | ".join(f"K = {k}" for k in DRAWS) + " |"]
-            parts += ["|---:" * (len(DRAWS) + 1) + "|"]
+            ks = _shown_draws(rows, column, epsilon)
+            parts += ["| steps | " + " | ".join(ks.values()) + " |"]
+            parts += ["|---:" * (len(ks) + 1) + "|"]
             for s in STEPS:
-                cells = (found.get((s, k)) for k in DRAWS)
+                cells = (found.get((s, k)) for k in ks)
                 texts = (shown(interval(c)) if c else "—" for c in cells)
                 parts.append(f"| {s} | {' | '.join(texts)} |")
             open_ = unsettled(found)
             parts += ["", f"Not settled: {open_}." if open_ else "Settled.", ""]
             if whole(found):
-                told = (f"{what} {shown(change)}" for what, change in edges(found).items())
+                told = (
+                    f"{what} {shown(change)}"
+                    for what, change in edges(found).items()
+                    if len(ks) > 1 or "steps" in what
+                )
                 parts += [f"Change in points, images paired: {'; '.join(told)}.", ""]
         if not epsilons:
             parts += [f"## {column.label}", "", "No rows yet.", ""]
@@ -167,7 +184,8 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
         axis.set_axis_off()
     for axis, (column, epsilon) in zip(grid.flat, panels, strict=False):
         found = surface(rows, column, epsilon)
-        for k, (colour, marker, dash) in zip(DRAWS, STYLES, strict=False):
+        ks = _shown_draws(rows, column, epsilon)
+        for k, (colour, marker, dash) in zip(ks, STYLES, strict=False):
             steps = [s for s in STEPS if (s, k) in found]
             each = [interval(found[s, k]) for s in steps]
             axis.errorbar(
@@ -183,7 +201,7 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
                 markersize=5,
                 linewidth=1.4,
                 elinewidth=0.6,
-                label=f"K = {k}",
+                label=ks[k],
             )
         axis.set_xscale("log")
         axis.set_xticks(STEPS, [str(s) for s in STEPS])
@@ -195,7 +213,9 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
     for line in grid:
         line[0].set_ylabel("robust accuracy (%)")
     if panels:
-        handles, labels = grid[0][0].get_legend_handles_labels()
+        handles, labels = max(
+            (axis.get_legend_handles_labels() for axis in grid.flat), key=lambda each: len(each[1])
+        )
         drawn.legend(
             handles, labels, title=title, loc="outside upper center", ncols=5, frameon=False
         )
