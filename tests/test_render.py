@@ -1,6 +1,7 @@
 """Rendering picks its own rows, says so when they disagree, and repeats what is committed."""
 
 import csv
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -13,11 +14,13 @@ from made_rows import SMALL, made_up
 from defensive_tensorization import config as cfg
 from defensive_tensorization import render as rendering
 from defensive_tensorization import store
+from defensive_tensorization.audit.panel import MEMBERS
 from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.layout import FOLDER
 from defensive_tensorization.render import render
+from defensive_tensorization.report.audits import write_panel
 from defensive_tensorization.results import Row
 from defensive_tensorization.rows import protocol
 
@@ -236,12 +239,26 @@ def test_no_scale_writes_over_the_published_numbers(tmp_path: Path) -> None:
 
 SCALES = [path.parent for path in sorted(COMMITTED.glob("*/rows"))]
 SCALE_OF = {folder: scale for scale, folder in FOLDER.items()}
-TABLES = [(folder, table) for folder in SCALES for table in sorted(folder.glob("*.csv"))]
+PANELS = [folder for folder in SCALES if (folder / "audit_panel.csv").exists()]
+TABLES = [
+    (folder, table)
+    for folder in SCALES
+    for table in sorted(folder.glob("*.csv"))
+    if table.stem != "audit_panel"
+]
 each_table = pytest.mark.parametrize(
     ("folder", "table"),
     TABLES or [pytest.param(None, None, marks=pytest.mark.skip("nothing committed yet"))],
     ids=lambda path: str(path and path.name),
 )
+
+
+@pytest.mark.parametrize("folder", PANELS, ids=lambda path: str(path.name))
+def test_a_committed_panel_is_what_its_audits_say(folder: Path, tmp_path: Path) -> None:
+    files = {json.loads(f.read_text())["member"]: f for f in (folder / "audits").glob("*.json")}
+    write_panel([m.known for m in MEMBERS], [files[m.name] for m in MEMBERS], tmp_path)
+    for name in ("audit_panel.md", "audit_panel.csv"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 @each_table

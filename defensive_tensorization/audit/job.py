@@ -192,7 +192,7 @@ def panel(overrides: Sequence[str]) -> list[Path]:
         path = audit(each, provenance.command(program="scripts/audit_panel.py"), member)
         result = json.loads(path.read_text())
         files.append(path)
-        lines.append({"label": member.label, "right": list(member.right), "why": member.why})
+        lines.append(member.known)
         log.info("%s: %s", member.label, result["verdict"]["words"])
     return audits.write_panel(lines, files, folder_of(config))
 

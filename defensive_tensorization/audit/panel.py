@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,11 @@ class Member:
     right: tuple[str, ...]
     why: str
     wrap: Wrap | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """For the panel's page."""
+        return {"label": self.label, "right": list(self.right), "why": self.why}
 
 
 _DENSE = ("defence=none", "theta=1")
