@@ -29,7 +29,7 @@ from defensive_tensorization.build import plan
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.ensure import Trained, trained
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.report import audits
+from defensive_tensorization.report import audit_panel, audits
 from defensive_tensorization.scores import Answers
 
 N = 100
@@ -295,7 +295,7 @@ def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) 
     path = job.audit(quick, "command", MEMBERS[0])
     words = json.loads(path.read_text())["verdict"]["words"]
     lines = [{"label": str(i), "right": r, "why": ""} for i, r in enumerate(([words], ["no"]))]
-    made = audits.write_panel(lines, [path, path], tmp_path)
+    made = audit_panel.write(lines, [path, path], tmp_path)
     table = (tmp_path / "audit_panel.md").read_text()
     assert "1 of 2 verdicts are right" in table
     result = json.loads(path.read_text())

@@ -20,7 +20,7 @@ from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.layout import FOLDER
 from defensive_tensorization.render import render
-from defensive_tensorization.report.audits import write_panel
+from defensive_tensorization.report import audit_panel
 from defensive_tensorization.results import Row
 from defensive_tensorization.rows import protocol
 
@@ -256,7 +256,7 @@ each_table = pytest.mark.parametrize(
 @pytest.mark.parametrize("folder", PANELS, ids=lambda path: str(path.name))
 def test_a_committed_panel_is_what_its_audits_say(folder: Path, tmp_path: Path) -> None:
     files = {json.loads(f.read_text())["member"]: f for f in (folder / "audits").glob("*.json")}
-    write_panel([m.known for m in MEMBERS], [files[m.name] for m in MEMBERS], tmp_path)
+    audit_panel.write([m.known for m in MEMBERS], [files[m.name] for m in MEMBERS], tmp_path)
     for name in ("audit_panel.md", "audit_panel.csv"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 

@@ -20,7 +20,7 @@ from ..ensure import Trained, trained
 from ..errors import UsageError, in_one_line
 from ..evaluate import described
 from ..layout import folder_of
-from ..report import audits
+from ..report import audit_panel, audits
 from .examine import VERSION, examine
 from .panel import MEMBERS, Member
 from .shots import Budget, Subject
@@ -194,7 +194,7 @@ def panel(overrides: Sequence[str]) -> list[Path]:
         files.append(path)
         lines.append(member.known)
         log.info("%s: %s", member.label, result["verdict"]["words"])
-    return audits.write_panel(lines, files, folder_of(config))
+    return audit_panel.write(lines, files, folder_of(config))
 
 
 def main() -> None:

@@ -1,14 +1,9 @@
-"""The page of an audit and the panel's table, from their JSON alone: Markdown, HTML, a figure."""
+"""The page of an audit, from its JSON alone: Markdown, HTML, a figure."""
 
-import csv
 import html
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from .index import write_index
 
 Result = Mapping[str, Any]
 Lines = Sequence[Sequence[str]]
@@ -48,21 +43,21 @@ def markdown(result: Result) -> str:
     parts = [
         f"# Audit: {result['name']}",
         "",
-        f"**{said['words']}** at ε = {_epsilon(result)}: {said['reason']}.",
+        f"**{said['words']}** at ε = {epsilon(result)}: {said['reason']}.",
         "",
         f"Strongest attack: {_strongest(result)}",
         "",
         "## Checks",
         "",
-        *_table(_checks(result)),
+        *table(_checks(result)),
         "",
         "## Attacks",
         "",
-        *_table(_attacks(result)),
+        *table(_attacks(result)),
         "",
         "## Gradients",
         "",
-        *_table(_layers(result)),
+        *table(_layers(result)),
         "",
         f"![gradients and loss surface]({result['name']}.png)",
         "",
@@ -75,7 +70,7 @@ def markdown(result: Result) -> str:
 def web(result: Result) -> str:
     said, name = result["verdict"], html.escape(result["name"])
     words = html.escape(said["words"])
-    reason = html.escape(f"at ε = {_epsilon(result)}: {said['reason']}.")
+    reason = html.escape(f"at ε = {epsilon(result)}: {said['reason']}.")
     body = [
         f"<h1>Audit: {name}</h1>",
         f"<p><strong>{words}</strong> {reason}",
@@ -122,88 +117,8 @@ def facts(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def write_panel(
-    members: Sequence[Mapping[str, Any]], files: Sequence[Path], folder: Path
-) -> list[Path]:
-    """`audit_panel.md` and `.csv`, each member's JSON in `audits/`, copied, and the index anew."""
-    (folder / "audits").mkdir(parents=True, exist_ok=True)
-    results, made = [], []
-    for member, file in zip(members, files, strict=True):
-        copy = folder / "audits" / file.name
-        copy.write_bytes(file.read_bytes())
-        made.append(copy)
-        results.append((member, json.loads(file.read_text())))
-    grid = panel_grid(results)
-    right = sum(line[-1] == "yes" for line in grid[1:])
-    first = results[0][1]
-    page = [
-        "# Audits of models of which the truth is known",
-        "",
-        f"{right} of {len(results)} verdicts are right, at ε = {_epsilon(first)}. What is known of "
-        "each model is known before it is audited; accuracies in %, with 95% intervals.",
-        "",
-        *_table(grid),
-        "",
-        "Steps and draws are of the audit that settled it, where the first asked for more.",
-        "",
-        "| Model | What is known | Its audit |",
-        "|---|---|---|",
-        *(f"| {m['label']} | {m['why']} | {_linked(r)} |" for m, r in results),
-        "",
-        *(f"- {topic}: {statement}" for topic, statement in _of_all([r for _, r in results])),
-        "",
-    ]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(grid)
-    for suffix, content in ((".md", "\n".join(page)), (".csv", out.getvalue())):
-        path = folder / f"audit_panel{suffix}"
-        path.write_bytes(content.encode())
-        made.append(path)
-    made.append(write_index(folder))
-    print("\n".join(page))
-    return made
-
-
-def _linked(result: Result) -> str:
-    return f"[{result['run_id']}](audits/{result['name']}.json)"
-
-
-def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """What the members have in common, and the commits and machines of all."""
-    told = dict(facts(max(results, key=lambda result: result["scored"])))
-    for key in ("defence", "BatchNorm", "fingerprint"):  # each its own
-        del told[key]
-    for key in ("commit", "hardware"):
-        told[key] = ", ".join(sorted({result[key] for result in results}))
-    told["time"] = f"{sum(result['seconds'] for result in results) / 60:.0f} min of audits"
-    return list(told.items())
-
-
-def panel_grid(results: Sequence[tuple[Mapping[str, Any], Result]]) -> list[list[str]]:
-    """One line a model; a verdict is right where it is among the model's."""
-    lines = [
-        *[["Model", "Verdict", "Clean", "One draw a step", "Best attacks", "Strongest"]],
-    ]
-    lines[0] += ["Images, steps, draws", "Failed checks", "Right"]
-    for member, result in results:
-        by_name = {each["name"]: each for each in result["attacks"]}
-        failed = [c["title"] for c in result["checks"] if c["status"] == "fail"]
-        words = result["verdict"]["words"]
-        lines.append(
-            [
-                member["label"],
-                words,
-                *(_share(by_name[name]) for name in ("clean", "pgd", "best")),
-                by_name[result["strongest"]]["title"],
-                "{}, {steps}, {draws}".format(result["images"], **result["budget"]),
-                ", ".join(failed) or "none",
-                "yes" if words in member["right"] else "no",
-            ]
-        )
-    return lines
-
-
-def _epsilon(result: Result) -> str:
+def epsilon(result: Result) -> str:
+    """As one says it: in levels of 255, or an amplitude."""
     unit, epsilon = result["unit"], result["budget"]["epsilon"]
     return f"{epsilon:g}/255" if abs(unit * 255 - 1) < 1e-6 else f"{epsilon * unit:g}"
 
@@ -212,8 +127,8 @@ def _strongest(result: Result) -> str:
     by_name = {each["name"]: each for each in result["attacks"]}
     one, all_of = by_name[result["strongest"]], by_name["best"]
     return (
-        f"{one['title']}, which leaves {_share(one)}%; of each image the best attack of all leaves "
-        f"{_share(all_of)}%"
+        f"{one['title']}, which leaves {share(one)}%; of each image the best attack of all leaves "
+        f"{share(all_of)}%"
     )
 
 
@@ -229,7 +144,7 @@ def _attacks(result: Result) -> list[list[str]]:
     for a in result["attacks"]:
         sizes = [a[key] for key in ("epsilon", "steps", "draws", "restarts")]
         numbers = ["" if value is None else f"{value:g}" for value in sizes]
-        lines.append([a["title"], *numbers, _share(a)])
+        lines.append([a["title"], *numbers, share(a)])
     return lines
 
 
@@ -241,11 +156,13 @@ def _layers(result: Result) -> list[list[str]]:
     return lines
 
 
-def _share(line: Mapping[str, Any]) -> str:
+def share(line: Mapping[str, Any]) -> str:
+    """An accuracy in percent, with its interval."""
     return f"{100 * line['accuracy']:.1f} [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
 
 
-def _table(lines: Lines) -> list[str]:
+def table(lines: Lines) -> list[str]:
+    """In Markdown, the first line its head."""
     head, *body = [f"| {' | '.join(line)} |" for line in lines]
     return [head, "|" + "---|" * len(lines[0]), *body]
 

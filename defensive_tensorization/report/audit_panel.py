@@ -1,0 +1,88 @@
+"""The panel's page: verdicts beside what is known of each model, from the audits' JSON alone."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .audits import Result, epsilon, facts, share, table
+from .index import write_index
+
+
+def write(members: Sequence[Mapping[str, Any]], files: Sequence[Path], folder: Path) -> list[Path]:
+    """`audit_panel.md` and `.csv`, each member's JSON in `audits/`, copied, and the index anew."""
+    (folder / "audits").mkdir(parents=True, exist_ok=True)
+    results, made = [], []
+    for member, file in zip(members, files, strict=True):
+        copy = folder / "audits" / file.name
+        copy.write_bytes(file.read_bytes())
+        made.append(copy)
+        results.append((member, json.loads(file.read_text())))
+    grid = grid_of(results)
+    right = sum(line[-1] == "yes" for line in grid[1:])
+    first = results[0][1]
+    page = [
+        "# Audits of models of which the truth is known",
+        "",
+        f"{right} of {len(results)} verdicts are right, at ε = {epsilon(first)}. What is known of "
+        "each model is known before it is audited; accuracies in %, with 95% intervals.",
+        "",
+        *table(grid),
+        "",
+        "Steps and draws are of the audit that settled it, where the first asked for more.",
+        "",
+        "| Model | What is known | Its audit |",
+        "|---|---|---|",
+        *(f"| {m['label']} | {m['why']} | {_linked(r)} |" for m, r in results),
+        "",
+        *(f"- {topic}: {statement}" for topic, statement in _of_all([r for _, r in results])),
+        "",
+    ]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(grid)
+    for suffix, content in ((".md", "\n".join(page)), (".csv", out.getvalue())):
+        path = folder / f"audit_panel{suffix}"
+        path.write_bytes(content.encode())
+        made.append(path)
+    made.append(write_index(folder))
+    print("\n".join(page))
+    return made
+
+
+def _linked(result: Result) -> str:
+    return f"[{result['run_id']}](audits/{result['name']}.json)"
+
+
+def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """What the members have in common, and the commits and machines of all."""
+    told = dict(facts(max(results, key=lambda result: result["scored"])))
+    for key in ("defence", "BatchNorm", "fingerprint"):  # each its own
+        del told[key]
+    for key in ("commit", "hardware"):
+        told[key] = ", ".join(sorted({result[key] for result in results}))
+    told["time"] = f"{sum(result['seconds'] for result in results) / 60:.0f} min of audits"
+    return list(told.items())
+
+
+def grid_of(results: Sequence[tuple[Mapping[str, Any], Result]]) -> list[list[str]]:
+    """One line a model; a verdict is right where it is among the model's."""
+    head = ["Model", "Verdict", "Clean", "One draw a step", "Best attacks", "Strongest"]
+    lines = [[*head, "Images, steps, draws", "Failed checks", "Right"]]
+    for member, result in results:
+        by_name = {each["name"]: each for each in result["attacks"]}
+        failed = [c["title"] for c in result["checks"] if c["status"] == "fail"]
+        words = result["verdict"]["words"]
+        lines.append(
+            [
+                member["label"],
+                words,
+                *(share(by_name[name]) for name in ("clean", "pgd", "best")),
+                by_name[result["strongest"]]["title"],
+                "{}, {steps}, {draws}".format(result["images"], **result["budget"]),
+                ", ".join(failed) or "none",
+                "yes" if words in member["right"] else "no",
+            ]
+        )
+    return lines
