@@ -89,6 +89,7 @@ WAV = encoded(levels(4000), form="WAV")
         (encoded(levels(), form="AIFF"), "it is AIFF"),
         (encoded(np.array([0.0, np.nan]), form="WAV", subtype="FLOAT"), "that are no numbers"),
     ],
+    ids=lambda each: each if isinstance(each, str) else "",  # of bytes: some hold the time
 )  # fmt: skip
 def test_what_cannot_be_used_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(UsageError) as caught:

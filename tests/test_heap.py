@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: read off glibc's own account, not off time or page faults."""
+"""Freed memory stays with the process: by glibc's own account, not by time or page faults."""
 
 import platform
 import subprocess
