@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGES = ("torch", "torchvision", "foolbox", "numpy", "hydra-core")
+PACKAGES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "hydra-core")
 
 
 @cache

@@ -10,8 +10,12 @@
 Images are the unit. The variance of a score is that between images, plus, for the mean, that
 between draws, each shared by many images, or between evaluation seeds, whichever is larger. One
 seed says nothing of what its attack's own draws and start did to all images alike.
+
+A variance found on a few images says little: an interval that fewer than 10 of them carry has that
+of whole answers, right or wrong (`carriers`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -95,11 +99,21 @@ def per_image(answers: Answers, score: str) -> Array:
     return np.asarray(values, dtype=float)
 
 
+FEW = 10
+
+
+def carriers(values: Array) -> float:
+    """How many of values [N] carry their sum of squares: (sum v^2)^2 / sum v^4, k of k equal ones
+    among zeros; 0 of zeros."""
+    fourth = float((values**4).sum())
+    return float((values**2).sum()) ** 2 / fourth if fourth else 0.0
+
+
 def interval(seeds: Sequence[Answers], score: str = "mean", level: float = 0.95) -> Interval:
     """A score over evaluation seeds of the same images, by Wilson's formula.
 
     Its sample size is the number of coin tosses that would have the variance found, so that 0% and
-    100% have an interval too.
+    100% have an interval too; at most that of the images where few differ from all right or wrong.
     """
     values = np.mean([per_image(answers, score) for answers in seeds], axis=0)
     p = float(values.mean())
@@ -107,22 +121,34 @@ def interval(seeds: Sequence[Answers], score: str = "mean", level: float = 0.95)
     variance = values.var() / len(values) + _between_draws(seeds, score)
     if 0 < p < 1 and variance > 0:
         size = p * (1 - p) / variance
+    if min(carriers(values), carriers(1 - values)) < FEW:
+        size = min(size, float(len(values)))
+    return wilson(p, size, level)
+
+
+def wilson(p: float, size: float, level: float) -> Interval:
+    """Wilson's interval of a share p of `size` coin tosses."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (p + z**2 / (2 * size)) / (1 + z**2 / size)
-    half = z * np.sqrt(p * (1 - p) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
+    half = z * math.sqrt(p * (1 - p) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
     return Interval(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
 
 
 def difference(
     ours: Sequence[Answers], theirs: Sequence[Answers], score: str = "mean", level: float = 0.95
 ) -> Interval:
-    """Ours minus theirs on the same images, which are paired; by the normal distribution."""
+    """Ours minus theirs on the same images, which are paired; by the normal distribution.
+
+    Where few images differ its error is that of one more image for either side (Bonett & Price
+    2012), so that it is not zero where none does.
+    """
     mine, other = (np.mean([per_image(a, score) for a in each], axis=0) for each in (ours, theirs))
     if len(mine) != len(other):
         raise ValueError(f"{len(mine)} and {len(other)} images cannot be paired")
     gap = mine - other
     drawn = _between_draws(ours, score) + _between_draws(theirs, score)
-    error = float(np.sqrt(gap.var(ddof=1) / len(gap) + drawn))
+    seen = np.append(gap, [1, -1]) if carriers(gap) < FEW else gap
+    error = float(np.sqrt(seen.var(ddof=1) / len(seen) + drawn))
     z = NormalDist().inv_cdf((1 + level) / 2)
     return Interval(float(gap.mean()), float(gap.mean() - z * error), float(gap.mean() + z * error))
 

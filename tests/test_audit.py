@@ -78,7 +78,8 @@ def test_a_comparison_fails_only_beyond_noise(rule: Comparison) -> None:
 
 def test_what_was_not_run_is_skipped_and_says_why() -> None:
     found = {n: a for n, a in left().items() if n not in ("transfer", "omniscient", "draws")}
-    made = {c.name: c for c in comparisons.comparisons(COMPARISONS, found, shots.WHITE)}
+    every = [*COMPARISONS, *CONVERGED]
+    made = {c.name: c for c in comparisons.comparisons(every, found, shots.WHITE)}
     assert made["transfer"].status == made["more_draws"].status == "skipped"
     assert "no trained twin" in made["transfer"].reason
     assert "nothing is random" in made["omniscient"].reason
@@ -93,16 +94,21 @@ def test_many_comparisons_share_one_error() -> None:
     assert several[0].figures["level"] == pytest.approx(1 - 0.1 / len(COMPARISONS))
 
 
-@pytest.mark.parametrize("count", [0, 3, 50, 100])
-def test_wilson_is_scipy_s(count: int) -> None:
-    made = checks.wilson(count, 100, 0.9)
-    other = binomtest(count, 100).proportion_ci(0.9, method="wilson")
-    assert (made.low, made.high) == pytest.approx((other.low, other.high), abs=1e-12)
+def test_they_share_it_with_the_other_checks_of_their_kind() -> None:
+    """10 comparisons and two of one measurement; `direction` asks for evidence, and has its own."""
+    found = left()
+    error = comparisons.share([*COMPARISONS, AVERAGES], found, others=2)
+    assert error == pytest.approx(0.05 / (len(COMPARISONS) + 3))
+    [made] = comparisons.comparisons(COMPARISONS[:1], found, shots.WHITE, error)
+    assert made.figures["level"] == pytest.approx(1 - 2 * error)
+    known = binomtest(20, 64).proportion_ci(1 - 2 * error, method="wilson")
+    share = checks.vanishing(np.arange(64) < 20, error).figures["share"]
+    assert (share["low"], share["high"]) == pytest.approx((known.low, known.high), abs=1e-12)
 
 
 def test_the_other_rules_hold_and_break() -> None:
-    chance = checks.unbounded(left(), 0.1), checks.unbounded(left(large=30), 0.1)
-    blind = [checks.vanishing(np.arange(64) < n) for n in (0, 3, 20)]
+    chance = [checks.unbounded(found, 0.1, 0.05) for found in (left(), left(large=30))]
+    blind = [checks.vanishing(np.arange(64) < n, 0.05) for n in (0, 3, 20)]
     up, noise = np.full(50, 0.5) + np.arange(50) / 100, np.zeros(50)
     points = [checks.direction(a, b) for a, b in ((up, noise), (noise, up), (noise, noise))]
     sound = [
@@ -151,6 +157,38 @@ def test_the_level_is_the_claim() -> None:
         verdict([], left(best=40), level, "eot", SETTINGS, MOST).words for level in (0.1, 0.35, 0.9)
     ]
     assert words == [ROBUST, "inconclusive: run audit.images=400", NOT_ROBUST]
+
+
+# --- each image's best example ------------------------------------------------------------------
+
+
+def counted(*right: int, draws: int) -> Answers:
+    each = np.array(right)
+    return Answers(each, each > draws / 2, each > draws / 2, np.full(draws, each.sum() / draws))
+
+
+def test_the_strongest_attack_gives_an_example_where_no_other_is_clearly_better() -> None:
+    """Of 32 draws noise is 4: a count that is 4 lower is luck, one that is 5 lower is not."""
+    strongest = counted(8, 8, 8, 0, draws=32)
+    another = counted(4, 3, 32, 0, draws=32)
+    third = counted(8, 2, 32, 1, draws=32)
+    assert shots.choice([another, strongest, third]).tolist() == [1, 2, 1, 1]
+
+
+def test_without_draws_any_attack_that_succeeds_gives_the_example() -> None:
+    made = [counted(1, 0, 1, draws=1), counted(0, 1, 1, draws=1), counted(1, 1, 1, draws=1)]
+    assert shots.choice(made).tolist() == [1, 0, 0]
+
+
+def test_size_0_meets_the_draws_of_clean() -> None:
+    """Of a network that is nothing but chance, any other draws would answer otherwise."""
+    network = Noisy(nn.Flatten(), 1.0)
+    x = torch.rand(20, 1, 2, 2, generator=torch.manual_seed(0)) / 10
+    of = Subject(network.eval(), x, torch.arange(20) % 4, (0.0, 1.0), 1 / 255, 4, 20)
+    met = shots.shoot(of, Budget(8, steps=1, draws=1, queries=1, scored=7), 0)
+    clean, zero = met.answers["clean"], met.answers["zero"]
+    assert np.array_equal(clean.correct, zero.correct) and clean.correct.min() < 7
+    assert not np.array_equal(clean.correct, met.answers["noise"].correct)
 
 
 # --- gradients ----------------------------------------------------------------------------------
@@ -256,6 +294,27 @@ def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> 
     assert web.count("<script") == 0
     evil = result | {"name": "<b>x</b>"}
     assert "<b>x" not in audits.web(evil)
+
+
+def test_a_control_is_audited_without_its_draws(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["defence=tensorization", "theta=0.9", "train.epochs=1", "dataset=digits"]
+    words += ["model=convnet", "model.width=12", f"paths.runs={config.paths.runs}", "logger=none"]
+    told: list[bool] = []
+
+    def looked(of: Subject, *_: Any) -> dict[str, Any]:
+        told.append(of.random)
+        return {"verdict": {}}
+
+    monkeypatch.setattr(job, "examine", looked)
+    monkeypatch.setattr(job.audits, "write", lambda *_: [])
+    paths = [
+        job.audit(composed([*words, *each]), "test")
+        for each in (["eval.sketch=true"], ["eval.sketch=false"], ["eval.batch_size=7"])
+    ]
+    assert told == [True, False, True] and len(set(paths)) == 3
+    assert json.loads(paths[1].read_text())["sketch"] is False
 
 
 def test_no_other_surrogate_is_audited(config: Config) -> None:

@@ -887,7 +887,8 @@ def test_averaging_attacks_are_what_their_files_say() -> None:
     made = attacks(composed([*EOT, "attack.apgd_dlr.draws=5", "attack.square.average=logit"]))
     assert [a.name for a in made] == ["eot_pgd", "apgd_ce", "apgd_dlr", "square"]
     assert [a.draws for a in made] == [20, 20, 5, 20]
-    assert [a.steps for a in made] == [10, 100, 100, 1000]
+    assert [a.steps for a in made] == [50, 100, 100, 1000]
+    assert attacks(composed([*EOT, "attack.eot_pgd.steps=null"]))[0].steps == 10  # the paper's
     assert dict(made[3].options) == {"average": "logit", "draws": 20, "restarts": 1, "p": 0.8}
     assert attacks(composed(["attack=[pgd]"]))[0].draws == 1
 
@@ -896,10 +897,17 @@ def test_what_an_averaging_attack_does_is_in_the_protocol() -> None:
     attack = ("attack=[eot_pgd]", "eval.epsilon=[8]")
     changes = [
         *("attack.eot_pgd.draws=5", "attack.eot_pgd.average=logit", "attack.eot_pgd.restarts=2"),
-        *("attack.eot_pgd.keep=last", "attack.eot_pgd.steps=50", "eval.draws=30"),
+        *("attack.eot_pgd.keep=last", "attack.eot_pgd.steps=100", "eval.draws=30"),
     ]
     assert len({scored(*attack), *(scored(*attack, c) for c in changes)}) == len(changes) + 1
     assert recipe(*attack, "eval.draws=30") == recipe()
+
+
+def test_a_held_draw_is_not_scored_many_times() -> None:
+    assert refused("attack=[pgd]", "attack.knowledge=frozen", "eval.draws=30") == (
+        "attack.pgd.knowledge=frozen is scored on the one draw that it holds, got eval.draws=30: "
+        "take eval.draws=1 and eval.runs=30, each with a draw of its own"
+    )
 
 
 def test_draws_of_the_score_fit_a_row() -> None:

@@ -50,7 +50,8 @@ def test_outside_a_checkout_the_commit_is_unknown(checkout: Path, tmp_path_facto
 
 def test_versions_are_those_installed() -> None:
     found = provenance.versions()
-    assert set(found) == {"python", "torch", "torchvision", "foolbox", "numpy", "hydra-core"}
+    attacks = {"foolbox", "pyautoattack"}
+    assert set(found) == {"python", "torch", "torchvision", "numpy", "hydra-core"} | attacks
     assert found["foolbox"] == metadata.version("foolbox")
     assert found["python"].startswith("3.")
 

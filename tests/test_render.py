@@ -56,8 +56,9 @@ def test_the_honest_table_shows_each_method_and_its_control(tmp_path: Path) -> N
     paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
     render("honest_table1", ["scale=smoke", "logger=none", *paths])
     page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
-    assert "| 2 | Ours θ=0.9 | 69.5 | 50.0 | 50.0 [" in page
-    assert "| 2 | θ=0.9's network at θ=1 | — | 50.0 | 50.0 [" in page
+    assert "| 2 | Ours θ=0.9 | 69.5 | 50.0 | refused |" in page
+    assert "| 2 | θ=0.9's network at θ=1 | — | 50.0 | refused |" in page
+    assert "\n- Ours θ=0.9, ε = 2: at most 50.0 [" in page
     assert "| 2 | Ours θ=0.8 | 71.8 | — | — |" in page
 
 

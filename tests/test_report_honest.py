@@ -38,6 +38,12 @@ def rows_of(recipe: str, pgd: int, eot: int, apgd: int) -> list[Row]:
 ROWS = [*rows_of("recipe-b", 12, 8, 8), *rows_of("recipe-a", 20, 14, 10)]
 
 
+def flat(ours: int = 8) -> list[Row]:
+    """The surfaces of both."""
+    left = {"recipe-a": ours, "recipe-b": 8}
+    return [replace(each, recipe=of) for of, n in left.items() for each in grid(otherwise=n)]
+
+
 def made(more: list[Row] | None = None, rows: list[Row] = ROWS) -> list[Line]:
     told = ([2.0], ["fgsm", "pgd"], PUBLISHED, {OURS: BASELINE})
     return lines([BASELINE, OURS], [*rows, *(more or [])], SURFACES, *told)
@@ -54,15 +60,24 @@ def test_published_paper_and_honest_stand_side_by_side() -> None:
 
 
 def test_the_difference_pairs_the_images() -> None:
-    """10 images against 8 of the same 40: the gaps are two ones and 38 zeros."""
-    against = made()[3].against
+    """20 images against 8 of the same 40: the gaps are twelve ones and 28 zeros."""
+    settled = made(flat(20), rows=[*ROWS[:4], *rows_of("recipe-a", 20, 20, 20)])
+    against = settled[3].against
     assert against is not None
-    assert against.estimate == pytest.approx(2 / N)
-    gap = np.array([1.0] * 2 + [0.0] * (N - 2))
+    assert against.estimate == pytest.approx(12 / N)
+    gap = np.array([1.0] * 12 + [0.0] * (N - 12))
     half = 1.959964 * gap.std(ddof=1) / np.sqrt(N)
     assert against.high - against.estimate == pytest.approx(half, rel=1e-5)
-    assert made()[2].against is None
-    assert made()[3].control == against  # the baseline is its control, too
+    assert settled[2].against is None
+    assert settled[3].control == against  # the baseline is its control, too
+
+
+def test_no_difference_is_taken_with_what_is_refused() -> None:
+    """Whichever of the two is: ours, or what it is held against."""
+    only = [[each for each in flat() if each.recipe == f"recipe-{which}"] for which in "ab"]
+    for surfaces in only:
+        assert made(surfaces)[3].against is made(surfaces)[3].control is None
+    assert made(flat())[3].against is not None
 
 
 def test_the_strongest_attack_stands_whether_it_averages_or_not() -> None:
@@ -73,7 +88,7 @@ def test_the_strongest_attack_stands_whether_it_averages_or_not() -> None:
 
 def test_a_headline_on_few_draws_waits() -> None:
     few = [replace(each, scored=29) for each in ROWS]
-    assert made(rows=few)[3].waits == "it is scored on 29 draws, 30 are the least"
+    assert made(rows=few)[3].refused == "it is scored on 29 draws, 30 are the least"
 
 
 def test_two_trainings_make_no_headline() -> None:
@@ -82,14 +97,24 @@ def test_two_trainings_make_no_headline() -> None:
         made([other])
 
 
-def test_a_headline_without_its_surface_waits_and_says_why() -> None:
+def test_a_headline_without_its_surface_is_refused_and_says_why() -> None:
     page = markdown("T", made(), (), "Baseline")
-    assert "(waits)" in page
-    assert "- Ours, ε = 2: 0 of 25 cells of its surface are run" in page
-    both = [replace(each, recipe=recipe) for each in grid() for recipe in ("recipe-a", "recipe-b")]
-    settled = made(both)
-    assert [line.waits for line in settled] == ["", "", "", ""]
-    assert "(waits)" not in markdown("T", settled, (), "Baseline")
+    assert "| 2 | Ours | 64.4 | 50.0 | refused | APGD-CE | — | — | — | — | — | — | — |" in page
+    bound = "- Ours, ε = 2: at most 25.0 [14.2, 40.2]; 0 of 25 cells of its surface are run"
+    assert bound in page
+    settled = made(flat())
+    assert [line.refused for line in settled] == ["", "", "", ""]
+    assert "efused" not in markdown("T", settled, (), "Baseline")
+
+
+def test_what_is_refused_has_a_bound_in_place_of_its_scores() -> None:
+    mine = [r for r in records(made()) if (r["method"], r["epsilon"]) == ("Ours", 2.0)]
+    assert {r["score"]: r["value"] for r in mine} == {
+        "published": 64.4,
+        "paper_protocol": 50.0,
+        "at_most": 25.0,
+    }
+    assert mine[0]["refused"] == "0 of 25 cells of its surface are run"
 
 
 def test_what_was_not_measured_is_a_dash_never_a_zero() -> None:
@@ -120,4 +145,4 @@ def test_rows_scored_on_one_draw_do_not_enter() -> None:
 def test_files_hold_the_page_and_the_records(tmp_path: Path) -> None:
     page, table = write("honest", "# page\n", made(), tmp_path)
     assert page.read_text() == "# page\n"
-    assert "2.0,Ours,mean,25.0," in table.read_text()
+    assert "2.0,Ours,at_most,25.0," in table.read_text()

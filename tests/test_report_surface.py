@@ -71,7 +71,7 @@ def test_without_randomness_one_row_stands_for_every_k() -> None:
     assert unsettled(found, headline(10)) == ""
     page = markdown("Surface", [COLUMN], rows, ())
     assert "| steps | any K |\n|---:|---:|\n| 10 | 25.0 [" in page
-    assert "paired: from 100 to 200 steps 0.0 [0.0, 0.0].\n" in page
+    assert "90% intervals: from 100 to 200 steps 0.0 [-5.6, 5.6].\n" in page
 
 
 def test_rows_of_another_protocol_are_no_further_seeds() -> None:
@@ -94,8 +94,8 @@ def test_missing_cells_are_counted() -> None:
 @pytest.mark.parametrize(
     ("before", "reason"),
     [
-        ((100, 50), "it still falls by 40.0 points from 100 to 200 steps"),
-        ((200, 20), "it still falls by 40.0 points from 20 to 50 draws"),
+        ((100, 50), "its surface still falls by 40.0 points from 100 to 200 steps"),
+        ((200, 20), "its surface still falls by 40.0 points from 20 to 50 draws"),
     ],
 )
 def test_a_fall_at_the_edge_is_told(before: tuple[int, int], reason: str) -> None:
@@ -160,7 +160,7 @@ def test_the_page_and_its_records_hold_every_cell(tmp_path: Path) -> None:
     half = interval([answers(rows[0])])
     assert f"| 10 | 50.0 [{100 * half.low:.1f}, {100 * half.high:.1f}] |" in page
     assert "\nSettled.\n" in page
-    assert "images paired: from 100 to 200 steps 0.0 [0.0, 0.0]; from 20 to 50 draws 0.0 [" in page
+    assert "images paired, 90% intervals: from 100 to 200 steps 0.0 [" in page
     assert "No rows yet." in markdown("Surface", [COLUMN], [], ())
     found = records([COLUMN], rows)
     assert len(found) == 25 and found[0]["value"] == 50.0

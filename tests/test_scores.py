@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from defensive_tensorization.scores import NAMES, Answers, difference, interval, per_image
+from defensive_tensorization.scores import (
+    NAMES,
+    Answers,
+    carriers,
+    difference,
+    interval,
+    per_image,
+)
 
 
 def of(right: Any, majority: Any = None, probability: Any = None) -> Answers:
@@ -114,10 +121,43 @@ def test_a_difference_is_paired() -> None:
     known = stats.ttest_rel(mine[0].astype(float), other[0].astype(float)).confidence_interval()
     assert made.estimate == pytest.approx(mine.mean() - other.mean())
     assert (made.low, made.high) == pytest.approx((known.low, known.high), abs=1e-3)
-    same = difference([of(mine)], [of(mine)])
-    assert (same.estimate, same.low, same.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="400 and 10 images cannot be paired"):
         difference([of(mine)], [of(other[:, :10])])
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 0), (3, 0), (0, 3), (2, 5)])
+def test_few_images_that_differ_are_bonett_and_price_s(ours: int, theirs: int) -> None:
+    """Their error of a difference of paired shares: one more discordant image for either side."""
+    n = 200
+    mine, other = (np.ones((1, n), bool) for _ in range(2))
+    other[0, :ours] = mine[0, ours : ours + theirs] = False
+    made = difference([of(mine)], [of(other)])
+    one, two = (ours + 1) / (n + 2), (theirs + 1) / (n + 2)
+    half = 1.959964 * np.sqrt((one + two - (one - two) ** 2) / (n + 2))
+    assert made.estimate == pytest.approx((ours - theirs) / n)
+    assert made.high - made.estimate == pytest.approx(half, rel=0.01)
+    assert made.estimate - made.low == pytest.approx(half, rel=0.01)
+
+
+def test_carriers_count_equal_values_among_zeros() -> None:
+    assert carriers(np.zeros(9)) == 0
+    assert carriers(np.repeat([0.3, 0.0], [7, 40])) == pytest.approx(7)
+    assert 1 < carriers(np.array([1.0, *[0.01] * 500])) < 2  # one image carries it
+
+
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.95])
+def test_few_images_that_answer_otherwise_do_not_narrow_an_interval(share: float) -> None:
+    """That of one image right under 3 of 30 draws holds what one right image of 100 could be."""
+    right = np.zeros((30, 100), bool)
+    right[:3, 0] = True
+    made, known = interval([of(right)]), stats.binomtest(0, 100).proportion_ci(method="wilson")
+    assert made.high > known.high
+    random, missed = np.random.default_rng(0), np.zeros(2)
+    for _ in range(500):
+        chance = random.beta(0.3 * share, 0.3 * (1 - share), 100)
+        found = interval([of(random.random((30, 100)) < chance)])
+        missed += found.high < share, found.low > share
+    assert missed.max() / 500 <= 0.05
 
 
 def test_seeds_are_averaged_image_by_image() -> None:

@@ -1,7 +1,7 @@
 """The Square attack (Andriushchenko et al. 2020, l-infinity) on averages over K draws.
 
-No gradient: windows of +-epsilon are tried at random places, and kept where the averaged margin
-falls. A window is a square of an image, an interval of a sound.
+No gradient: windows of +-epsilon are tried at random places, and kept where fewer draws are right
+or, of as many, the averaged margin falls. A window is a square of an image, an interval of a sound.
 
 Of a random network the best point so far is asked again beside every new one, under the same K
 draws. Its own estimate is the luckiest of many: held against that, nothing would be accepted soon.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scores import Answers, Interval, difference, interval
+from ..scores import Answers, difference, interval, wilson
 from .check import ATHALYE, CARLINI, ERROR, Check, percent, points
 
 BLIND = 0.05  # the share of images without a gradient that an attack may be blind on
@@ -26,7 +26,7 @@ def zero_epsilon(answers: Mapping[str, Answers], moved: float) -> Check:
         "zero_epsilon",
         "An attack of size 0 is none",
         "harness",
-        "inputs unchanged, and accuracy(epsilon = 0) = accuracy(clean) within noise",
+        "inputs unchanged, and accuracy(epsilon = 0) = accuracy(clean), draws alike, within noise",
         CARLINI,
         "fail" if failed else "pass",
         f"inputs move by {moved:g}; difference {points(gap)}",
@@ -34,8 +34,9 @@ def zero_epsilon(answers: Mapping[str, Answers], moved: float) -> Check:
     )
 
 
-def unbounded(answers: Mapping[str, Answers], chance: float) -> Check:
-    found = interval([answers["large"]], level=1 - 2 * ERROR)
+def unbounded(answers: Mapping[str, Answers], chance: float, error: float) -> Check:
+    """error: this check's share of ERROR, as of `vanishing`."""
+    found = interval([answers["large"]], level=1 - 2 * error)
     return Check(
         "unbounded",
         "A perturbation of half the range leaves chance",
@@ -49,9 +50,9 @@ def unbounded(answers: Mapping[str, Answers], chance: float) -> Check:
     )
 
 
-def vanishing(blind: NDArray[Any]) -> Check:
+def vanishing(blind: NDArray[Any], error: float) -> Check:
     """blind [N]: whether an image's gradient is zero or not finite in every draw."""
-    found = wilson(int(blind.sum()), len(blind), 1 - 2 * ERROR)
+    found = wilson(float(blind.mean()), len(blind), 1 - 2 * error)
     return Check(
         "vanishing",
         "Gradients do not vanish",
@@ -66,7 +67,10 @@ def vanishing(blind: NDArray[Any]) -> Check:
 
 
 def direction(along: NDArray[Any], random: NDArray[Any]) -> Check:
-    """How much the averaged margin rises [N] in a short step along the gradient, and at random."""
+    """How much the averaged margin rises [N] in a short step along the gradient, and at random.
+
+    It fails for want of evidence, not by it: its 5% are those of passing a gradient of no use.
+    """
     gap = along - random
     error = float(gap.std(ddof=1) / np.sqrt(len(gap)))
     z = NormalDist().inv_cdf(1 - ERROR)
@@ -105,11 +109,3 @@ def signal(cosine: float | None, draws: int) -> Check:
         {"cosine": cosine, "draws": draws},
         "" if passed else "audit.draws",
     )
-
-
-def wilson(count: int, n: int, level: float) -> Interval:
-    """A share's interval by Wilson's formula."""
-    z, p = NormalDist().inv_cdf((1 + level) / 2), count / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
-    return Interval(p, max(0.0, centre - half), min(1.0, centre + half))

@@ -1,7 +1,7 @@
 """Checks that compare two attacks, each a stated rule. Pure.
 
-A comparison fails where the 95% interval of a difference (paired over images, clustered:
-`scores.difference`) lies on the wrong side of zero. The level is shared by all comparisons of a
+A comparison fails where the interval of a difference (paired over images, clustered:
+`scores.difference`) lies on the wrong side of zero. The error of 5% is shared by all checks of a
 kind (Bonferroni), so that an honest network fails any of them in 5 audits of 100 at most.
 docs/audit.md has the reasons.
 """
@@ -59,10 +59,6 @@ COMPARISONS = (
     Comparison("single_step", "Iterated beats single-step", "masking", "fgsm", "eot", ATHALYE),
     Comparison("square", "Gradients beat none", "masking", "square", "white", ATHALYE),
     Comparison("transfer", "Gradients beat transfer", "masking", "transfer", "white", ATHALYE),
-    Comparison(
-        *("omniscient", "Gradients beat those without randomness", "masking"),
-        *("omniscient", "white", CARLINI),
-    ),
     Comparison("noise", "Gradients beat random noise", "masking", "noise", "white", ATHALYE),
     Comparison("double", "A larger epsilon does not help", "masking", "eot", "double", ATHALYE),
     Comparison("more_steps", "More steps do not help", "masking", "apgd_ce", "steps", CARLINI),
@@ -86,6 +82,11 @@ CONVERGED = (
     Comparison(
         *("restarts_enough", "Restarts suffice", "convergence", "restarts", "apgd_ce", CARLINI),
         "audit.restarts",
+    ),
+    Comparison(
+        *("omniscient", "Draws tell more than their absence", "convergence"),
+        *("omniscient", "white", "Athalye et al. 2018, 4"),
+        "audit.draws",
     ),
 )
 """The attack must not gain either: where it does, its budget was too small."""
@@ -135,12 +136,21 @@ def compare(
     return Check(*told, "fail" if failed else "pass", reason, figures, c.remedy if failed else "")
 
 
-def comparisons(
-    which: Sequence[Comparison], answers: Mapping[str, Answers], among: Sequence[str]
-) -> list[Check]:
+def share(which: Sequence[Comparison], answers: Mapping[str, Answers], others: int = 0) -> float:
+    """Each check's part of ERROR: of the comparisons that were run and so many others."""
     run = [c for c in which if all(n in answers or n == "white" for n in (c.weak, c.strong))]
-    level = 1 - 2 * ERROR / max(1, len(run))  # one-sided
-    return [compare(c, answers, among, level) for c in which]
+    return ERROR / max(1, len(run) + others)
+
+
+def comparisons(
+    which: Sequence[Comparison],
+    answers: Mapping[str, Answers],
+    among: Sequence[str],
+    error: float | None = None,
+) -> list[Check]:
+    """error: of each, one-sided; None: they share ERROR among themselves."""
+    each = share(which, answers) if error is None else error
+    return [compare(c, answers, among, 1 - 2 * each) for c in which]
 
 
 def _why(missing: str) -> str:

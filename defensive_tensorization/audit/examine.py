@@ -7,11 +7,20 @@ from typing import Any
 from ..attacks import Attack
 from ..scores import Answers, interval
 from . import checks, gradients, shots
-from .comparisons import AVERAGES, COMPARISONS, CONVERGED, ONE_DRAW, TITLES, comparisons, white
+from .comparisons import (
+    AVERAGES,
+    COMPARISONS,
+    CONVERGED,
+    ONE_DRAW,
+    TITLES,
+    comparisons,
+    share,
+    white,
+)
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
-VERSION = 4  # raise it when the same settings measure or judge otherwise
+VERSION = 5  # raise it when the same settings measure or judge otherwise
 
 
 def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:
@@ -23,11 +32,13 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
     surface = gradients.profile(of, budget, seed)
     near = gradients.PLACES.index(0.25)
     rise = {name: lines[near] - lines[0] for name, lines in surface.items()}
+    masking = [*COMPARISONS, *([AVERAGES] if of.random else [])]
+    error = share(masking, met.answers, others=2)
     made = [
         checks.zero_epsilon(met.answers, met.moved),
-        *comparisons([*COMPARISONS, *([AVERAGES] if of.random else [])], met.answers, WHITE),
-        checks.unbounded(met.answers, chance),
-        checks.vanishing(blind),
+        *comparisons(masking, met.answers, WHITE, error),
+        checks.unbounded(met.answers, chance, error),
+        checks.vanishing(blind, error),
         checks.direction(rise["gradient"], rise["random"]),
         *comparisons([ONE_DRAW] if of.random else [], met.answers, WHITE),
         checks.signal(layers[0].cosine, budget.draws),

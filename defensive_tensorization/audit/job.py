@@ -5,13 +5,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from .. import checkpoint, heap, provenance
+from .. import checkpoint, heap, provenance, sketching
 from .. import config as cfg
 from ..build import Plan, plan
 from ..config import Config
@@ -87,6 +87,8 @@ def _once(config: Config, command: str, member: Member | None) -> Path:
         "twin": twin and twin.weights,
         "fingerprint": p.fingerprint,
         "autocast": config.eval.autocast,
+        "sketch": config.eval.sketch,
+        "batch_size": config.eval.batch_size,
         "prune": config.defence.prune and config.defence.prune.fraction,
         "dropout": config.defence.last and config.defence.last.rate,
         "input": config.defence.input and vars(config.defence.input),
@@ -98,7 +100,9 @@ def _once(config: Config, command: str, member: Member | None) -> Path:
         started = time.perf_counter()
         budget = _budget(config)
         audited = subject(p, of.network, member.wrap if member else None, twin)
-        result = examine(audited, budget, config.eval.seed, config.audit.level)
+        control = nullcontext() if config.eval.sketch else sketching.disabled(audited.model)
+        with control:
+            result = examine(audited, budget, config.eval.seed, config.audit.level)
         path.parent.mkdir(parents=True, exist_ok=True)
         told = _provenance(p, of.weights, of.commit, command, time.perf_counter() - started)
         known = {"name": name, "member": member.name if member else None}
@@ -165,6 +169,7 @@ def _provenance(
         "weights": weights,
         "defence": c.defence.name,
         "theta": c.defence.conv.theta if c.defence.conv else 1.0,
+        "sketch": c.eval.sketch,
         "batchnorm": cfg.batchnorm(c),
         "network": f"{c.model.name}, width {c.model.width}, {c.precision.name} weights",
         "epochs": c.train.epochs,

@@ -1,11 +1,14 @@
 """What an audit measures: each image's answers under every attack of a stated budget."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import sketching
@@ -132,7 +135,8 @@ def noise(*, epsilon: float, unit: float, steps: int, draws: int) -> Attack:
 def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
     """Every attack of the arsenal, and `best`: of each image the example that most draws miss.
 
-    `best` is chosen by one set of draws and scored by another, so that luck does not count.
+    `best` is chosen by one set of draws (`choice`) and scored by another, so that luck does not
+    count. Examples of size 0 meet clean's very draws: nothing but the attack may tell them apart.
     """
     found = Shots()
     found.answers["clean"] = score(of, of.x, budget.scored, seed, "clean")
@@ -140,18 +144,30 @@ def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
     for name, attack in bar(attacks.items(), len(attacks), "audit"):
         made = _examples(of, attack, seed, name)
         found.attacks[name] = attack
-        found.answers[name] = score(of, made, budget.scored, seed, name)
+        draws_of = "clean" if name == "zero" else name
+        found.answers[name] = score(of, made, budget.scored, seed, draws_of)
         if name == "zero":
             found.moved = float((made - of.x).abs().max())
         if attack.epsilon == budget.epsilon:
             found.examples[name] = made
-    names = sorted(found.examples, key=lambda n: found.answers[n].accuracy)  # wins a tie
-    right = torch.stack([torch.as_tensor(found.answers[n].correct) for n in names])
-    chosen = right.argmin(0).to(of.x.device)
-    every = torch.stack([found.examples[n] for n in names])
+    chosen = torch.as_tensor(choice([found.answers[n] for n in found.examples])).to(of.x.device)
+    every = torch.stack([*found.examples.values()])
     best = every[chosen, torch.arange(len(of.x), device=of.x.device)]
     found.answers["best"] = score(of, best, budget.scored, seed, "best")
     return found
+
+
+def choice(answers: Sequence[Answers]) -> NDArray[np.int_]:
+    """Which attack [N] gives each image's example: the one strongest over all images, but where
+    another is right less often by more than noise, the one right least often.
+
+    Noise is a standard deviation of the difference of two counts of n fair coins, sqrt(n / 2): the
+    fewest of a dozen noisy counts is most often luck, and its example weaker than the strongest's.
+    """
+    right = np.stack([each.correct for each in answers])
+    strongest = int(right.sum(1).argmin())
+    clear = right[strongest] - right.min(0) > math.sqrt(answers[0].draws / 2)
+    return np.where(clear, right.argmin(0), strongest)
 
 
 def score(of: Subject, x: Tensor, draws: int, seed: int, label: str) -> Answers:

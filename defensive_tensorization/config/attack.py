@@ -58,6 +58,17 @@ def check_knowledge(key: str, value: str | None, defence: DefenceConfig) -> None
         )
 
 
+def check_held(config: Config) -> None:
+    """A draw that the attacker holds is the one that scores."""
+    for name, attack in config.attack.items():
+        if attack.knowledge == "frozen" and config.eval.draws > 1:
+            raise UsageError(
+                f"attack.{name}.knowledge=frozen is scored on the one draw that it holds, got "
+                f"eval.draws={config.eval.draws}: take eval.draws=1 and "
+                f"eval.runs={config.eval.draws}, each with a draw of its own"
+            )
+
+
 def check_control(config: Config) -> None:
     """eval.sketch=false: the same network at theta = 1."""
     if config.eval.sketch:

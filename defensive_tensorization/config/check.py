@@ -11,7 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
-from .attack import check_attack, check_control, check_is_attack, check_knowledge, check_surrogate
+from .attack import (
+    check_attack,
+    check_control,
+    check_held,
+    check_is_attack,
+    check_knowledge,
+    check_surrogate,
+)
 from .defence import check_defence, check_input
 from .landscape import check_landscape
 from .refuse import usage_error
@@ -128,6 +135,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
                 "write 0.5 for half-way, or [] for a constant rate"
             )
     check_control(config)
+    check_held(config)
     if config.eval.draws > 255:
         raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")

@@ -95,7 +95,11 @@ def facts(result: Result) -> list[tuple[str, str]]:
     b = result["budget"]
     return [
         ("network", f"{result['network']}, {result['epochs']} epochs, {result['scale']} scale"),
-        ("defence", f"{result['defence']}, θ = {result['theta']:g}"),
+        (
+            "defence",
+            f"{result['defence']}, θ = {result['theta']:g}"
+            + ("" if result.get("sketch", True) else ", its network at θ = 1 (eval.sketch=false)"),
+        ),
         ("BatchNorm", result["batchnorm"]),
         ("data", result["data"]),
         (

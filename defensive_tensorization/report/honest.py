@@ -2,7 +2,7 @@
 
 Honest means: the strongest of the table's attacks, averaging over draws or not, scored on at
 least 30 fresh draws, with an interval, and only once the surface of steps x draws is flat
-(`surface.unsettled`).
+(`surface.unsettled`): until then the number is refused, and what is known of it is a bound.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,8 +53,9 @@ class Line:
 
     published  percent, the lowest of the paper's attacks; paper  ours under them, a fraction.
     scores     each under the attack that lowers it most, `by` for the mean.
-    against    the mean minus the first column's, images paired; control: minus its control's.
-    waits      why the headline is not to be quoted yet.
+    against    the mean minus the first column's, images paired; control: minus its control's; None
+               where either of the two is refused.
+    refused    why the headline is no number yet: its scores are bounds from above.
     """
 
     epsilon: float
@@ -65,7 +66,7 @@ class Line:
     by: str = ""
     against: Interval | None = None
     control: Interval | None = None
-    waits: str = ""
+    refused: str = ""
 
 
 def lines(
@@ -82,18 +83,17 @@ def lines(
     made = []
     for epsilon in (0.0, *epsilons):
         found = {column: _by_attack(rows, column, epsilon) for column in columns}
-        strongest = {c: _answers(each[_lowest(each)]) for c, each in found.items() if each}
+        headlines = {c: each[_lowest(each)] for c, each in found.items() if each}
+        refused = {
+            c: _refused(headline, rows, surfaces.get(c), epsilon) if epsilon else ""
+            for c, headline in headlines.items()
+        }
+        quoted = {c: _answers(headline) for c, headline in headlines.items() if not refused[c]}
         for column in columns:
             mine, single = found[column], attacks if epsilon else ("clean",)
             ours = (interval(_answers(mine[name])).estimate for name in single if name in mine)
             keys = [(name, epsilon, column.paper) for name in single]
             printed = [published[key] for key in keys if key in published]
-            headline = mine[_lowest(mine)] if mine else []
-            own: Surface = {}
-            if column in surfaces:
-                own = surface(rows, surfaces[column], epsilon)
-                of_both = [*headline, *surface_rows(rows, surfaces[column], epsilon)]
-                one_training(of_both, f"{column.label} and its surface at epsilon {epsilon:g}")
             made.append(
                 Line(
                     epsilon,
@@ -102,9 +102,9 @@ def lines(
                     min(ours, default=None),
                     _scores(mine),
                     _lowest(mine) if mine else "",
-                    _minus(strongest, column, columns[0]),
-                    _minus(strongest, column, (controls or {}).get(column)),
-                    _waits(headline, own) if epsilon and headline else "",
+                    _minus(quoted, column, columns[0]),
+                    _minus(quoted, column, (controls or {}).get(column)),
+                    refused.get(column, ""),
                 )
             )
     return made
@@ -119,7 +119,15 @@ def _minus(
     return difference(found[column], found[other])
 
 
-def _waits(headline: Sequence[Row], own: Surface) -> str:
+def _refused(
+    headline: Sequence[Row], rows: Sequence[Row], column: Column | None, epsilon: float
+) -> str:
+    """Why, or ""; column: what selects the headline's surface."""
+    own: Surface = {}
+    if column:
+        own = surface(rows, column, epsilon)
+        of_both = [*headline, *surface_rows(rows, column, epsilon)]
+        one_training(of_both, f"{column.label} and its surface at epsilon {epsilon:g}")
     least = min(row.scored for row in headline)
     if least < LEAST:
         return f"it is scored on {least} draws, {LEAST} are the least"
@@ -127,14 +135,14 @@ def _waits(headline: Sequence[Row], own: Surface) -> str:
 
 
 def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
-    """The page: the table side by side, what waits and why, the circumstances."""
+    """The page: the table side by side, what is refused and why, the circumstances."""
     header = ["ε", "method", "published", "paper's protocol", "honest", "by"]
     header += [f"minus {first}", "minus its control"]
     header += [HEADINGS[name] for name in HEADINGS]
     page = [f"# {title}", "", _bars(header), _bars(["---:", "---", *["---:"] * (len(header) - 2)])]
     for line in made:
-        mean = line.scores.get("mean")
-        honest = "—" if mean is None else f"{shown(mean)}{' (waits)' if line.waits else ''}"
+        told = {} if line.refused else line.scores
+        honest = shown(told["mean"]) if told else "refused" if line.refused else "—"
         page.append(
             _bars(
                 [
@@ -146,24 +154,22 @@ def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
                     line.by.upper().replace("_", "-") if line.epsilon else "",
                     "—" if line.against is None else shown(line.against),
                     "—" if line.control is None else shown(line.control),
-                    *(
-                        percent(line.scores[name].estimate) if line.scores else "—"
-                        for name in HEADINGS
-                    ),
+                    *(percent(told[name].estimate) if told else "—" for name in HEADINGS),
                 ]
             )
         )
-    waiting = [line for line in made if line.waits]
-    page += [
-        "",
-        ABOUT,
-        "",
-    ]
+    waiting = [line for line in made if line.refused]
+    page += ["", ABOUT, ""]
     if waiting:
         page += [
-            "**Not to be quoted yet** (waits): more steps or draws may lower these.",
+            "**Refused**: more steps or draws may lower these, so that what the attacks above left "
+            "is a bound, and no difference is taken.",
             "",
-            *(f"- {w.column.label}, ε = {w.epsilon:g}: {w.waits}" for w in waiting),
+            *(
+                f"- {w.column.label}, ε = {w.epsilon:g}: at most {shown(w.scores['mean'])}; "
+                f"{w.refused}"
+                for w in waiting
+            ),
             "",
         ]
     page += [*(f"- {topic}: {text}" for topic, text in facts), ""]
@@ -171,7 +177,8 @@ def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
 
 
 def records(made: Sequence[Line]) -> list[Record]:
-    """One record a line and score, in percent; None is a missing value."""
+    """One record a line and score, in percent; None is a missing value. What is refused has
+    `at_most` in place of its scores."""
     found: list[Record] = []
 
     def add(line: Line, score: str, value: float | Interval | None) -> None:
@@ -187,13 +194,16 @@ def records(made: Sequence[Line]) -> list[Record]:
                 "value": shown[0],
                 "low": None if sure else shown[1],
                 "high": None if sure else shown[2],
-                "waits": line.waits,
+                "refused": line.refused,
             }
         )
 
     for line in made:
         add(line, "published", None if line.published is None else line.published / 100)
         add(line, "paper_protocol", line.paper)
+        if line.refused:
+            add(line, "at_most", line.scores["mean"])
+            continue
         for name in NAMES:
             add(line, name, line.scores.get(name))
         add(line, "difference", line.against)

@@ -1,6 +1,6 @@
 """Robust accuracy over steps x draws: whether an attack that averages has converged.
 
-A headline is a claim about the strongest attack, so it waits until neither more steps nor more
+A headline is a claim about the strongest attack, so it is refused until neither more steps nor more
 draws lower it (`unsettled`).
 """
 
@@ -63,21 +63,32 @@ def whole(found: Surface) -> bool:
     return all((steps, draws) in found for steps in STEPS for draws in DRAWS)
 
 
+LEVEL = 0.9
+"""Of the intervals that say whether something falls: 5% of error on the one side that is asked."""
+
+
 def edges(found: Surface) -> dict[str, Interval]:
     """What the last doubling of the steps, and the last raise of the draws, change."""
-    most = found[STEPS[-1], DRAWS[-1]]
+    last, before, beside = (
+        found[at]
+        for at in (
+            (STEPS[-1], DRAWS[-1]),
+            (STEPS[-2], DRAWS[-1]),
+            (STEPS[-1], DRAWS[-2]),
+        )
+    )
     return {
-        f"from {STEPS[-2]} to {STEPS[-1]} steps": difference(most, found[STEPS[-2], DRAWS[-1]]),
-        f"from {DRAWS[-2]} to {DRAWS[-1]} draws": difference(most, found[STEPS[-1], DRAWS[-2]]),
+        f"from {STEPS[-2]} to {STEPS[-1]} steps": difference(last, before, level=LEVEL),
+        f"from {DRAWS[-2]} to {DRAWS[-1]} draws": difference(last, beside, level=LEVEL),
     }
 
 
 def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
-    """Why a headline (None: the surface's own) must wait, in words; "" where it need not.
+    """Why a headline (None: the surface's own) is refused, in words; "" where it is not.
 
-    It needs every cell, no edge whose fall exceeds its 95% interval, and an attack that leaves no
-    more than the surface's last cell does, beyond theirs; all of them paired over images, the
-    headline's first ones against the surface's. Where nothing is left, nothing can fall.
+    It needs every cell, no edge that falls, and an attack that leaves no more than the surface's
+    last cell does; each beyond noise, one-sided at 5%, paired over images, the headline's first
+    ones against the surface's. Where nothing is left, nothing can fall.
     """
     if headline and interval(headline).estimate == 0:
         return ""
@@ -86,12 +97,12 @@ def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
         return f"{there} of {len(STEPS) * len(DRAWS)} cells of its surface are run"
     for what, change in edges(found).items():
         if change.high < 0:
-            return f"it still falls by {percent(-change.estimate)} points {what}"
+            return f"its surface still falls by {percent(-change.estimate)} points {what}"
     if headline:
         most = found[STEPS[-1], DRAWS[-1]]
         images = min(len(most[0].correct), len(headline[0].correct))
         last, here = ([each.head(images) for each in of] for of in (most, headline))
-        if difference(last, here).high < 0:
+        if difference(last, here, level=LEVEL).high < 0:
             return (
                 f"on its first {images} images it is {shown(interval(here))}, and its surface "
                 f"comes down to {shown(interval(last))}"
@@ -131,7 +142,7 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
                     for what, change in edges(found).items()
                     if len(ks) > 1 or "steps" in what
                 )
-                parts += [f"Change in points, images paired: {'; '.join(told)}.", ""]
+                parts += [f"Change in points, images paired, 90% intervals: {'; '.join(told)}.", ""]
         if not epsilons:
             parts += [f"## {column.label}", "", "No rows yet.", ""]
     parts += [*(f"- {topic}: {text}" for topic, text in about), ""]
