@@ -173,7 +173,9 @@ def _answers(
             ends = _ends(classifier, walk, x, y, task.bounds, held, twin) if walk else [x]
             for made, end in zip(found, ends, strict=True):
                 with torch.no_grad(), defender(known, classifier, held):
-                    logits = torch.stack([classifier(end) for _ in range(draws)])
+                    forwards = draws if sketching.is_live(classifier) else 1
+                    logits = torch.stack([classifier(end) for _ in range(forwards)])
+                    logits = logits.expand(draws, -1, -1)
                 if not logits.isfinite().all():
                     raise UsageError(
                         f"{label}: the network's answers are infinite or no numbers, which cannot "

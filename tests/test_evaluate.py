@@ -435,6 +435,16 @@ def test_what_no_seed_changes_is_found_once(
     assert done == {"clean": clean, "fgsm": fgsm_, "pgd": pgd_}
 
 
+def test_without_draws_one_forward_scores_them_all() -> None:
+    network, test = ByPixel(), split(40)
+    found = answers(Classifier(network, "float32"), task(test, test), test, None, 0, 32, draws=30)
+    right = ((test.inputs[:, 0, 0, 0].long() % 4) == test.labels).numpy()
+    assert network.sizes == [32, 8]
+    assert found.correct.tolist() == (30 * right).tolist()
+    assert found.by_draw.tolist() == [right.sum()] * 30
+    assert found.majority.tolist() == found.probability.tolist() == right.tolist()
+
+
 def test_a_black_box_attack_on_a_random_twin_is_random() -> None:
     known = replace(FGSM, knowledge="blackbox")
     assert not is_random(known, randomized(1.0), randomized(1.0))
