@@ -54,7 +54,7 @@ reproduce-table5-binary: ## its binary half alone
 reproduce-table5-tuned: ## Table 5 at a learning rate that factorized kernels bear
 reproduce-table5-bim-pgd: ## the same networks under BIM and PGD, which the paper leaves out
 reproduce-honest: reproduce-honest-table1 reproduce-honest-table2 reproduce-honest-table4 ## the honest tables: published, the paper's protocol, averages over draws
-reproduce-honest-surface: ## whether their attacks have converged, over steps x draws; headlines wait for it
+reproduce-honest-surface: ## whether their attacks have converged, over steps x draws; headlines are refused until they have
 reproduce-honest-surface4: ## the same of binary networks
 reproduce-honest-table1: ## Table 1 alone
 reproduce-honest-table2: ## Table 2 alone

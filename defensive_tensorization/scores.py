@@ -11,8 +11,8 @@ Images are the unit. The variance of a score is that between images, plus, for t
 between draws, each shared by many images, or between evaluation seeds, whichever is larger. One
 seed says nothing of what its attack's own draws and start did to all images alike.
 
-A variance found on a few images says little: an interval that fewer than 10 of them carry has that
-of whole answers, right or wrong (`carriers`).
+A variance found on few images is little known, so each counts two images more, one for either
+side: among many that differ these count for little.
 """
 
 import math
@@ -99,31 +99,16 @@ def per_image(answers: Answers, score: str) -> Array:
     return np.asarray(values, dtype=float)
 
 
-FEW = 10
-
-
-def carriers(values: Array) -> float:
-    """How many of values [N] carry their sum of squares: (sum v^2)^2 / sum v^4, k of k equal ones
-    among zeros; 0 of zeros."""
-    fourth = float((values**4).sum())
-    return float((values**2).sum()) ** 2 / fourth if fourth else 0.0
-
-
 def interval(seeds: Sequence[Answers], score: str = "mean", level: float = 0.95) -> Interval:
     """A score over evaluation seeds of the same images, by Wilson's formula.
 
-    Its sample size is the number of coin tosses that would have the variance found, so that 0% and
-    100% have an interval too; at most that of the images where few differ from all right or wrong.
+    Its sample size is the number of coin tosses that would have the variance found, one image more
+    all right and one all wrong: of a single draw that of the images.
     """
     values = np.mean([per_image(answers, score) for answers in seeds], axis=0)
-    p = float(values.mean())
-    size = float(len(values))
-    variance = values.var() / len(values) + _between_draws(seeds, score)
-    if 0 < p < 1 and variance > 0:
-        size = p * (1 - p) / variance
-    if min(carriers(values), carriers(1 - values)) < FEW:
-        size = min(size, float(len(values)))
-    return wilson(p, size, level)
+    more = np.append(values, [0, 1])
+    variance = more.var() / len(values) + _between_draws(seeds, score)
+    return wilson(float(values.mean()), float(more.mean() * (1 - more.mean()) / variance), level)
 
 
 def wilson(p: float, size: float, level: float) -> Interval:
@@ -139,27 +124,37 @@ def difference(
 ) -> Interval:
     """Ours minus theirs on the same images, which are paired; by the normal distribution.
 
-    Where few images differ its error is that of one more image for either side (Bonett & Price
-    2012), so that it is not zero where none does.
+    Its error is that of one image more for either side (Bonett & Price 2012), which differs as much
+    as any does, so that it is not zero where none does.
     """
     mine, other = (np.mean([per_image(a, score) for a in each], axis=0) for each in (ours, theirs))
     if len(mine) != len(other):
         raise ValueError(f"{len(mine)} and {len(other)} images cannot be paired")
     gap = mine - other
     drawn = _between_draws(ours, score) + _between_draws(theirs, score)
-    seen = np.append(gap, [1, -1]) if carriers(gap) < FEW else gap
-    error = float(np.sqrt(seen.var(ddof=1) / len(seen) + drawn))
+    most = np.abs(gap).max() or 1.0
+    more = np.append(gap, [most, -most])
+    error = float(np.sqrt(more.var(ddof=1) / len(more) + drawn))
     z = NormalDist().inv_cdf((1 + level) / 2)
     return Interval(float(gap.mean()), float(gap.mean() - z * error), float(gap.mean() + z * error))
 
 
 def _between_draws(seeds: Sequence[Answers], score: str) -> float:
-    """Variance of the mean score that the choice of draws causes; the other scores use them all."""
+    """Variance of the mean score that the choice of draws causes; the other scores use them all.
+
+    Of draws j and images i, right_ij = a_i + b_j + e_ij: b's share. The variance of a draw's mean
+    has e's too, which that between images holds already.
+    """
     if score != "mean":
         return 0.0
-    shares = [answers.by_draw / len(answers.correct) for answers in seeds]
-
-    def of_mean(values: Array) -> float:
-        return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
-
-    return max(of_mean(np.concatenate(shares)), of_mean(np.array([s.mean() for s in shares])))
+    images, draws = len(seeds[0].correct), np.concatenate([each.by_draw for each in seeds])
+    means = np.array([each.by_draw.mean() / images for each in seeds])
+    between_seeds = means.var(ddof=1) / len(seeds) if len(seeds) > 1 else 0.0
+    if len(draws) == 1 or seeds[0].draws == 1:
+        return float(between_seeds)
+    n = seeds[0].draws
+    of_draws = (draws / images).var(ddof=1)
+    shares = np.concatenate([each.correct for each in seeds]) / n
+    within = (shares * (1 - shares)).mean() * n / (n - 1)  # b and e
+    alone = max(0.0, within - of_draws) / max(1, images - 1)  # e's in a draw's mean
+    return float(max(max(0.0, of_draws - alone) / len(draws), between_seeds))

@@ -58,7 +58,7 @@ def test_the_honest_table_shows_each_method_and_its_control(tmp_path: Path) -> N
     page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
     assert "| 2 | Ours θ=0.9 | 69.5 | 50.0 | refused |" in page
     assert "| 2 | θ=0.9's network at θ=1 | — | 50.0 | refused |" in page
-    assert "\n- Ours θ=0.9, ε = 2: at most 50.0 [" in page
+    assert "\n- Ours θ=0.9, ε = 2: 50.0 [" in page
     assert "| 2 | Ours θ=0.8 | 71.8 | — | — |" in page
 
 

@@ -60,13 +60,13 @@ def test_published_paper_and_honest_stand_side_by_side() -> None:
 
 
 def test_the_difference_pairs_the_images() -> None:
-    """20 images against 8 of the same 40: the gaps are twelve ones and 28 zeros."""
+    """20 images against 8 of the same 40: the gaps are 12 ones, 28 zeros."""
     settled = made(flat(20), rows=[*ROWS[:4], *rows_of("recipe-a", 20, 20, 20)])
     against = settled[3].against
     assert against is not None
     assert against.estimate == pytest.approx(12 / N)
-    gap = np.array([1.0] * 12 + [0.0] * (N - 12))
-    half = 1.959964 * gap.std(ddof=1) / np.sqrt(N)
+    gap = np.array([1.0] * 12 + [0.0] * (N - 12) + [1, -1])  # one more image for either side
+    half = 1.959964 * gap.std(ddof=1) / np.sqrt(N + 2)
     assert against.high - against.estimate == pytest.approx(half, rel=1e-5)
     assert settled[2].against is None
     assert settled[3].control == against  # the baseline is its control, too
@@ -100,19 +100,19 @@ def test_two_trainings_make_no_headline() -> None:
 def test_a_headline_without_its_surface_is_refused_and_says_why() -> None:
     page = markdown("T", made(), (), "Baseline")
     assert "| 2 | Ours | 64.4 | 50.0 | refused | APGD-CE | — | — | — | — | — | — | — |" in page
-    bound = "- Ours, ε = 2: at most 25.0 [14.2, 40.2]; 0 of 25 cells of its surface are run"
+    bound = "- Ours, ε = 2: 25.0 [14.2, 40.2] measured; 0 of 25 cells of its surface are run"
     assert bound in page
     settled = made(flat())
     assert [line.refused for line in settled] == ["", "", "", ""]
     assert "efused" not in markdown("T", settled, (), "Baseline")
 
 
-def test_what_is_refused_has_a_bound_in_place_of_its_scores() -> None:
+def test_what_is_refused_has_what_was_measured_in_place_of_its_scores() -> None:
     mine = [r for r in records(made()) if (r["method"], r["epsilon"]) == ("Ours", 2.0)]
     assert {r["score"]: r["value"] for r in mine} == {
         "published": 64.4,
         "paper_protocol": 50.0,
-        "at_most": 25.0,
+        "measured": 25.0,
     }
     assert mine[0]["refused"] == "0 of 25 cells of its surface are run"
 
@@ -145,4 +145,4 @@ def test_rows_scored_on_one_draw_do_not_enter() -> None:
 def test_files_hold_the_page_and_the_records(tmp_path: Path) -> None:
     page, table = write("honest", "# page\n", made(), tmp_path)
     assert page.read_text() == "# page\n"
-    assert "2.0,Ours,at_most,25.0," in table.read_text()
+    assert "2.0,Ours,measured,25.0," in table.read_text()

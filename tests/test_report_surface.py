@@ -159,7 +159,7 @@ def test_the_page_and_its_records_hold_every_cell(tmp_path: Path) -> None:
     assert "ε = 0" not in page
     half = interval([answers(rows[0])])
     assert f"| 10 | 50.0 [{100 * half.low:.1f}, {100 * half.high:.1f}] |" in page
-    assert "\nSettled.\n" in page
+    assert "\nSettled: no fall beyond noise; one of 5.6 points would not be seen.\n" in page
     assert "images paired, 90% intervals: from 100 to 200 steps 0.0 [" in page
     assert "No rows yet." in markdown("Surface", [COLUMN], [], ())
     found = records([COLUMN], rows)

@@ -1,8 +1,9 @@
 """Checks that compare two attacks, each a stated rule. Pure.
 
 A comparison fails where the interval of a difference (paired over images, clustered:
-`scores.difference`) lies on the wrong side of zero. The error of 5% is shared by all checks of a
-kind (Bonferroni), so that an honest network fails any of them in 5 audits of 100 at most.
+`scores.difference`) lies on the wrong side of zero. The comparisons of a kind, those of masking
+with two measured rules, share an error of 5% (Bonferroni), so that an honest network fails any of
+them in 5 audits of 100 at most.
 docs/audit.md has the reasons.
 """
 
@@ -84,7 +85,7 @@ CONVERGED = (
         "audit.restarts",
     ),
     Comparison(
-        *("omniscient", "Draws tell more than their absence", "convergence"),
+        *("omniscient", "Averaged draws beat none", "convergence"),
         *("omniscient", "white", "Athalye et al. 2018, 4"),
         "audit.draws",
     ),

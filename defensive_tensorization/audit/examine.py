@@ -20,7 +20,7 @@ from .comparisons import (
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
-VERSION = 5  # raise it when the same settings measure or judge otherwise
+VERSION = 6  # raise it when the same settings measure or judge otherwise
 
 
 def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
     near = gradients.PLACES.index(0.25)
     rise = {name: lines[near] - lines[0] for name, lines in surface.items()}
     masking = [*COMPARISONS, *([AVERAGES] if of.random else [])]
-    error = share(masking, met.answers, others=2)
+    error = share(masking, met.answers, others=len(checks.MEASURED))
     made = [
         checks.zero_epsilon(met.answers, met.moved),
         *comparisons(masking, met.answers, WHITE, error),

@@ -153,9 +153,10 @@ def _twin(p: Plan) -> Trained | None:
 
 
 def _joined(p: Plan) -> list[str]:
-    """What joined the weights after training, which the run's name does not say."""
+    """What joined or left the weights after training, which the run's name does not say."""
     d = p.config.defence
-    return [d.name] if d.prune or d.input else []
+    joined = [d.name] if d.prune or d.input else []
+    return joined if p.config.eval.sketch else [*joined, "unsketched"]
 
 
 def _provenance(

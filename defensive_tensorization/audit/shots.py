@@ -159,15 +159,17 @@ def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
 
 def choice(answers: Sequence[Answers]) -> NDArray[np.int_]:
     """Which attack [N] gives each image's example: the one strongest over all images, but where
-    another is right less often by more than noise, the one right least often.
+    others are right under fewer draws by more than noise, of these the one under the fewest.
 
-    Noise is a standard deviation of the difference of two counts of n fair coins, sqrt(n / 2): the
-    fewest of a dozen noisy counts is most often luck, and its example weaker than the strongest's.
+    Noise is two standard deviations of the difference of two counts of n fair coins, sqrt(2 n):
+    the fewest of a dozen noisy counts is luck, and its example weaker than the strongest's. Of one
+    draw there is none. A tie goes to the attack that is stronger over all images.
     """
-    right = np.stack([each.correct for each in answers])
-    strongest = int(right.sum(1).argmin())
-    clear = right[strongest] - right.min(0) > math.sqrt(answers[0].draws / 2)
-    return np.where(clear, right.argmin(0), strongest)
+    order = np.argsort([each.accuracy for each in answers], kind="stable")
+    right = np.stack([answers[i].correct for i in order])
+    n = answers[0].draws
+    clear = right[0] - right.min(0) > (math.sqrt(2 * n) if n > 1 else 0)
+    return np.asarray(order[np.where(clear, right.argmin(0), 0)])
 
 
 def score(of: Subject, x: Tensor, draws: int, seed: int, label: str) -> Answers:

@@ -7,7 +7,7 @@ In this order:
     masked         the ordinary attack, one draw a step, leaves more than the level, while
                    averaging leaves significantly less and the best attack no more than the level
     not robust     the best attack leaves no more than the level
-    inconclusive   its interval holds the level, or the attack still gains from a larger budget
+    inconclusive   its interval holds the level, or the attack has not converged: both are asked for
     robust         what is left
 """
 
@@ -70,14 +70,13 @@ def verdict(
             reason = f"one draw a step leaves {_share(seems)}, and better attacks do not"
             return say(MASKED, f"{reason}; {amount}")
         return say(NOT_ROBUST, amount)
+    more = {c.remedy: 2 * budget[c.remedy] for c in failed["convergence"]}
+    reasons = [f"the attack has not converged: {_titles(failed['convergence'])}"] if more else []
     if left.low <= level:
+        reasons.insert(0, "the interval holds the level")
         key = next((key for key, top in most.items() if budget[key] < top), None)
-        more = {key: min(4 * budget[key], most[key])} if key else {}
-        return ask("the interval holds the level", more)
-    if failed["convergence"]:
-        reason = f"the attack still gains: {_titles(failed['convergence'])}"
-        return ask(reason, {c.remedy: 2 * budget[c.remedy] for c in failed["convergence"]})
-    return say(ROBUST, amount)
+        more = ({key: min(4 * budget[key], most[key])} if key else {}) | more
+    return ask("; ".join(reasons), more) if reasons else say(ROBUST, amount)
 
 
 KINDS = ("harness", "masking", "randomness", "convergence")

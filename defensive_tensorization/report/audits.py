@@ -109,8 +109,12 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ),
         (
             "budget",
-            f"{b['steps']} steps, {b['draws']} draws a step, {b['restarts']} restarts, "
-            f"{b['queries']} queries; {result['scored']} fresh draws score an image",
+            f"{b['steps']} steps, "
+            + (f"{b['draws']} draws a step, " if result["random"] else "")
+            + f"{b['restarts']} restarts, {b['queries']} queries; "
+            + (
+                f"{result['scored']} fresh draws score an image" if result["random"] else "no draws"
+            ),
         ),
         ("intervals", "95%, over images and draws; they say nothing about other trainings"),
         ("fingerprint", f"{result['fingerprint']}, weights {result['weights']}"),

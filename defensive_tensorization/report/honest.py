@@ -2,7 +2,7 @@
 
 Honest means: the strongest of the table's attacks, averaging over draws or not, scored on at
 least 30 fresh draws, with an interval, and only once the surface of steps x draws is flat
-(`surface.unsettled`): until then the number is refused, and what is known of it is a bound.
+(`surface.unsettled`): until then the number is refused, and what was measured stands beside why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ class Line:
     scores     each under the attack that lowers it most, `by` for the mean.
     against    the mean minus the first column's, images paired; control: minus its control's; None
                where either of the two is refused.
-    refused    why the headline is no number yet: its scores are bounds from above.
+    refused    why the headline is not to be quoted yet.
     """
 
     epsilon: float
@@ -158,17 +158,16 @@ def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
                 ]
             )
         )
-    waiting = [line for line in made if line.refused]
+    refused = [line for line in made if line.refused]
     page += ["", ABOUT, ""]
-    if waiting:
+    if refused:
         page += [
-            "**Refused**: more steps or draws may lower these, so that what the attacks above left "
-            "is a bound, and no difference is taken.",
+            "**Refused**, for the reason beside what was measured; no difference is taken with it.",
             "",
             *(
-                f"- {w.column.label}, ε = {w.epsilon:g}: at most {shown(w.scores['mean'])}; "
-                f"{w.refused}"
-                for w in waiting
+                f"- {line.column.label}, ε = {line.epsilon:g}: {shown(line.scores['mean'])} "
+                f"measured; {line.refused}"
+                for line in refused
             ),
             "",
         ]
@@ -178,7 +177,7 @@ def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
 
 def records(made: Sequence[Line]) -> list[Record]:
     """One record a line and score, in percent; None is a missing value. What is refused has
-    `at_most` in place of its scores."""
+    `measured` in place of its scores."""
     found: list[Record] = []
 
     def add(line: Line, score: str, value: float | Interval | None) -> None:
@@ -202,7 +201,7 @@ def records(made: Sequence[Line]) -> list[Record]:
         add(line, "published", None if line.published is None else line.published / 100)
         add(line, "paper_protocol", line.paper)
         if line.refused:
-            add(line, "at_most", line.scores["mean"])
+            add(line, "measured", line.scores["mean"])
             continue
         for name in NAMES:
             add(line, name, line.scores.get(name))

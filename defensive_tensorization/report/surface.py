@@ -69,14 +69,8 @@ LEVEL = 0.9
 
 def edges(found: Surface) -> dict[str, Interval]:
     """What the last doubling of the steps, and the last raise of the draws, change."""
-    last, before, beside = (
-        found[at]
-        for at in (
-            (STEPS[-1], DRAWS[-1]),
-            (STEPS[-2], DRAWS[-1]),
-            (STEPS[-1], DRAWS[-2]),
-        )
-    )
+    last = found[STEPS[-1], DRAWS[-1]]
+    before, beside = found[STEPS[-2], DRAWS[-1]], found[STEPS[-1], DRAWS[-2]]
     return {
         f"from {STEPS[-2]} to {STEPS[-1]} steps": difference(last, before, level=LEVEL),
         f"from {DRAWS[-2]} to {DRAWS[-1]} draws": difference(last, beside, level=LEVEL),
@@ -87,8 +81,8 @@ def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
     """Why a headline (None: the surface's own) is refused, in words; "" where it is not.
 
     It needs every cell, no edge that falls, and an attack that leaves no more than the surface's
-    last cell does; each beyond noise, one-sided at 5%, paired over images, the headline's first
-    ones against the surface's. Where nothing is left, nothing can fall.
+    last cell does; each beyond noise, one-sided at 5% each, paired over images, the headline's
+    first ones against the surface's. Where nothing is left, nothing can fall.
     """
     if headline and interval(headline).estimate == 0:
         return ""
@@ -108,6 +102,11 @@ def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
                 f"comes down to {shown(interval(last))}"
             )
     return ""
+
+
+def _unseen(found: Surface) -> str:
+    most = max(-change.low for change in edges(found).values())
+    return f"no fall beyond noise; one of {percent(most)} points would not be seen."
 
 
 def percent(value: float) -> str:
@@ -135,7 +134,8 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
                 texts = (shown(interval(c)) if c else "—" for c in cells)
                 parts.append(f"| {s} | {' | '.join(texts)} |")
             open_ = unsettled(found)
-            parts += ["", f"Not settled: {open_}." if open_ else "Settled.", ""]
+            settled = "" if open_ else f"Settled: {_unseen(found)}"
+            parts += ["", f"Not settled: {open_}." if open_ else settled, ""]
             if whole(found):
                 told = (
                     f"{what} {shown(change)}"
