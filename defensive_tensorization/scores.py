@@ -120,9 +120,16 @@ def wilson(p: float, size: float, level: float) -> Interval:
 
 
 def difference(
-    ours: Sequence[Answers], theirs: Sequence[Answers], score: str = "mean", level: float = 0.95
+    ours: Sequence[Answers],
+    theirs: Sequence[Answers],
+    score: str = "mean",
+    level: float = 0.95,
+    *,
+    same_draws: bool = False,
 ) -> Interval:
     """Ours minus theirs on the same images, which are paired; by the normal distribution.
+
+    same_draws: both met the same ones, seed by seed, which are paired too.
 
     Its error is that of one image more for either side (Bonett & Price 2012), which differs as much
     as any does, so that it is not zero where none does.
@@ -131,7 +138,10 @@ def difference(
     if len(mine) != len(other):
         raise ValueError(f"{len(mine)} and {len(other)} images cannot be paired")
     gap = mine - other
-    drawn = _between_draws(ours, score) + _between_draws(theirs, score)
+    if same_draws and score == "mean":
+        drawn = _between_same_draws(ours, theirs)
+    else:
+        drawn = _between_draws(ours, score) + _between_draws(theirs, score)
     most = np.abs(gap).max() or 1.0
     more = np.append(gap, [most, -most])
     error = float(np.sqrt(more.var(ddof=1) / len(more) + drawn))
@@ -158,3 +168,10 @@ def _between_draws(seeds: Sequence[Answers], score: str) -> float:
     within = (shares * (1 - shares)).mean() * n / (n - 1)  # b and e
     alone = max(0.0, within - of_draws) / max(1, images - 1)  # e's in a draw's mean
     return float(max(max(0.0, of_draws - alone) / len(draws), between_seeds))
+
+
+def _between_same_draws(ours: Sequence[Answers], theirs: Sequence[Answers]) -> float:
+    """That of the difference of two means, draw by draw; e's share is left in."""
+    pairs = zip(ours, theirs, strict=True)
+    gaps = np.concatenate([(a.by_draw - b.by_draw) / len(a.correct) for a, b in pairs])
+    return float(gaps.var(ddof=1) / len(gaps)) if ours[0].draws > 1 else 0.0

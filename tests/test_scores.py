@@ -154,6 +154,21 @@ def test_one_image_more_that_differs_widens_a_difference() -> None:
     assert halves[-1] == pytest.approx(1.96 * few, rel=0.03)
 
 
+def test_draws_that_both_met_are_paired() -> None:
+    """A mood that both share is in neither's favour; that of each is twice a single one's."""
+    random = np.random.default_rng(3)
+    skill, mood = random.normal(0, 1, 300), random.normal(0, 1, (40, 1))
+    mine, other = (of(skill + mood + random.normal(-k, 1, (40, 300)) > 0) for k in (0.0, 0.1))
+    paired = difference([mine], [other], same_draws=True)
+    apart = difference([mine], [other])
+    assert paired.estimate == apart.estimate
+    assert apart.high - apart.low > 4 * (paired.high - paired.low)
+    gaps = (mine.by_draw - other.by_draw) / 300
+    images = (mine.correct - other.correct) / 40
+    error = np.sqrt(gaps.var(ddof=1) / 40 + images.var(ddof=1) / 300)
+    assert paired.high - paired.estimate == pytest.approx(1.96 * error, rel=0.02)
+
+
 @pytest.mark.parametrize("mood", [0.0, 0.5])
 def test_what_draws_do_to_all_images_alike_is_told_from_what_they_do_to_each(mood: float) -> None:
     """right_ij = a_i + b_j + e_ij, by simulation: the variance of b alone, over the draws."""

@@ -20,7 +20,7 @@ from .comparisons import (
 from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
-VERSION = 6  # raise it when the same settings measure or judge otherwise
+VERSION = 7  # raise it when the same settings measure or judge otherwise
 
 
 def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:

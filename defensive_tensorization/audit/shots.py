@@ -135,17 +135,17 @@ def noise(*, epsilon: float, unit: float, steps: int, draws: int) -> Attack:
 def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
     """Every attack of the arsenal, and `best`: of each image the example that most draws miss.
 
-    `best` is chosen by one set of draws (`choice`) and scored by another, so that luck does not
-    count. Examples of size 0 meet clean's very draws: nothing but the attack may tell them apart.
+    All meet the same draws, as a few may answer quite otherwise than most: nothing but the attacks
+    may tell their examples apart. `best` is chosen by these (`choice`) and scored by others, so
+    that luck does not count.
     """
     found = Shots()
-    found.answers["clean"] = score(of, of.x, budget.scored, seed, "clean")
+    found.answers["clean"] = score(of, of.x, budget.scored, seed, "every attack")
     attacks = arsenal(of, budget)
     for name, attack in bar(attacks.items(), len(attacks), "audit"):
         made = _examples(of, attack, seed, name)
         found.attacks[name] = attack
-        draws_of = "clean" if name == "zero" else name
-        found.answers[name] = score(of, made, budget.scored, seed, draws_of)
+        found.answers[name] = score(of, made, budget.scored, seed, "every attack")
         if name == "zero":
             found.moved = float((made - of.x).abs().max())
         if attack.epsilon == budget.epsilon:
