@@ -153,6 +153,16 @@ def test_the_verdict(failed: list[str], right: dict[str, int], words: str) -> No
     assert verdict(made, left(**right), 0.1, "eot", SETTINGS, MOST).words.startswith(words)
 
 
+def test_the_setting_that_gains_most_is_asked_for() -> None:
+    found = left(steps=30, draws=20, restarts=25)
+    made = comparisons.comparisons(CONVERGED, found, shots.WHITE)
+    assert [c.status for c in made] == ["fail", "fail", "fail", "pass"]
+    said = verdict(
+        [*made, failing("convergence", "audit.steps")], found, 0.1, "eot", SETTINGS, MOST
+    )
+    assert said.remedy == {"audit.draws": 20}
+
+
 def test_examples_without_randomness_that_win_ask_for_more_draws() -> None:
     """Full weights tell more than the average: no masking, but an average of too few draws."""
     found = left(omniscient=20)

@@ -116,4 +116,9 @@ MEMBERS = (
         lambda network, radius: Saturated(network, 1e4),
     ),
     *map(_ours, ("0.95", "0.9", "0.8")),
+    Member(
+        *("ours_0.95_pgd", "Ours θ=0.95, PGD training"),
+        *(("defence=tensorization_pgd", "theta=0.95"), (ROBUST,)),
+        "trained on adversarial examples; random weights",
+    ),
 )

@@ -7,7 +7,8 @@ In this order:
     masked         the ordinary attack, one draw a step, leaves more than the level, while
                    averaging leaves significantly less and the best attack no more than the level
     not robust     the best attack leaves no more than the level
-    inconclusive   its interval holds the level, or the attack has not converged: both are asked for
+    inconclusive   its interval holds the level, or the attack has not converged: more data, and of
+                   the attack's settings the one that gains most, are asked for
     robust         what is left
 """
 
@@ -70,12 +71,16 @@ def verdict(
             reason = f"one draw a step leaves {_share(seems)}, and better attacks do not"
             return say(MASKED, f"{reason}; {amount}")
         return say(NOT_ROBUST, amount)
-    more = {c.remedy: 2 * budget[c.remedy] for c in failed["convergence"]}
-    reasons = [f"the attack has not converged: {_titles(failed['convergence'])}"] if more else []
+    reasons: list[str] = []
+    more: dict[str, int] = {}
     if left.low <= level:
-        reasons.insert(0, "the interval holds the level")
+        reasons.append("the interval holds the level")
         key = next((key for key, top in most.items() if budget[key] < top), None)
-        more = ({key: min(4 * budget[key], most[key])} if key else {}) | more
+        more |= {key: min(4 * budget[key], most[key])} if key else {}
+    if failed["convergence"]:
+        reasons.append(f"the attack has not converged: {_titles(failed['convergence'])}")
+        setting = max(failed["convergence"], key=_gain).remedy
+        more |= {setting: 2 * budget[setting]}
     return ask("; ".join(reasons), more) if reasons else say(ROBUST, amount)
 
 
@@ -84,6 +89,11 @@ KINDS = ("harness", "masking", "randomness", "convergence")
 
 def _titles(checks: Sequence[Check]) -> str:
     return ", ".join(f"'{c.title}'" for c in checks)
+
+
+def _gain(check: Check) -> float:
+    """What a larger budget took; 0 where a check compares no attacks."""
+    return float(check.figures.get("difference", {}).get("estimate", 0.0))
 
 
 def _share(found: Interval) -> str:
