@@ -48,7 +48,8 @@ class Answers:
         )
 
     def head(self, images: int) -> "Answers":
-        """Of the first images; each draw at the share that it has of all."""
+        """Of the first images; each draw at the share that it has of all, which varies less than
+        theirs: a difference is found the sooner."""
         share = images / len(self.correct)
         parts = (self.correct[:images], self.majority[:images], self.probability[:images])
         return Answers(*parts, self.by_draw * share)
@@ -126,13 +127,14 @@ def difference(
     level: float = 0.95,
     *,
     same_draws: bool = False,
+    more: float | None = 1.0,
 ) -> Interval:
     """Ours minus theirs on the same images, which are paired; by the normal distribution.
 
     same_draws: both met the same ones, seed by seed, which are paired too.
-
-    Its error is that of one image more for either side (Bonett & Price 2012), which differs as much
-    as any does, so that it is not zero where none does.
+    more: its error is that of two images more, one for either side, that differ by so much: whole
+    answers (Bonett & Price 2012), so that few images that differ make nothing certain; None: as
+    much as any of these does, less cautious; 0: none, to overlook nothing.
     """
     mine, other = (np.mean([per_image(a, score) for a in each], axis=0) for each in (ours, theirs))
     if len(mine) != len(other):
@@ -142,9 +144,9 @@ def difference(
         drawn = _between_same_draws(ours, theirs)
     else:
         drawn = _between_draws(ours, score) + _between_draws(theirs, score)
-    most = np.abs(gap).max() or 1.0
-    more = np.append(gap, [most, -most])
-    error = float(np.sqrt(more.var(ddof=1) / len(more) + drawn))
+    size = np.abs(gap).max() or 1.0 if more is None else more
+    seen = np.append(gap, [size, -size]) if size else gap
+    error = float(np.sqrt(seen.var(ddof=1) / len(seen) + drawn))
     z = NormalDist().inv_cdf((1 + level) / 2)
     return Interval(float(gap.mean()), float(gap.mean() - z * error), float(gap.mean() + z * error))
 

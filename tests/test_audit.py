@@ -95,7 +95,7 @@ def test_many_comparisons_share_one_error() -> None:
 
 
 def test_they_share_it_with_the_other_checks_of_their_kind() -> None:
-    """10 comparisons and two of one measurement; `direction` asks for evidence, and has its own."""
+    """9 comparisons and two of one measurement; `direction` asks for evidence, and has its own."""
     found = left()
     error = comparisons.share([*COMPARISONS, AVERAGES], found, others=2)
     assert error == pytest.approx(0.05 / (len(COMPARISONS) + 3))

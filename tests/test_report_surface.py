@@ -71,7 +71,7 @@ def test_without_randomness_one_row_stands_for_every_k() -> None:
     assert unsettled(found, headline(10)) == ""
     page = markdown("Surface", [COLUMN], rows, ())
     assert "| steps | any K |\n|---:|---:|\n| 10 | 25.0 [" in page
-    assert "90% intervals: from 100 to 200 steps 0.0 [-5.6, 5.6].\n" in page
+    assert "90% intervals: from 100 to 200 steps 0.0 [0.0, 0.0].\n" in page
 
 
 def test_rows_of_another_protocol_are_no_further_seeds() -> None:
@@ -159,7 +159,7 @@ def test_the_page_and_its_records_hold_every_cell(tmp_path: Path) -> None:
     assert "ε = 0" not in page
     half = interval([answers(rows[0])])
     assert f"| 10 | 50.0 [{100 * half.low:.1f}, {100 * half.high:.1f}] |" in page
-    assert "\nSettled: no fall beyond noise; one of 5.6 points would not be seen.\n" in page
+    assert "\nSettled: no fall beyond noise.\n" in page
     assert "images paired, 90% intervals: from 100 to 200 steps 0.0 [" in page
     assert "No rows yet." in markdown("Surface", [COLUMN], [], ())
     found = records([COLUMN], rows)

@@ -139,19 +139,34 @@ def test_few_images_that_differ_are_bonett_and_price_s(ours: int, theirs: int) -
     assert made.estimate - made.low == pytest.approx(half, rel=0.01)
 
 
-def test_one_image_more_that_differs_widens_a_difference() -> None:
+@pytest.mark.parametrize("more", [1.0, None, 0.0])
+def test_one_image_more_that_differs_widens_a_difference(more: float | None) -> None:
     """By as much as the others do, up to many: no number of images is a threshold."""
+    none = np.zeros((10, 200), bool)
     halves = []
     for images in range(1, 60):
-        right = np.zeros((10, 200), bool)  # each under three draws, all draws alike
+        right = none.copy()  # each image under three draws, all draws alike
         for image in range(images):
             right[[(3 * image + k) % 10 for k in range(3)], image] = True
-        made = difference([of(right)], [of(np.zeros((10, 200)))])
+        made = difference([of(right)], [of(none)], more=more)
         halves.append(made.high - made.estimate)
-        few = np.r_[np.full(images, 0.3), np.zeros(200 - images)].std(ddof=1) / np.sqrt(200)
-        assert made.high - made.estimate > 1.959 * few
+        alone = np.r_[np.full(images, 0.3), np.zeros(200 - images)].std(ddof=1) / np.sqrt(200)
+        assert made.high - made.estimate > 1.959 * alone
     assert (np.diff(halves) > 0).all()
-    assert halves[-1] == pytest.approx(1.96 * few, rel=0.03)
+    same = difference([of(none)], [of(none)], more=more)
+    assert (same.high > 0) == (more != 0) and same.high < 0.02
+
+
+def test_sparse_differences_hold_what_they_promise() -> None:
+    """Ours right now and then, theirs never: few images, some of them under few draws."""
+    random = np.random.default_rng(0)
+    for n, share, spread in ((64, 0.02, 0.3), (64, 0.05, 1.0), (200, 0.01, 0.3)):
+        missed = np.zeros(2)
+        for _ in range(400):
+            chance = random.beta(share * spread, (1 - share) * spread, n)
+            made = difference([of(random.random((30, n)) < chance)], [of(np.zeros((30, n)))])
+            missed += made.high < share, made.low > share
+        assert missed.max() / 400 <= 0.05
 
 
 def test_draws_that_both_met_are_paired() -> None:
@@ -159,7 +174,7 @@ def test_draws_that_both_met_are_paired() -> None:
     random = np.random.default_rng(3)
     skill, mood = random.normal(0, 1, 300), random.normal(0, 1, (40, 1))
     mine, other = (of(skill + mood + random.normal(-k, 1, (40, 300)) > 0) for k in (0.0, 0.1))
-    paired = difference([mine], [other], same_draws=True)
+    paired = difference([mine], [other], same_draws=True, more=0)
     apart = difference([mine], [other])
     assert paired.estimate == apart.estimate
     assert apart.high - apart.low > 4 * (paired.high - paired.low)

@@ -119,7 +119,7 @@ def compare(
     if missing:
         return Check(*told, "skipped", f"{' and '.join(missing)}: {_why(missing[0])}")
     weak, strong = (answers[found[n]] for n in (c.weak, c.strong))
-    gap = difference([strong], [weak], level=level, same_draws=True)
+    gap = difference([strong], [weak], level=level, same_draws=True, more=None)
     failed = gap.low > 0
     figures = {
         "weak": {"attack": found[c.weak], "accuracy": weak.accuracy},

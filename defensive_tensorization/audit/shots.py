@@ -133,7 +133,8 @@ def noise(*, epsilon: float, unit: float, steps: int, draws: int) -> Attack:
 
 
 def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
-    """Every attack of the arsenal, and `best`: of each image the example that most draws miss.
+    """Every attack of the arsenal, and `best`: of each image the strongest attack's example, or
+    another's that is clearly better.
 
     All meet the same draws, as a few may answer quite otherwise than most: nothing but the attacks
     may tell their examples apart. `best` is chosen by these (`choice`) and scored by others, so

@@ -26,7 +26,7 @@ INCONCLUSIVE = "inconclusive: run "
 
 @dataclass(frozen=True)
 class Verdict:
-    """words: one of the above; reason: why; accuracy: what each image's best attack leaves;
+    """words: one of the above; reason: why; accuracy: what each image's best example leaves;
     remedy: the settings that might settle an inconclusive one."""
 
     words: str
@@ -92,7 +92,7 @@ def _titles(checks: Sequence[Check]) -> str:
 
 
 def _gain(check: Check) -> float:
-    """What a larger budget took; 0 where a check compares no attacks."""
+    """What the attack that is better took; 0 where a check compares none (`signal`)."""
     return float(check.figures.get("difference", {}).get("estimate", 0.0))
 
 

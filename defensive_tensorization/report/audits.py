@@ -135,7 +135,7 @@ def _strongest(result: Result) -> str:
     by_name = {each["name"]: each for each in result["attacks"]}
     one, all_of = by_name[result["strongest"]], by_name["best"]
     return (
-        f"{one['title']}, which leaves {share(one)}%; of each image the best attack of all leaves "
+        f"{one['title']}, which leaves {share(one)}%; each image's best example leaves "
         f"{share(all_of)}%"
     )
 

@@ -38,7 +38,7 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
         ("training seed", each(lambda row: str(row.train_seed))),
         ("scored", _listed(f"n = {row.n:,} ({row.subset})" for row in rows)),
         ("evaluation seeds", f"{_seeds(rows)} a cell, each its own attack and scoring"),
-        ("attacks", _attacks(rows)),
+        ("attacks", _attacks(columns, rows)),
         ("draws", _by_column(columns, _attacked(rows), lambda row: row.draws)),
         *origin(rows),
         ("attack and scoring time", duration(math.fsum(row.seconds for row in rows))),
@@ -113,9 +113,14 @@ def _seeds(rows: Sequence[Row]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _attacks(rows: Sequence[Row]) -> str:
-    """Step counts, step size and start as they were run, one clause an attack."""
-    clauses = []
+def _attacks(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Step counts, step size and start as they were run, one clause an attack; whose it is, where
+    not every column has it."""
+
+    def labels(of: Sequence[Row]) -> list[str]:
+        return [column.label for column in columns if any(column.takes(row) for row in of)]
+
+    clauses, everybody = [], labels(_attacked(rows))
     for attack in sorted({row.attack for row in rows if row.attack != "clean"}):
         mine = [row for row in rows if row.attack == attack]
         epsilons = sorted({row.epsilon for row in mine})
@@ -132,7 +137,9 @@ def _attacks(rows: Sequence[Row]) -> str:
             marks = ", ".join(f"{epsilon:g}" for epsilon in epsilons)
             clause = f"{name} {', '.join(steps)} steps of {sizes} at ε = {marks}"
         starts = {row.random_start for row in mine}
-        clauses.append(clause + (" from a random start" if True in starts else ""))
+        clause += " from a random start" if True in starts else ""
+        whose = labels(mine)
+        clauses.append(clause if whose == everybody else f"{clause} ({', '.join(whose)})")
     return "; ".join(clauses) if clauses else "none"
 
 

@@ -72,9 +72,14 @@ def edges(found: Surface) -> dict[str, Interval]:
     last = found[STEPS[-1], DRAWS[-1]]
     before, beside = found[STEPS[-2], DRAWS[-1]], found[STEPS[-1], DRAWS[-2]]
     return {
-        f"from {STEPS[-2]} to {STEPS[-1]} steps": difference(last, before, level=LEVEL),
-        f"from {DRAWS[-2]} to {DRAWS[-1]} draws": difference(last, beside, level=LEVEL),
+        f"from {STEPS[-2]} to {STEPS[-1]} steps": _fall(last, before),
+        f"from {DRAWS[-2]} to {DRAWS[-1]} draws": _fall(last, beside),
     }
+
+
+def _fall(to: Sequence[Answers], of: Sequence[Answers]) -> Interval:
+    """To minus of; no images added, which would hide one."""
+    return difference(to, of, level=LEVEL, more=0)
 
 
 def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
@@ -96,17 +101,12 @@ def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
         most = found[STEPS[-1], DRAWS[-1]]
         images = min(len(most[0].correct), len(headline[0].correct))
         last, here = ([each.head(images) for each in of] for of in (most, headline))
-        if difference(last, here, level=LEVEL).high < 0:
+        if _fall(last, here).high < 0:
             return (
                 f"on its first {images} images it is {shown(interval(here))}, and its surface "
                 f"comes down to {shown(interval(last))}"
             )
     return ""
-
-
-def _unseen(found: Surface) -> str:
-    most = max(-change.low for change in edges(found).values())
-    return f"no fall beyond noise; one of {percent(most)} points would not be seen."
 
 
 def percent(value: float) -> str:
@@ -134,8 +134,11 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
                 texts = (shown(interval(c)) if c else "—" for c in cells)
                 parts.append(f"| {s} | {' | '.join(texts)} |")
             open_ = unsettled(found)
-            settled = "" if open_ else f"Settled: {_unseen(found)}"
-            parts += ["", f"Not settled: {open_}." if open_ else settled, ""]
+            parts += [
+                "",
+                f"Not settled: {open_}." if open_ else "Settled: no fall beyond noise.",
+                "",
+            ]
             if whole(found):
                 told = (
                     f"{what} {shown(change)}"
