@@ -166,7 +166,7 @@ def _between_draws(seeds: Sequence[Answers], score: str) -> float:
         return float(between_seeds)
     n = seeds[0].draws
     of_draws = (draws / images).var(ddof=1)
-    shares = np.concatenate([each.correct for each in seeds]) / n
+    shares = np.concatenate([per_image(each, "mean") for each in seeds])
     within = (shares * (1 - shares)).mean() * n / (n - 1)  # b and e
     alone = max(0.0, within - of_draws) / max(1, images - 1)  # e's in a draw's mean
     return float(max(max(0.0, of_draws - alone) / len(draws), between_seeds))

@@ -98,7 +98,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         (
             "defence",
             f"{result['defence']}, θ = {result['theta']:g}"
-            + ("" if result.get("sketch", True) else ", its network at θ = 1 (eval.sketch=false)"),
+            + ("" if result["sketch"] else ", its network at θ = 1 (eval.sketch=false)"),
         ),
         ("BatchNorm", result["batchnorm"]),
         ("data", result["data"]),
