@@ -321,8 +321,9 @@ def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> 
 
 
 def test_a_control_is_audited_without_its_draws(config: Config) -> None:
-    words = ["defence=tensorization", "theta=0.9", "train.epochs=1", "dataset=digits"]
-    words += ["model=convnet", "model.width=12", f"paths.runs={config.paths.runs}", "logger=none"]
+    words = ["defence=tensorization", "theta=0.9", "train.epochs=1", "train.init_epochs=1"]
+    words += ["dataset=digits", "model=convnet", "model.width=12", "audit.scored=5"]
+    words += [f"paths.runs={config.paths.runs}", "logger=none"]
     words += ["audit.images=6", "audit.steps=2", "audit.draws=3", "audit.queries=2"]
     made = [
         job.audit(composed([*words, *each]), "test")
@@ -330,7 +331,7 @@ def test_a_control_is_audited_without_its_draws(config: Config) -> None:
     ]
     told = [json.loads(path.read_text()) for path in made]
     assert [each["random"] for each in told] == [True, False, True]
-    assert [each["scored"] for each in told] == [30, 1, 30]
+    assert [each["scored"] for each in told] == [5, 1, 5]
     assert len(set(made)) == 3 and "-unsketched-" in made[1].name
     page = made[1].with_suffix(".md").read_text()
     assert "θ = 0.9, its network at θ = 1 (eval.sketch=false)" in page and "no draws" in page
