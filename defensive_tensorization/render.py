@@ -12,7 +12,7 @@ from pathlib import Path
 from . import landscapes, mirror, store, tracking
 from .errors import UsageError, in_one_line
 from .layout import Layout, laid
-from .report import figures, formats, honest, index, surface
+from .report import figures, formats, honest, honest_page, index, surface
 from .report.caption import facts
 from .report.selection import select
 from .results import Row
@@ -89,10 +89,11 @@ def _honest(found: Found) -> Made:
     )
     rows = [row for row in rows if any(column.takes(row) for column in layout.columns)]
     about = (*facts(layout.columns, rows), *layout.notes)
-    page = honest.markdown(config.experiment.title, made, about, layout.columns[0].label)
+    page = honest_page.markdown(config.experiment.title, made, about, layout.columns[0].label)
     print(page)
     page += _origins(layout, rows)
-    return honest.write(config.experiment.name, page, made, layout.folder), honest.records(made)
+    written = honest_page.write(config.experiment.name, page, made, layout.folder)
+    return written, honest_page.records(made)
 
 
 def _surface(found: Found) -> Made:

@@ -9,7 +9,8 @@ from fake_rows import row
 from test_report_surface import PLACES, N, cell, grid
 
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.report.honest import Line, lines, markdown, records, write
+from defensive_tensorization.report.honest import Line, lines
+from defensive_tensorization.report.honest_page import markdown, records, write
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.results import Row
 
