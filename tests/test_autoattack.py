@@ -73,8 +73,34 @@ def test_the_defence_s_generators_are_out_of_its_reach() -> None:
     assert len(set(made)) > len(made) / 4  # of 2^9 masks; a reseeded generator would repeat itself
 
 
+@pytest.mark.parametrize(
+    ("classes", "theta", "expected"), [(10, 1.0, "standard"), (9, 1.0, "rand"), (10, 0.6, "rand")]
+)
+def test_its_version_follows_the_network(
+    classes: int, theta: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conv = TuckerConv2d.from_conv(nn.Conv2d(1, 8, 3), theta, init="random")
+    network = nn.Sequential(conv, nn.Flatten(), nn.Linear(32, classes)).eval().requires_grad_(False)
+    asked: list[str] = []
+
+    class Instead:
+        def __init__(self, model: nn.Module, *, version: str, **_: object) -> None:
+            asked.append(version)
+
+        def run_standard_evaluation(
+            self, x: Tensor, y: Tensor, **_: object
+        ) -> tuple[Tensor, Tensor]:
+            return x, y
+
+    monkeypatch.setattr("pyautoattack.AutoAttack", Instead)
+    attack = autoattack(epsilon=0.1, unit=1.0)
+    x, y = torch.rand(2, 1, 4, 4), torch.tensor([0, 1])
+    torch.testing.assert_close(attack(network, x, y, (0.0, 1.0)), x)
+    assert asked == [expected]
+
+
 def test_what_cannot_be() -> None:
-    with pytest.raises(UsageError, match="version must be one of rand, standard, got 'plus'"):
+    with pytest.raises(UsageError, match="version must be one of auto, rand, standard, got 'plus'"):
         autoattack(epsilon=8, unit=1 / 255, version="plus")
     x, y = torch.rand(2, 1, 16), torch.tensor([0, 1])
     with pytest.raises(UsageError, match="version=standard needs 10 classes, there are 4"):

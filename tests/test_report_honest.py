@@ -118,6 +118,18 @@ def test_what_is_refused_has_what_was_measured_in_place_of_its_scores() -> None:
     assert mine[0]["refused"] == "0 of 25 cells of its surface are run"
 
 
+def test_autoattack_is_an_attack_like_others_and_shown_beside_them() -> None:
+    """It leaves 9 of 40 where the strongest of ours leaves 10."""
+    outside = cell(20, 20, 9, attack="autoattack", protocol="aa", recipe="recipe-a")
+    own = replace(OURS, protocols=OWN | {"aa"})
+    settled = lines([own], [*ROWS, outside, *flat(9)], {own: SURFACES[OURS]}, [2.0], ["pgd"], {})
+    assert (settled[1].by, settled[1].scores["mean"].estimate) == ("autoattack", 9 / N)
+    page = markdown("T", settled, (), "Ours")
+    assert "**From outside**: AutoAttack" in page and "\n- Ours, ε = 2: 22.5 [" in page
+    assert [r["value"] for r in records(settled) if r["score"] == "autoattack"] == [22.5]
+    assert "From outside" not in markdown("T", made(), (), "Baseline")
+
+
 def test_what_was_not_measured_is_a_dash_never_a_zero() -> None:
     empty = lines([BASELINE, OURS], [], SURFACES, [2.0], ["pgd"], PUBLISHED)
     page = markdown("T", empty, (), "Baseline")

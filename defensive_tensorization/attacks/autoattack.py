@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .attack import Attack
+from .expectation import is_random
 
+AUTO = "auto"  # standard where nothing is random and there are classes enough, else rand
 VERSIONS = {  # attacks, and the least number of classes that they need
     "rand": ("APGD-CE and APGD-DLR, 20 draws a step", 3),
     "standard": ("APGD-CE, targeted APGD-DLR and FAB, Square", 10),
@@ -47,15 +49,16 @@ class Pictured(nn.Module):
         return z.reshape(len(z), *self.shape) * self.range + self.low
 
 
-def autoattack(*, epsilon: float, unit: float, version: str = "rand") -> Attack:
-    """version: `rand`, for randomized networks, or `standard`, for deterministic ones.
+def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
+    """version: `rand`, for randomized networks, `standard`, for deterministic ones, or `auto`.
 
     Its seed comes from torch's global generator, which it reseeds and which is put back; the
     network's own draws have generators that it does not reach.
     """
-    if version not in VERSIONS:
+    if version not in (AUTO, *VERSIONS):
         raise UsageError(
-            f"attack.autoattack.version must be one of {', '.join(VERSIONS)}, got {version!r}"
+            f"attack.autoattack.version must be one of {', '.join((AUTO, *VERSIONS))}, "
+            f"got {version!r}"
         )
 
     def perturb(
@@ -66,25 +69,31 @@ def autoattack(*, epsilon: float, unit: float, version: str = "rand") -> Attack:
         seen = Pictured(model, x.shape[1:], bounds)
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
-        if classes < VERSIONS[version][1]:
+            chosen = _chosen(model, x[:1], classes) if version == AUTO else version
+        if classes < VERSIONS[chosen][1]:
             raise UsageError(
-                f"attack.autoattack.version={version} needs {VERSIONS[version][1]} classes, there "
+                f"attack.autoattack.version={chosen} needs {VERSIONS[chosen][1]} classes, there "
                 f"are {classes}: take apgd_ce and square"
             )
         seed = int(torch.randint(2**31, ()))
         with torch.random.fork_rng():
             made: Any = AutoAttack(
-                seen, norm="Linf", eps=radius / seen.range, version=version, seed=seed,
+                seen, norm="Linf", eps=radius / seen.range, version=chosen, seed=seed,
                 device=x.device,
             )  # fmt: skip
             found, _ = made.run_standard_evaluation(seen.picture(x), y, batch_size=len(x))
         near = x + (seen.back(found) - x).clamp(-radius, radius)
         return near.clamp(*bounds).detach()
 
-    options = (("version", version), ("draws", 20 if version == "rand" else 1))
+    options = (("version", version), ("draws", 1 if version == "standard" else 20))
     return Attack(
         "autoattack", epsilon, unit, 100, 2 * epsilon * unit, True, perturb, options=options
     )
+
+
+def _chosen(model: nn.Module, x: Tensor, classes: int) -> str:
+    enough = classes >= VERSIONS["standard"][1]
+    return "standard" if enough and not is_random(model, x) else "rand"
 
 
 def _factor(length: int) -> int:

@@ -21,6 +21,7 @@ from defensive_tensorization.results import Row
 from defensive_tensorization.scores import NAMES, Answers, Interval, difference, interval
 
 LEAST = 30  # fresh draws that score a headline
+OUTSIDE = "autoattack"  # a check by others' code
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Line:
     against    the mean minus the first column's, images paired; control: minus its control's; None
                where either of the two is refused.
     refused    why the headline is not to be quoted yet.
+    outside    the mean under AutoAttack, scored likewise.
     """
 
     epsilon: float
@@ -43,6 +45,7 @@ class Line:
     against: Interval | None = None
     control: Interval | None = None
     refused: str = ""
+    outside: Interval | None = None
 
 
 def lines(
@@ -81,6 +84,7 @@ def lines(
                     _minus(quoted, column, columns[0]),
                     _minus(quoted, column, (controls or {}).get(column)),
                     refused.get(column, ""),
+                    interval(_answers(mine[OUTSIDE])) if OUTSIDE in mine else None,
                 )
             )
     return made

@@ -28,6 +28,13 @@ ABOUT = (
     "network at θ = 1, or what the column is to be held against. — is not measured."
 )
 
+FROM_OUTSIDE = (
+    "**From outside**: AutoAttack, as its authors' package has it (`rand` where draws are random, "
+    "`standard` elsewhere), its examples scored like all others; not its own count, which takes an "
+    "image that one draw misses for broken. It is one of the attacks among which the strongest is "
+    "sought."
+)
+
 
 def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
     """The page: the table side by side, what is refused and why, the circumstances."""
@@ -66,8 +73,18 @@ def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
             ),
             "",
         ]
+    page += _outside(made)
     page += [*(f"- {topic}: {text}" for topic, text in facts), ""]
     return "\n".join(page)
+
+
+def _outside(made: Sequence[Line]) -> list[str]:
+    found = [
+        f"- {line.column.label}, ε = {line.epsilon:g}: {shown(line.outside)}"
+        for line in made
+        if line.outside
+    ]
+    return [FROM_OUTSIDE, "", *found, ""] if found else []
 
 
 def records(made: Sequence[Line]) -> list[Record]:
@@ -93,6 +110,8 @@ def records(made: Sequence[Line]) -> list[Record]:
         )
 
     for line in made:
+        if line.outside:
+            add(line, "autoattack", line.outside)
         add(line, "published", None if line.published is None else line.published / 100)
         add(line, "paper_protocol", line.paper)
         if line.refused:
