@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST = 32 << 20  # glibc takes no larger limit for mappings
+LIMITS = 2**31 - 1, 32 << 20  # in bytes; an older glibc takes none above the second
 
 
 def keep() -> None:
@@ -19,5 +19,5 @@ def keep() -> None:
         return
     with suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST)
+        any(mallopt(M_MMAP_THRESHOLD, limit) for limit in LIMITS)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -32,7 +32,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels [B]) to what the attack raises, [B]."""
 
 AVERAGES = ("gradient", "loss", "probability", "majority", "logit")
-TOGETHER = {"cpu": 100, "cuda": 1024}  # examples of a batched pass, at most: a CPU's cache
+TOGETHER = {"cpu": 200, "cuda": 1024}  # examples of a batched pass, at most: more save nothing
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
     shared = any(getattr(module, "shared_draws", False) for module in model.modules())
     if shared or not sketching.is_live(model):
         return 1
-    return max(1, TOGETHER.get(device.type, 100) // batch)
+    return max(1, TOGETHER.get(device.type, 200) // batch)
 
 
 def manner(model: nn.Module, batch: int, device: torch.device) -> str:
