@@ -19,7 +19,7 @@ endif
 export OMP_NUM_THREADS
 
 
-EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-table1 honest-table2 honest-table4
+EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
 .PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
@@ -56,6 +56,7 @@ reproduce-table5-bim-pgd: ## the same networks under BIM and PGD, which the pape
 reproduce-honest: reproduce-honest-table1 reproduce-honest-table2 reproduce-honest-table4 ## the honest tables: published, the paper's protocol, averages over draws
 reproduce-honest-surface: ## whether their attacks have converged, over steps x draws; headlines are refused until they have
 reproduce-honest-surface4: ## the same of binary networks
+reproduce-honest-autoattack: ## AutoAttack on their networks: others' code, then among the attacks of Tables 1 and 2
 reproduce-honest-table1: ## Table 1 alone
 reproduce-honest-table2: ## Table 2 alone
 reproduce-honest-table4: ## Table 4 alone

@@ -91,8 +91,10 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
     }
     labels = config.experiment.columns
     named = config.experiment.published_as
+    outside = _under(config.experiment.outside, config, overrides)
     columns = tuple(
-        _column(labels[method], named.get(method, method), cell) for method, cell in cells.items()
+        _column(labels[method], named.get(method, method), cell, outside.get(method))
+        for method, cell in cells.items()
     )
     _refuse_twins(columns)
     for name in (name for pair in config.experiment.controls.items() for name in pair):
@@ -101,15 +103,18 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
                 f"experiment.controls={name} is no column of {experiment}: take one of "
                 f"{', '.join(cells)}"
             )
-    return Layout(config, cells, columns, _surfaces(config, overrides))
+    return Layout(config, cells, columns, _under(config.experiment.surface, config, overrides))
 
 
-def _surfaces(config: Config, overrides: Sequence[str]) -> dict[str, tables.Column]:
-    """By method, what selects its surface; an override of the table's attacks is none of those."""
-    if not config.experiment.surface:
+def _under(
+    experiment: str | None, config: Config, overrides: Sequence[str]
+) -> dict[str, tables.Column]:
+    """By method of the table, what selects its rows under another experiment's attacks, which an
+    override of the table's own does not reach."""
+    if not experiment:
         return {}
     kept = [w for w in overrides if not w.lstrip("+").startswith(("attack", "eval"))]
-    words = [f"experiment={config.experiment.surface}", *kept]
+    words = [f"experiment={experiment}", *kept]
     return {
         method: _column(label, "", cfg.composed([*words, f"method={method}"]))
         for method, label in config.experiment.columns.items()
@@ -127,10 +132,13 @@ def _refuse_twins(columns: Sequence[tables.Column]) -> None:
                 )
 
 
-def _column(label: str, paper: str, config: Config) -> tables.Column:
-    """What of the rows is this method's, from its configuration alone."""
+def _column(
+    label: str, paper: str, config: Config, more: tables.Column | None = None
+) -> tables.Column:
+    """What of the rows is this method's, from its configuration alone; and those of `more`."""
     from .build import attacks
     from .rows import protocol
 
     protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
+    protocols |= (more and more.protocols) or frozenset()
     return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)

@@ -29,10 +29,10 @@ METHODS = ("baseline", "ours_0.9")
 TITLES = {"baseline": "Baseline", "ours_0.9": "Ours θ=0.9"}
 
 
-def averaged(method: str) -> list[Row]:
+def averaged(method: str, experiment: str = "honest_table1") -> list[Row]:
     """What the honest table's method would leave: two draws that get the first of two images."""
     held = {"n": 2, "scored": 2, "correct": "0200", "votes": "30", "by_draw": "1 1"}
-    config = composed(["experiment=honest_table1", "scale=smoke", f"method={method}"])
+    config = composed([f"experiment={experiment}", "scale=smoke", f"method={method}"])
     return [
         row(
             run_id=method,
@@ -60,6 +60,18 @@ def test_the_honest_table_shows_each_method_and_its_control(tmp_path: Path) -> N
     assert "| 2 | θ=0.9's network at θ=1 | — | 50.0 | refused |" in page
     assert "\n- Ours θ=0.9, ε = 2: 50.0 [" in page
     assert "| 2 | Ours θ=0.8 | 71.8 | — | — |" in page
+
+
+def test_autoattack_enters_the_honest_tables_from_an_experiment_of_its_own(tmp_path: Path) -> None:
+    outside = averaged("ours_0.9", "honest_autoattack")
+    assert {each.attack for each in outside} == {"clean", "autoattack"}
+    write(tmp_path, averaged("ours_0.9"), outside)
+    paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
+    render("honest_table1", ["scale=smoke", "logger=none", *paths])
+    page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
+    _, below = page.split("**From outside**")
+    assert "\n- Ours θ=0.9, ε = 2: 50.0 [" in below and "AUTOATTACK" in below
+    assert below.count("\n- Ours θ=0.8") == below.count("\n- Ours θ=0.9, ε = 8") == 0
 
 
 def test_the_surface_is_a_page_and_a_figure(tmp_path: Path) -> None:

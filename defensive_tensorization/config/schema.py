@@ -271,6 +271,8 @@ class ExperimentConfig:
 
     form      table, honest or surface: how its rows are shown.
     surface   of an honest table: the experiment whose rows say whether its attacks converged.
+    outside   of an honest table: the experiment whose attacks, of others' code, are among its own
+              where they were run.
     controls  of an honest table: each randomized method's deterministic one.
     """
 
@@ -278,6 +280,7 @@ class ExperimentConfig:
     title: str = ""
     form: str = "table"
     surface: str | None = None
+    outside: str | None = None
     controls: dict[str, str] = field(default_factory=dict)
     published: str | None = None
     published_as: dict[str, str] = field(default_factory=dict)  # methods named otherwise there
