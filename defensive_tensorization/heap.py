@@ -19,5 +19,7 @@ def keep() -> None:
         return
     with suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        any(mallopt(M_MMAP_THRESHOLD, limit) for limit in LIMITS)
+        for limit in LIMITS:
+            if mallopt(M_MMAP_THRESHOLD, limit):
+                break
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -91,7 +91,8 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
     }
     labels = config.experiment.columns
     named = config.experiment.published_as
-    outside = _under(config.experiment.outside, config, overrides)
+    words = (*overrides, f"eval.epsilon={config.eval.epsilon}")
+    outside = _under(config.experiment.outside, config, words, ("attack",))
     columns = tuple(
         _column(labels[method], named.get(method, method), cell, outside.get(method))
         for method, cell in cells.items()
@@ -103,17 +104,20 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
                 f"experiment.controls={name} is no column of {experiment}: take one of "
                 f"{', '.join(cells)}"
             )
-    return Layout(config, cells, columns, _under(config.experiment.surface, config, overrides))
+    surfaces = _under(config.experiment.surface, config, overrides, ("attack", "eval"))
+    return Layout(config, cells, columns, surfaces)
 
 
 def _under(
-    experiment: str | None, config: Config, overrides: Sequence[str]
+    experiment: str | None, config: Config, overrides: Sequence[str], own: tuple[str, ...]
 ) -> dict[str, tables.Column]:
-    """By method of the table, what selects its rows under another experiment's attacks, which an
-    override of the table's own does not reach."""
+    """By method of the table, what selects its rows under another experiment's attacks.
+
+    own  what overrides say of the table alone.
+    """
     if not experiment:
         return {}
-    kept = [w for w in overrides if not w.lstrip("+").startswith(("attack", "eval"))]
+    kept = [w for w in overrides if not w.lstrip("+").startswith(own)]
     words = [f"experiment={experiment}", *kept]
     return {
         method: _column(label, "", cfg.composed([*words, f"method={method}"]))

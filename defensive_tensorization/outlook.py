@@ -17,6 +17,7 @@ from .inventory import Training, aligned, listed, size, trainings
 from .layout import folder_of
 from .progress import bar
 from .report.caption import duration
+from .report.honest import OUTSIDE
 from .results import Row
 
 if TYPE_CHECKING:
@@ -142,12 +143,13 @@ def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> 
     random = conv is not None and conv.theta < 1 and config.eval.sketch
     c = config
     kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, random)
+    outside = attack is not None and attack.name == OUTSIDE
     averaged = attack.draws if attack and random else 1
     return Scoring(
         cfg.recipe(c),
         protocol(c, attack),
         seed,
-        (*kind, cfg.batchnorm(c), c.scale.name),
+        (*kind, cfg.batchnorm(c), c.scale.name, outside),
         c.eval.images,
         _passes(steps, averaged, c.eval.draws),
     )
@@ -159,7 +161,7 @@ def _random(row: Row) -> bool:
 
 def _kind_of_row(row: Row) -> tuple[object, ...]:
     kind = (row.dataset, row.model, row.width, row.precision, _random(row))
-    return (*kind, row.batchnorm, row.scale)
+    return (*kind, row.batchnorm, row.scale, row.attack == OUTSIDE)
 
 
 def _kind_of_training(c: Config) -> tuple[object, ...]:

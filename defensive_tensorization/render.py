@@ -61,7 +61,7 @@ def _table(found: Found) -> Made:
     rendered = layout.filled(found.rows, found.data)
     made = formats.write(rendered, layout.folder)
     figure = found.figure()
-    if found.rows:
+    if found.rows and len(layout.columns) <= len(figures.STYLES):
         table = rendered.table
         names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
         made.append(

@@ -103,7 +103,7 @@ def test_what_cannot_be() -> None:
     with pytest.raises(UsageError, match="version must be one of auto, rand, standard, got 'plus'"):
         autoattack(epsilon=8, unit=1 / 255, version="plus")
     x, y = torch.rand(2, 1, 16), torch.tensor([0, 1])
-    with pytest.raises(UsageError, match="version=standard needs 10 classes, there are 4"):
+    with pytest.raises(UsageError, match="runs standard, which needs 10 classes, there are 4"):
         autoattack(epsilon=0.1, unit=1.0, version="standard")(Linear(), x, y, (-1.0, 1.0))
     with pytest.raises(UsageError, match="17 samples are a prime number: take clips of another"):
         Pictured(nn.Flatten(), torch.Size((1, 17)), (-1.0, 1.0)).picture(torch.rand(1, 1, 17))

@@ -71,7 +71,19 @@ def test_autoattack_enters_the_honest_tables_from_an_experiment_of_its_own(tmp_p
     page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
     _, below = page.split("**From outside**")
     assert "\n- Ours θ=0.9, ε = 2: 50.0 [" in below and "AUTOATTACK" in below
-    assert below.count("\n- Ours θ=0.8") == below.count("\n- Ours θ=0.9, ε = 8") == 0
+    for other in ("eval.images=3", "eval.draws=40"):  # such rows there are none of
+        render("honest_table1", ["scale=smoke", "logger=none", *paths, other])
+        page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
+        assert "From outside" not in page
+
+
+def test_autoattack_s_table_has_more_columns_than_a_figure(tmp_path: Path) -> None:
+    write(tmp_path, averaged("ours_0.9", "honest_autoattack"))
+    paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
+    render("honest_autoattack", ["scale=smoke", "logger=none", *paths])
+    folder = tmp_path / "results" / "smoke"
+    assert "50.0" in (folder / "honest_autoattack.md").read_text()
+    assert not (folder / "honest_autoattack.png").exists()
 
 
 def test_the_surface_is_a_page_and_a_figure(tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
             chosen = _chosen(model, x[:1], classes) if version == AUTO else version
         if classes < VERSIONS[chosen][1]:
             raise UsageError(
-                f"attack.autoattack.version={chosen} needs {VERSIONS[chosen][1]} classes, there "
-                f"are {classes}: take apgd_ce and square"
+                f"attack.autoattack.version={version} runs {chosen}, which needs "
+                f"{VERSIONS[chosen][1]} classes, there are {classes}: take apgd_ce and square"
             )
         seed = int(torch.randint(2**31, ()))
         with torch.random.fork_rng():

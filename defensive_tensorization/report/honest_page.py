@@ -32,7 +32,7 @@ FROM_OUTSIDE = (
     "**From outside**: AutoAttack, as its authors' package has it (`rand` where draws are random, "
     "`standard` elsewhere), its examples scored like all others; not its own count, which takes an "
     "image that one draw misses for broken. It is one of the attacks among which the strongest is "
-    "sought."
+    "sought, of these networks alone: held against others they have met one attack more."
 )
 
 
