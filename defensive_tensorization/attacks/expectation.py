@@ -33,6 +33,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 AVERAGES = ("gradient", "loss", "probability", "majority", "logit")
 TOGETHER = {"cpu": 200, "cuda": 1024}  # examples of a batched pass, at most: more save nothing
+WORTHWHILE = {"cpu": 6}  # draws of one pass, at least: fewer, of larger batches, are slower so
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
     shared = any(getattr(module, "shared_draws", False) for module in model.modules())
     if shared or not sketching.is_live(model):
         return 1
-    return max(1, TOGETHER.get(device.type, 200) // batch)
+    most = TOGETHER.get(device.type, 200) // batch
+    return most if most >= WORTHWHILE.get(device.type, 1) else 1
 
 
 def manner(model: nn.Module, batch: int, device: torch.device) -> str:
