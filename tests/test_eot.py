@@ -225,7 +225,7 @@ def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
     model = randomized()
     assert [most_together(model, 16, each) for each in (gpu, cpu)] == [64, 12]
     assert [most_together(model, 400, each) for each in (gpu, cpu)] == [2, 1]
-    assert [most_together(model, size, cpu) for size in (33, 34)] == [6, 1]
+    assert [most_together(model, size, cpu) for size in (20, 21)] == [10, 1]
     assert most_together(model, 2000, gpu) == 1
     assert manner(model, 16, gpu) == "batched, up to 64 at a time"
     assert manner(model, 200, cpu) == "in a loop"

@@ -33,7 +33,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 AVERAGES = ("gradient", "loss", "probability", "majority", "logit")
 TOGETHER = {"cpu": 200, "cuda": 1024}  # examples of a batched pass, at most: more save nothing
-WORTHWHILE = {"cpu": 6}  # draws of one pass, at least: fewer, of larger batches, are slower so
+WORTHWHILE = {"cpu": 10}  # draws of one pass, at least: fewer, of larger batches, may be slower
 
 
 @dataclass(frozen=True)
