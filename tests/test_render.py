@@ -71,10 +71,9 @@ def test_autoattack_enters_the_honest_tables_from_an_experiment_of_its_own(tmp_p
     page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
     _, below = page.split("**From outside**")
     assert "\n- Ours θ=0.9, ε = 2: 50.0 [" in below and "AUTOATTACK" in below
-    for other in ("eval.images=3", "eval.draws=40"):  # such rows there are none of
-        render("honest_table1", ["scale=smoke", "logger=none", *paths, other])
-        page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
-        assert "From outside" not in page
+    render("honest_table1", ["scale=smoke", "logger=none", *paths, "eval.images=3"])
+    page = (tmp_path / "results" / "smoke" / "honest_table1.md").read_text()
+    assert "From outside" not in page  # of so many images there are no rows
 
 
 def test_autoattack_s_table_has_more_columns_than_a_figure(tmp_path: Path) -> None:
