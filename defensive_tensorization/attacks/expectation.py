@@ -12,7 +12,8 @@ What is averaged (z_k: logits of draw k, L: the objective that the attack raises
     logit        L(mean_k z_k), as in Foolbox
 
 The draws run in a loop, or batched: the batch repeated, each repeat under its own draw. Batched is
-the automatic choice as far as TOGETHER goes, but for BatchNorm whose statistics are one draw's.
+the automatic choice where TOGETHER and WORTHWHILE allow, but for BatchNorm whose statistics are one
+draw's.
 """
 
 import math
