@@ -17,8 +17,7 @@ from .inventory import Training, aligned, listed, size, trainings
 from .layout import folder_of
 from .progress import bar
 from .report.caption import duration
-from .report.honest import OUTSIDE
-from .results import Row
+from .results import OUTSIDE, Row
 
 if TYPE_CHECKING:
     from .attacks import Attack

@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 
 from defensive_tensorization.errors import UsageError
 
+OUTSIDE = "autoattack"  # the attack that is others' code, with draws and times of its own
+
 
 @dataclass(frozen=True)
 class Row:

@@ -7,7 +7,7 @@ from . import provenance
 from .attacks import Attack
 from .config import Config
 from .evaluate import Score, described
-from .results import Row
+from .results import OUTSIDE, Row
 
 if TYPE_CHECKING:
     from .build import Plan
@@ -121,7 +121,7 @@ def _draws(config: Config, score: Score) -> str:
     size, n = config.eval.batch_size, config.eval.draws
     known, k = (attack.knowledge, attack.draws) if attack else ("fresh", 1)
     scored = f"{'a fresh one' if n == 1 else f'{n} fresh ones'} per batch of {size} for scoring"
-    if attack and attack.name == "autoattack" and known == "fresh":
+    if attack and attack.name == OUTSIDE and known == "fresh":
         return f"AutoAttack's: gradients averaged over {k}, loss and success of one; {scored}"
     if known == "fresh" and k > 1:
         return f"{k} for each question of the attack, averaged, {score.manner}; {scored}"

@@ -17,11 +17,10 @@ from defensive_tensorization.report.surface import (
     surface_rows,
     unsettled,
 )
-from defensive_tensorization.results import Row
+from defensive_tensorization.results import OUTSIDE, Row
 from defensive_tensorization.scores import NAMES, Answers, Interval, difference, interval
 
 LEAST = 30  # fresh draws that score a headline
-OUTSIDE = "autoattack"  # a check by others' code
 
 
 @dataclass(frozen=True)
