@@ -1,5 +1,6 @@
 """ResNet-18 for 32x32 images (He et al. 2016; the CIFAR form: 3x3 stem, no max-pool)."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
@@ -24,6 +25,21 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
+class Subsample(nn.Module):
+    """[B, C, H, W] to [B, C, H / stride, W / stride]: every `stride`-th row and column.
+
+    A 1x1 convolution behind it equals one with that stride, whose gradient oneDNN gets wrong on
+    some processors (convolution.py).
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride, :: self.stride]
+
+
 class BasicBlock(nn.Module):
     """[B, c_in, H, W] to [B, c_out, H / stride, W / stride]."""
 
@@ -45,9 +61,9 @@ class BasicBlock(nn.Module):
         self.relu1, self.relu2 = relu(), relu()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Sequential(
-                shortcut(c_in, c_out, 1, stride=stride, padding=0, bias=False), norm(c_out)
-            )
+            conv1x1 = shortcut(c_in, c_out, 1, stride=1, padding=0, bias=False)
+            layers = {"every": Subsample(stride), "0": conv1x1, "1": norm(c_out)}
+            self.shortcut = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.norm1(self.conv1(x)))
@@ -84,9 +100,9 @@ class NormSignBlock(nn.Module):
         self.conv2 = conv(c_out, c_out, 3, stride=1, padding=1, bias=False)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Sequential(
-                norm(c_in), shortcut(c_in, c_out, 1, stride=stride, padding=0, bias=False)
-            )
+            conv1x1 = shortcut(c_in, c_out, 1, stride=1, padding=0, bias=False)
+            layers = {"0": norm(c_in), "every": Subsample(stride), "1": conv1x1}
+            self.shortcut = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(self.norm1(x))
