@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+FEW = 7  # input channels, at most, of which the gradient is wrong
+
 
 def laid_out_as(kernel: Tensor, x: Tensor) -> Tensor:
     """Return the kernel [F, C, k...] in the memory layout of the input x [B, C, ...].
@@ -32,7 +34,7 @@ def unit_stride(
     Args:
         x: input [B, C, ...]; kernel: [F, C / groups, k...].
     """
-    few = groups == 1 and kernel.shape[1] <= 7 and x.device.type == "cpu"
+    few = groups == 1 and kernel.shape[1] <= FEW and x.device.type == "cpu"
     if not few or max(stride) == 1 or kernel[0, 0].numel() > 1 or _pads(padding):
         return x, stride
     every = tuple(slice(None, None, step) for step in stride)

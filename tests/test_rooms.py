@@ -27,7 +27,7 @@ INSIDE = {
     "sketching": {"draws"},
     "tucker": {"draws", "sketch", "convolution"},
     "xnor": {"sketching", "convolution"},
-    "models": {"sketching"},
+    "models": {"sketching", "convolution"},
     "attacks": {"sketching", "shares", "data.task"},
     "shares": set(),
     "distributed": {"shares", "batchnorm"},
