@@ -148,7 +148,7 @@ def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> 
         cfg.recipe(c),
         protocol(c, attack),
         seed,
-        (*kind, cfg.batchnorm(c), c.scale.name, outside),
+        (*kind, cfg.batchnorm(c), c.scale.name, outside, c.eval.autocast),
         c.eval.images,
         _passes(steps, averaged, c.eval.draws),
     )
@@ -160,7 +160,12 @@ def _random(row: Row) -> bool:
 
 def _kind_of_row(row: Row) -> tuple[object, ...]:
     kind = (row.dataset, row.model, row.width, row.precision, _random(row))
-    return (*kind, row.batchnorm, row.scale, row.attack == OUTSIDE)
+    return (*kind, row.batchnorm, row.scale, row.attack == OUTSIDE, _precision(row))
+
+
+def _precision(row: Row) -> str:
+    """Of attack and scoring; older rows did not keep it, and the short scales had bfloat16."""
+    return row.autocast or ("bfloat16" if row.scale in ("cpu", "fast") else "float32")
 
 
 def _kind_of_training(c: Config) -> tuple[object, ...]:
