@@ -20,4 +20,6 @@ def warning(epsilon: float, unit: float) -> str | None:
     settled(epsilon)
     per = round(1 / unit)
     near = round(epsilon / unit) or 1
-    return f"epsilon {epsilon:g} is {epsilon:g}/{per}; {near}/{per} is written {near} or {near}/{per}"
+    return (
+        f"epsilon {epsilon:g} is {epsilon:g}/{per}; {near}/{per} is written {near} or {near}/{per}"
+    )

@@ -149,7 +149,9 @@ def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
     try:
         low, high = map(float, bounds)
     except (TypeError, ValueError):
-        raise UsageError(f"the bounds must be two numbers, got {bounds!r}: such as (0, 1)") from None
+        raise UsageError(
+            f"the bounds must be two numbers, got {bounds!r}: such as (0, 1)"
+        ) from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"the bounds must be (lowest, highest), got {bounds}: such as (0, 1)")
     radius = epsilon * unit
@@ -157,8 +159,8 @@ def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
         raise UsageError(f"epsilon must be a number >= 0, got {epsilon}: such as 8 for 8/255")
     if radius > high - low:
         _warn(
-            f"epsilon {epsilon:g} in units of {unit:.3g} is an amplitude of {radius:.3g}, more than "
-            f"the whole range {low:g} to {high:g}: 8/255 is epsilon=8 and unit=1/255"
+            f"epsilon {epsilon:g} in units of {unit:.3g} is an amplitude of {radius:.3g}, more "
+            f"than the whole range {low:g} to {high:g}: 8/255 is epsilon=8 and unit=1/255"
         )
     if line := epsilons.warning(epsilon, unit):
         _warn(line)
@@ -177,6 +179,11 @@ def _check_model(model: nn.Module, x: Tensor) -> None:
                 "the model was made under torch.inference_mode and has no gradients: make it, or "
                 "load its weights, outside"
             )
+    if x.device.type == "meta" or any(t.device.type == "meta" for t in model.parameters()):
+        raise UsageError(
+            "the inputs or parameters of the model are on the meta device and have no values: load "
+            "them on a real device"
+        )
     devices = {p.device for p in tensors if p.device.type != "meta"}
     if len(devices) == 1 and x.device not in devices:
         device = devices.pop()
@@ -210,7 +217,7 @@ def _check_shapes(x: Tensor, y: Tensor) -> None:
 
 
 def _check_values(x: Tensor, y: Tensor, bounds: tuple[float, float]) -> tuple[Tensor, int]:
-    """x within the bounds, rounding errors cut off, and the highest label. Reads the device once."""
+    """x within the bounds, rounding errors cut off, and the highest label; one read."""
     (low, high), ends = bounds, [t.double() for t in (*x.aminmax(), *y.aminmax())]
     least, most, first, last = torch.stack(ends).tolist()
     room = 4 * torch.finfo(x.dtype).eps * max(abs(low), abs(high))
@@ -223,7 +230,9 @@ def _check_values(x: Tensor, y: Tensor, bounds: tuple[float, float]) -> tuple[Te
             "bounds of the data"
         )
     if first < 0:
-        raise UsageError(f"the labels must be at least 0, got {int(first)}: leave such examples out")
+        raise UsageError(
+            f"the labels must be at least 0, got {int(first)}: leave such examples out"
+        )
     inside = low <= least and most <= high
     return x if inside else x.clamp(low, high), int(last)
 
@@ -236,7 +245,9 @@ def _refused_by(model: nn.Module, x: Tensor, text: str) -> str:
             f"the inputs are {str(x.dtype).removeprefix('torch.')}, the model {wanted}: take "
             f"x.to(torch.{wanted.partition(',')[0]})"
         )
-    return f"the model fails on inputs {[*x.shape]} ({text}): give inputs of the shape that it takes"
+    return (
+        f"the model fails on inputs {[*x.shape]} ({text}): give inputs of the shape that it takes"
+    )
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -4,12 +4,16 @@ The gradient of every step comes from one fresh draw of a randomized network, an
 result fools it is scored elsewhere: nothing stops early, nothing is picked by luck.
 """
 
+import os
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from .attack import Attack, positive, step_count
+
+# Foolbox imports GitPython, whose import fails where there is no git, unless it is told otherwise.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 def fgsm(*, epsilon: float, unit: float) -> Attack:

@@ -6,6 +6,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
+from .flags import flags, home, in_one_line
 from .identity import (
     base_of,
     batchnorm,
@@ -33,7 +34,10 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "flags",
+    "home",
     "identity",
+    "in_one_line",
     "is_random",
     "jobs",
     "launched",

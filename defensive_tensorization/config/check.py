@@ -1,5 +1,6 @@
 """The rules a composed configuration must keep: a breach is one line with key, value, remedy."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -10,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .. import epsilon as epsilons
 from ..errors import UsageError
 from .attack import (
     check_attack,
@@ -20,6 +22,7 @@ from .attack import (
     check_surrogate,
 )
 from .defence import check_defence, check_input
+from .flags import home
 from .landscape import check_landscape
 from .refuse import usage_error
 from .schema import (
@@ -31,7 +34,9 @@ from .schema import (
     TuckerConfig,
 )
 
+log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=Composed)
+OmegaConf.register_new_resolver("home", lambda path: home(path, "paths.runs"), replace=True)
 
 _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
@@ -47,6 +52,7 @@ _CHOICES = {
     "train.parallel.draws": ("shared", "own"),
     "stage": ("all", "bases"),
 }
+_PATHS = ("paths.runs", "paths.results", "dataset.root", "dataset.cache")
 _COMPILE = ("default", "reduce-overhead", "max-autotune")
 _PRECISION = {
     "K": (True, False),
@@ -109,6 +115,10 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
+    for key in _PATHS:
+        node, _, name = key.partition(".")
+        if (path := getattr(getattr(config, node), name)) is not None:
+            setattr(getattr(config, node), name, home(path, key))
     _check_parallel(config.train.parallel)
     if config.train.compile not in (None, *_COMPILE):
         raise UsageError(
@@ -229,4 +239,9 @@ def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:
             f"{key}={text} cannot be read: write a number >= 0 (8 means 8/255 on images) or a "
             "fraction such as 8/255"
         )
-    return number if unit == 1 else round(number, 9)
+    number = number if unit == 1 else round(number, 9)
+    if fraction:
+        epsilons.settled(number)  # its unit is written down
+    elif line := epsilons.warning(number, unit):
+        log.warning("%s", line)
+    return number
