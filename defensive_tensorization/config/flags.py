@@ -12,7 +12,8 @@ from hydra._internal.utils import get_args_parser
 from ..errors import UsageError
 from .refuse import refusal
 
-_FOLDER = re.compile(r"(\+*hydra\.(?:run|sweep)\.dir=)(['\"]?)(~[^'\"]*)(['\"]?)")
+_KEYS = r"hydra\.(?:run|sweep)\.dir|paths\.\w+|dataset\.(?:root|cache)"
+_FOLDER = re.compile(rf"(\+*(?:{_KEYS})=)(['\"]?)(~[^'\",]*)(['\"]?)")
 _LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's
 
 
@@ -25,7 +26,7 @@ def home(path: str, key: str) -> str:
 
 
 def flags(words: Sequence[str]) -> list[str]:
-    """The words of the command line, ~ expanded in those that Hydra alone reads.
+    """The words of the command line, ~ expanded where Hydra would stumble over it.
 
     Raises:
         UsageError: for flags that Hydra does not know or that this program does not take.
