@@ -169,7 +169,7 @@ def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
 def _check_model(model: nn.Module, x: Tensor) -> None:
     tensors = [*model.parameters(), *model.buffers()]
     for tensor in tensors:
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if torch.nn.parameter.is_lazy(tensor):
             raise UsageError(
                 "the model has lazy layers that have met no input yet: call model(x) once before "
                 "the attack"
