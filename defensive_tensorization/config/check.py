@@ -21,8 +21,9 @@ from .attack import (
     check_knowledge,
     check_surrogate,
 )
+from .autocast import resolve
 from .defence import check_defence, check_input
-from .flags import home
+from .flags import at_home, home
 from .landscape import check_landscape
 from .refuse import usage_error
 from .schema import (
@@ -42,8 +43,8 @@ _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
     "train.init": ("theta1", "scratch"),
     "train.decay": ("steps", "linear"),
-    "train.autocast": ("float32", "bfloat16"),
-    "eval.autocast": ("float32", "bfloat16"),
+    "train.autocast": ("auto", "float32", "bfloat16"),
+    "eval.autocast": ("auto", "float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
     "logger.artifacts": ("none", "reference", "upload"),
     "tucker.init": ("hosvd", "random"),
@@ -52,7 +53,6 @@ _CHOICES = {
     "train.parallel.draws": ("shared", "own"),
     "stage": ("all", "bases"),
 }
-_PATHS = ("paths.runs", "paths.results", "dataset.root", "dataset.cache")
 _COMPILE = ("default", "reduce-overhead", "max-autotune")
 _PRECISION = {
     "K": (True, False),
@@ -115,10 +115,8 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
-    for key in _PATHS:
-        node, _, name = key.partition(".")
-        if (path := getattr(getattr(config, node), name)) is not None:
-            setattr(getattr(config, node), name, home(path, key))
+    at_home(config)
+    resolve(config)
     _check_parallel(config.train.parallel)
     if config.train.compile not in (None, *_COMPILE):
         raise UsageError(

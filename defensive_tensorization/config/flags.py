@@ -11,7 +11,9 @@ from hydra._internal.utils import get_args_parser
 
 from ..errors import UsageError
 from .refuse import refusal
+from .schema import Config
 
+_PATHS = (("paths", "runs"), ("paths", "results"), ("dataset", "root"), ("dataset", "cache"))
 _KEYS = r"hydra\.(?:run|sweep)\.dir|paths\.\w+|dataset\.(?:root|cache)"
 _FOLDER = re.compile(rf"(\+*(?:{_KEYS})=)(['\"]?)(~[^'\",]*)(['\"]?)")
 _LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's
@@ -23,6 +25,14 @@ def home(path: str, key: str) -> str:
     if made.startswith("~"):
         raise UsageError(f"{key}={path}: there is no such home folder, write the path from /")
     return made
+
+
+def at_home(config: Config) -> None:
+    """Expand ~ in every path of the configuration, in place."""
+    for node, name in _PATHS:
+        holder = getattr(config, node)
+        if (path := getattr(holder, name)) is not None:
+            setattr(holder, name, home(path, f"{node}.{name}"))
 
 
 def flags(words: Sequence[str]) -> list[str]:
