@@ -29,6 +29,8 @@ class Row:
     draws the accuracies are the mean of; where they are several, `correct`, `votes` and `by_draw`
     are what each image got (`scores.Answers.decoded`). `outcomes` is of an attack that stops at the
     first miss: name=images:right for each outcome, right answers of all scoring draws together.
+    `train_autocast` and `autocast` are the precision of the training and of attack and scoring;
+    older rows have "".
     """
 
     run_id: str
@@ -76,6 +78,8 @@ class Row:
     input: str = ""
     sketch: bool = True
     outcomes: str = ""
+    train_autocast: str = ""
+    autocast: str = ""
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):

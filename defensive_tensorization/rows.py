@@ -109,6 +109,8 @@ def row(
         input=attack.input if attack and c.defence.input else "",
         sketch=c.eval.sketch,
         outcomes=score.answers.outcomes(),
+        train_autocast=c.train.autocast,
+        autocast=c.eval.autocast,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .guard import Entry, entered, guarded
 
 _ROUND: dict[str, Callable[[float], float]] = {
     "floor": math.floor,
@@ -89,16 +90,24 @@ class Attack:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
     ) -> Tensor:
-        """x [B, ...] in bounds and labels y [B] to x_adv of the same shape."""
-        return self.perturb(model, x, y, bounds, self.radius)
+        """x [B, ...] in bounds and labels y [B] to x_adv of the same shape.
+
+        The model is bit for bit the same afterwards: see `guard` for what is handled and refused.
+        """
+        return self.end(model, x, y, bounds)[0]
 
     def end(
         self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
     ) -> tuple[Tensor, Ended | None]:
         """A call's x_adv, and of an attack that stops what became of each image."""
-        if self.ended is None:
-            return self(model, x, y, bounds), None
-        ended = self.ended(model, x, y, bounds, self.radius)
+        entry = self._entered(model, x, y, bounds)
+        if not entry.x.numel():
+            return entry.x.clone(), None
+        given = (entry.model, entry.x, entry.y, bounds, self.radius)
+        with guarded(entry):
+            if self.ended is None:
+                return self.perturb(*given).detach(), None
+            ended = self.ended(*given)
         return ended.x, ended
 
     def continues(self, other: "Attack") -> bool:
@@ -119,7 +128,20 @@ class Attack:
         While one is at hand the model's draws stand where that attack leaves them.
         """
         assert self.walk is not None
-        return self.walk(model, x, y, bounds, self.radius, stops)
+        entry = self._entered(model, x, y, bounds)
+        if not entry.x.numel():
+            yield from (entry.x.clone() for _ in stops)
+            return
+        ends = self.walk(entry.model, entry.x, entry.y, bounds, self.radius, stops)
+        for _ in stops:  # guarded step by step: the caller's code between them is its own
+            with guarded(entry):
+                end = next(ends).detach()
+            yield end
+
+    def _entered(
+        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
+    ) -> Entry:
+        return entered(model, x, y, bounds, epsilon=self.epsilon, unit=self.unit)
 
 
 def step_count(
