@@ -6,6 +6,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
+from .files import CONFIGS, PAPER
 from .identity import (
     base_of,
     batchnorm,
@@ -18,12 +19,13 @@ from .identity import (
     run_id,
     twin_of,
 )
-from .refuse import CONFIGS, refusal
+from .refuse import refusal
 from .rounds import rounds
 from .schema import Config
 
 __all__ = [
     "CONFIGS",
+    "PAPER",
     "Config",
     "amended",
     "base_of",
