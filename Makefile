@@ -1,12 +1,16 @@
 .DEFAULT_GOAL := help
 
-# Python 3.11 with venv, by whichever name it answers to here.
-PYTHON ?= $(shell for p in python3.11 python3 python; do "$$p" -c $(is_311) 2>/dev/null && echo "$$p" && break; done)
-is_311 := 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))'
-
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+
+# A Python with venv that the lock serves, by whichever name it answers to here; 3.11 made results/.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3.14 python3 python; do \
+	"$$p" -c $(is_served) 2>/dev/null && echo "$$p" && break; done)
+is_served := 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))'
+
+# TORCH=system: the torch that PYTHON has already, such as a GPU machine's own; the lock's is left out.
+TORCH ?= $(if $(shell grep -s 'include-system-site-packages = true' $(VENV)/pyvenv.cfg),system,locked)
 
 SCALE ?= cpu
 LIMIT ?= 600
@@ -149,18 +153,15 @@ format: $(READY) ## let ruff fix and format the code
 	$(PY) -m ruff format .
 
 lock: $(READY) ## resolve pyproject.toml into requirements.lock anew, upgrading what it allows
-	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra bench --generate-hashes \
+	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+		--extra dev --extra experiments --extra attacks --extra bench --extra docs \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.lock pyproject.toml
 
-# A .venv that runs is brought up to date; one that does not is made anew.
-$(READY): requirements.lock pyproject.toml
-	@$(PY) -c $(is_311) 2>/dev/null || "$(PYTHON)" -c $(is_311) 2>/dev/null || { \
-		echo "Python 3.11 with venv is needed, found '$(PYTHON)': install it (Debian, Ubuntu: python3.11-venv)," \
-			"or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PY) -c $(is_311) 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
-	$(PY) -m uv pip install --python $(PY) --require-hashes --build-constraints requirements.lock -r requirements.lock
-	$(PY) -m uv pip install --python $(PY) --no-deps --build-constraints requirements.lock -e .
+# A .venv that runs is brought up to date; one that does not, or differs from the PYTHON or TORCH that
+# `make setup` was given, is made anew.
+GIVEN := $(if $(filter setup,$(MAKECMDGOALS)),$(filter command environment,$(origin PYTHON) $(origin TORCH)))
+FORCE:
+$(READY): requirements.lock pyproject.toml scripts/set_up.sh $(if $(GIVEN),FORCE)
+	@sh scripts/set_up.sh $(VENV) "$(PYTHON)" $(TORCH) $(if $(GIVEN),given)
 	@touch $@

@@ -21,7 +21,10 @@ class MissingExtra(UsageError, ImportError):
     """A package that an extra of this one installs is not there: one line names the extra."""
 
 
-_EXTRAS = {"foolbox": "attacks", "pyautoattack": "attacks"} | dict.fromkeys(
+EXTRAS = {  # top-level modules
+    "foolbox": "attacks",
+    "pyautoattack": "attacks",
+} | dict.fromkeys(
     (
         "filelock hydra matplotlib omegaconf PIL sklearn soundfile torchaudio torchvision tqdm "
         "wandb wandb_workspaces"
@@ -33,10 +36,10 @@ _EXTRAS = {"foolbox": "attacks", "pyautoattack": "attacks"} | dict.fromkeys(
 def of_missing(error: ModuleNotFoundError) -> MissingExtra | None:
     """One line for a package of an extra; None for any other."""
     package = (error.name or "").partition(".")[0]
-    if package not in _EXTRAS:
+    if package not in EXTRAS:
         return None
     return MissingExtra(
-        f'{package} is not installed: pip install "defensive-tensorization[{_EXTRAS[package]}]"'
+        f'{package} is not installed: pip install "defensive-tensorization[{EXTRAS[package]}]"'
     )
 
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,19 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from defensive_tensorization.errors import EXTRAS
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DESCRIBED = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, TOOLS = DESCRIBED["project"], DESCRIBED["tool"]
+PREFIX = "Programming Language :: Python :: "
+PYTHONS = [c.removeprefix(PREFIX) for c in PROJECT["classifiers"] if c.startswith(PREFIX)]
+SET_UP = (ROOT / "scripts" / "set_up.sh").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -40,8 +47,9 @@ HOSTS = [
 INDEX_LINES = ["--" + "index-url", "--extra-" + "index-url", "--find-" + "links"]
 
 
-def locked() -> dict[str, tuple[Version, list[str]]]:
-    """Name -> (version, hashes) for every entry of the lock."""
+@cache
+def locked(python: str) -> dict[str, tuple[Version, list[str]]]:
+    """Name -> (version, hashes) for every entry of the lock under this Python, such as 3.11."""
     text = re.sub(r"^\s*#.*\n", "", LOCK, flags=re.MULTILINE).replace("\\\n", " ")
     entries = {}
     for line in text.splitlines():
@@ -49,6 +57,8 @@ def locked() -> dict[str, tuple[Version, list[str]]]:
         parsed = Requirement(requirement.strip())
         [pin] = parsed.specifier
         assert pin.operator == "==", line
+        if parsed.marker and not parsed.marker.evaluate({"python_full_version": f"{python}.0"}):
+            continue
         name = canonicalize_name(parsed.name)
         assert name not in entries, f"{name} is locked twice"
         entries[name] = (Version(pin.version), [digest.strip() for digest in hashes])
@@ -57,7 +67,8 @@ def locked() -> dict[str, tuple[Version, list[str]]]:
 
 def required() -> list[Requirement]:
     extras = PROJECT["optional-dependencies"].values()
-    return [Requirement(text) for text in sum(extras, PROJECT["dependencies"])]
+    found = [Requirement(text) for text in sum(extras, PROJECT["dependencies"])]
+    return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
 
 def offences(text: str) -> list[str]:
@@ -72,14 +83,35 @@ def committed_files() -> list[Path]:
     return [ROOT / name for name in done.stdout.split("\0") if (ROOT / name).is_file()]
 
 
+@pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("requirement", required(), ids=str)
-def test_the_lock_holds_what_pyproject_asks_for(requirement: Requirement) -> None:
-    version, _ = locked()[canonicalize_name(requirement.name)]
+def test_the_lock_holds_what_pyproject_asks_for(requirement: Requirement, python: str) -> None:
+    under = {"python_version": python, "python_full_version": f"{python}.0"}
+    if requirement.marker and not requirement.marker.evaluate(under):
+        return
+    version, _ = locked(python)[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version, prereleases=True)
 
 
-def test_every_locked_entry_has_hashes() -> None:
-    for name, (_, hashes) in locked().items():
+def test_the_core_is_torch_numpy_and_tensorly_alone() -> None:
+    assert {Requirement(text).name for text in PROJECT["dependencies"]} == {
+        "torch",
+        "numpy",
+        "tensorly",
+    }
+
+
+def test_a_missing_package_is_looked_for_in_the_extra_that_has_it() -> None:
+    modules = {"hydra": "hydra-core", "sklearn": "scikit-learn", "PIL": "pillow"}
+    extras = PROJECT["optional-dependencies"]
+    for module, extra in EXTRAS.items():
+        name = canonicalize_name(modules.get(module, module))
+        assert name in {canonicalize_name(Requirement(text).name) for text in extras[extra]}
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_locked_entry_has_hashes(python: str) -> None:
+    for name, (_, hashes) in locked(python).items():
         assert hashes, name
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in hashes), name
 
@@ -93,12 +125,30 @@ def test_conda_installs_the_same_lock_under_the_same_python() -> None:
     [pip] = [entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict)]
     assert pip == ["-r requirements.lock"]  # its hashes turn on pip's hash mode
     [python] = [entry for entry in CONDA["dependencies"] if str(entry).startswith("python=")]
-    allowed = SpecifierSet(PROJECT["requires-python"])
     minor = python.removeprefix("python=")
-    assert f"{minor}.0" in allowed
-    assert f"sys.version_info[:2] != ({minor.replace('.', ', ')})" in MAKEFILE
-    assert f"--python-version {minor} " in MAKEFILE
+    assert minor in PYTHONS
+    found = re.search(r"^PYTHON \?= .* for p in (\S+)", MAKEFILE, flags=re.MULTILINE)
+    assert found and found[1] == f"python{minor}"
     assert CONDA["name"] == PROJECT["name"]
+
+
+def test_every_supported_python_is_named_alike() -> None:
+    allowed = SpecifierSet(PROJECT["requires-python"])
+    assert PYTHONS and all(f"{python}.0" in allowed for python in PYTHONS)
+    first, last = PYTHONS[0], PYTHONS[-1]
+    after = f"3.{int(last.split('.')[1]) + 1}"
+    assert f"{first.split('.')[0]}.{int(first.split('.')[1]) - 1}.0" not in allowed
+    rule = (
+        f"not ({first.replace('.', ', ')}) <= sys.version_info[:2] < ({after.replace('.', ', ')})"
+    )
+    assert rule in MAKEFILE
+    assert rule in SET_UP
+    assert f"Python {first} to {last} " in SET_UP
+    assert f"--python-version {first} " in MAKEFILE
+    assert all(f"python{python}" in MAKEFILE for python in PYTHONS)
+    assert f"python_full_version < '{after}'" in TOOLS["uv"]["environments"]
+    assert TOOLS["mypy"]["python_version"] == first
+    assert TOOLS["ruff"]["target-version"] == f"py{first.replace('.', '')}"
 
 
 def test_no_committed_file_names_a_registry_or_an_index() -> None:
