@@ -25,7 +25,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -143,10 +143,14 @@ test: $(READY) ## the test suite, without the slow tests, a process a core (ARGS
 test-slow: $(READY) ## the slow tests alone
 	$(PY) -m pytest -q -m slow $(ARGS)
 
-lint: $(READY) ## ruff and mypy, changing nothing
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+test-wheel: $(READY) ## the package as others install it: built, without extras, at the lowest versions, under every Python
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow tests/test_wheel.py $(ARGS)
+
+lint: $(READY) ## what the hooks of a commit check, on every file: ruff, mypy, ends of files, large files
+	$(PY) -m pre_commit run --all-files
+
+doctor: $(READY) ## what this machine has, on one screen: for a report of something that went wrong
+	$(PY) -m defensive_tensorization doctor
 
 format: $(READY) ## let ruff fix and format the code
 	$(PY) -m ruff check --fix .

@@ -1,5 +1,6 @@
 """pyproject.toml, requirements.lock and environment.yml describe one environment, and `make` it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -179,3 +180,58 @@ def test_make_alone_lists_every_target_with_a_line() -> None:
     listed = dict(re.findall(r"^  ([a-z0-9.-]+) +(\S.*)$", printed, flags=re.MULTILINE))
     reproduced = {f"reproduce-{each}" for each in experiments.split()}
     assert set(listed) == (rules - renders) | reproduced | {"render-..."}
+
+
+def set_up(where: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    shutil.copytree(ROOT / "scripts", where / "scripts", dirs_exist_ok=True)
+    command = ["sh", "scripts/set_up.sh", ".venv", *words]
+    environment = os.environ | variables
+    return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((sys.executable, "mine"), "error: TORCH must be locked or system, got 'mine': "),
+        (("python2.7", "locked"), "error: Python 3.10 to 3.14 with venv is needed, found 'python"),
+        (("", "locked", "given"), "error: Python 3.10 to 3.14 with venv is needed, found '': "),
+    ],
+)
+def test_a_set_up_that_cannot_be_is_refused_in_one_line(
+    words: tuple[str, ...], line: str, tmp_path: Path
+) -> None:
+    made = set_up(tmp_path, *words)
+    assert made.returncode == 2
+    assert made.stderr.startswith(line) and made.stderr.count("\n") == 1
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_the_machine_s_own_torch_is_used_and_none_installed(tmp_path: Path) -> None:
+    """A lock of the installer, of one small package, and of a torch that is not to be had."""
+    entries = re.split(r"^(?=[a-z])", LOCK, flags=re.MULTILINE)
+    kept = [each for each in entries if each.startswith(("uv==", "iniconfig==", "setuptools=="))]
+    torch = f"torch==2.11.0 \\\n    --hash=sha256:{'0' * 64}\n"
+    (tmp_path / "requirements.lock").write_text("".join(kept) + torch)
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools>=77"]\n[project]\nname = "small"\nversion = "1"\n'
+    )
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "torch.py").write_text('__version__ = "2.3.1"\n')
+    base = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info[1]}")
+    seen = {"PYTHONPATH": str(own)}
+    made = set_up(tmp_path, base, "system", **seen)
+    assert made.returncode == 2
+    assert "error: TORCH=system needs torch 2.4 or later" in made.stderr
+    (own / "torch.py").write_text('__version__ = "2.10.0a0+nv25"\n')
+    made = set_up(tmp_path, base, "system", **seen)
+    assert made.returncode == 0, made.stderr
+    settings = (tmp_path / ".venv" / "pyvenv.cfg").read_text()
+    assert "include-system-site-packages = true" in settings
+    [site] = (tmp_path / ".venv").glob("lib/python*/site-packages")
+    assert (site / "iniconfig").is_dir() and not list(site.glob("torch*"))
+    refused = set_up(tmp_path, base, "locked", "given")  # a new .venv, with the lock's torch
+    assert refused.returncode != 0 and "torch" in refused.stderr
+    settings = (tmp_path / ".venv" / "pyvenv.cfg").read_text()
+    assert "include-system-site-packages = false" in settings
