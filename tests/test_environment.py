@@ -235,3 +235,65 @@ def test_the_machine_s_own_torch_is_used_and_none_installed(tmp_path: Path) -> N
     assert refused.returncode != 0 and "torch" in refused.stderr
     settings = (tmp_path / ".venv" / "pyvenv.cfg").read_text()
     assert "include-system-site-packages = false" in settings
+
+
+def test_workflows_pin_their_actions_and_only_call_make() -> None:
+    rules = set(re.findall(r"^([a-z][a-z0-9-]*):", MAKEFILE, flags=re.MULTILINE))
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert files
+    pythons: set[str] = set()
+    for file in files:
+        described = yaml.safe_load(file.read_text())
+        assert described["permissions"] == {"contents": "read"}
+        for job in described["jobs"].values():
+            pythons |= set(job.get("strategy", {}).get("matrix", {}).get("python", []))
+            for step in job["steps"]:
+                if "uses" in step:
+                    assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"]), step
+                else:
+                    [make, target] = step["run"].split()
+                    assert make == "make" and target in rules, step
+    assert sorted(pythons) == sorted(PYTHONS)
+
+
+def test_the_hooks_are_what_make_lint_runs_and_download_nothing() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    [repository] = hooks["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    assert all(hook["entry"].startswith(".venv/bin/python -m ") for hook in repository["hooks"])
+    tools = {hook["entry"].split()[2].partition(".")[0] for hook in repository["hooks"]}
+    assert tools == {"ruff", "mypy", "pre_commit_hooks"}
+    assert "\nlint: $(READY) " in MAKEFILE and "-m pre_commit run --all-files\n" in MAKEFILE
+
+
+def test_a_report_of_a_problem_asks_for_the_version_and_the_doctor() -> None:
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "problem.yml").read_text())
+    required = {
+        part["attributes"]["description"]
+        for part in form["body"]
+        if part.get("validations", {}).get("required")
+    }
+    assert any("defensive-tensorization --version" in text for text in required)
+    assert any("make doctor" in text for text in required)
+
+
+def test_the_citation_names_the_paper() -> None:
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+    assert (paper["title"], paper["year"]) == ("Defensive Tensorization", 2021)
+    assert len(paper["authors"]) == 8 and paper["authors"][0]["family-names"] == "Bulat"
+    assert paper["identifiers"] == [{"type": "other", "value": "arXiv:2110.13859"}]
+
+
+def test_the_container_is_built_by_make_from_the_lock_and_runs_as_nobody_special() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    words = [line.split() for line in lines if line and not line.startswith("#")]
+    assert ["USER", "dt"] in words and "VOLUME" in {line[0] for line in words}
+    python = next(line[1] for line in words if line[0] == "ARG").removeprefix("PYTHON=")
+    assert python in PYTHONS
+    runs = [" ".join(line[1:]) for line in words if line[0] == "RUN"]
+    assert not [run for run in runs if "pip install" in run]
+    assert any(run.startswith("make setup") for run in runs)
+    assert words.index(["USER", "dt"]) < next(
+        i for i, line in enumerate(words) if line[:3] == ["RUN", "make", "setup"]
+    )
