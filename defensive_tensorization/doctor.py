@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from . import __version__, provenance
+from . import __version__, processor, provenance
 from .errors import UsageError
 
 CORE = ("torch", "numpy", "tensorly")
@@ -88,14 +88,11 @@ def _torch() -> Iterator[tuple[str, str]]:
 
 
 def _precision() -> str:
-    """Whether bfloat16, which several scales ask for, is computed or emulated here."""
-    import torch
-
-    if torch.cuda.is_available():
-        native = torch.cuda.get_device_capability() >= (8, 0)
-    else:
-        native = any("bf16" in each for each in instructions())
-    return "bfloat16 is native" if native else "float32 (bfloat16 is emulated, many times slower)"
+    """What autocast=auto takes here."""
+    if native := processor.bfloat16("auto"):
+        return f"bfloat16, computed by {native}"
+    slower = processor.EMULATED
+    return f"float32 (bfloat16 is emulated here, about {slower} times slower)"
 
 
 def _memory() -> str:

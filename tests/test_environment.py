@@ -297,3 +297,10 @@ def test_the_container_is_built_by_make_from_the_lock_and_runs_as_nobody_special
     assert words.index(["USER", "dt"]) < next(
         i for i, line in enumerate(words) if line[:3] == ["RUN", "make", "setup"]
     )
+
+
+@pytest.mark.slow
+def test_the_suite_passes_on_a_processor_with_avx2_alone() -> None:
+    """As oneDNN and torch emulate it: what they do not compute in it ends in a crash."""
+    run = subprocess.run(["make", "test-avx2"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:]

@@ -3,6 +3,7 @@
 With run.py, the only room that knows Hydra and OmegaConf.
 """
 
+from .autocast import others, told
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
@@ -41,6 +42,7 @@ __all__ = [
     "launched",
     "named",
     "needed_by",
+    "others",
     "parse_epsilon",
     "plain",
     "plane_of",
@@ -49,5 +51,6 @@ __all__ = [
     "restored",
     "rounds",
     "run_id",
+    "told",
     "twin_of",
 ]
