@@ -4,8 +4,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
+
+from . import output
 
 _STORAGE = "ENOSPC EDQUOT EFBIG EIO ESTALE EROFS EACCES EPERM ENOTDIR EISDIR EEXIST".split()
 
@@ -73,7 +75,12 @@ def in_one_line(key: str) -> Iterator[None]:
     key  as above.
     """
     try:
-        yield
+        try:
+            yield
+        except SystemExit:
+            output.flush()
+            raise
+        output.flush()
     except UsageError as error:
         end(f"error: {error}", 2)
     except ModuleNotFoundError as error:
@@ -81,6 +88,9 @@ def in_one_line(key: str) -> Iterator[None]:
             raise
         end(f"error: {missing}", 2)
     except OSError as error:
+        if output.unread(error):
+            output.silence()
+            sys.exit(output.CODE)
         if (refused := of_storage(error, key)) is None:
             raise
         end(f"error: {refused}", 2)
@@ -89,5 +99,6 @@ def in_one_line(key: str) -> Iterator[None]:
 def end(line: str, code: int) -> NoReturn:
     """Leave the program with a line on standard error, of several processes the first's alone."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(line, file=sys.stderr)
+        with suppress(OSError):
+            print(line, file=sys.stderr)
     sys.exit(code)

@@ -8,6 +8,7 @@ from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
 from .files import CONFIGS, PAPER
+from .flags import flags, home, in_one_line
 from .identity import (
     base_of,
     batchnorm,
@@ -36,7 +37,10 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "flags",
+    "home",
     "identity",
+    "in_one_line",
     "is_random",
     "jobs",
     "launched",
