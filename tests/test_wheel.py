@@ -5,6 +5,7 @@ an extra brings can be imported. Resolving, and the lowest versions, ask the pac
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def tests_in(folder: Path, names: list[str]) -> list[object]:
+def library_tests(folder: Path, names: list[str]) -> list[object]:
     """Words that run these test files on what the environment has installed."""
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: slow\n")
@@ -136,7 +137,7 @@ def test_the_library_s_tests_pass_without_extras(bare: Path, tmp_path: Path) -> 
     where = "import defensive_tensorization as dt; print(dt.__file__, dt.__version__)"
     file, version = done(bare, "-c", where, cwd=tmp_path).split()
     assert Path(file).is_relative_to(site_of(bare.parents[1]))
-    printed = done(bare, *tests_in(tmp_path, LIBRARY), cwd=tmp_path)
+    printed = done(bare, *library_tests(tmp_path, LIBRARY), cwd=tmp_path)
     assert " passed" in printed and " failed" not in printed
     assert int(printed.rpartition(" passed")[0].split()[-1]) > 300
     said = done(bare.parent / "defensive-tensorization", "--version", cwd=tmp_path)
@@ -146,8 +147,12 @@ def test_the_library_s_tests_pass_without_extras(bare: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "package", "extra"),
     [
-        (["-m", "defensive_tensorization", "theta=0.9"], "hydra", "experiments"),
-        (["-m", "defensive_tensorization", "audit", "theta=0.9"], "hydra", "experiments"),
+        (["-m", "defensive_tensorization", "theta=0.9"], "(hydra|omegaconf)", "experiments"),
+        (
+            ["-m", "defensive_tensorization", "audit", "theta=0.9"],
+            "(hydra|omegaconf)",
+            "experiments",
+        ),
         (
             ["-c", "from defensive_tensorization.models.logmel import LogMelSpectrogram as L; L()"],
             "torchaudio",
@@ -181,13 +186,15 @@ def test_a_missing_extra_is_named_in_one_line(
     words: list[str], package: str, extra: str, bare: Path, tmp_path: Path
 ) -> None:
     made = run(bare, *words, cwd=tmp_path)
-    last = made.stderr.strip().splitlines()[-1]
-    line = f'{package} is not installed: pip install "defensive-tensorization[{extra}]"'
+    remedy = re.escape(f'pip install "defensive-tensorization[{extra}]"')
+    line = f"{package} is not installed: {remedy}\n"
     if words[0] == "-m":
-        assert (made.returncode, made.stderr) == (2, f"error: {line}\n")
+        assert made.returncode == 2
+        assert re.fullmatch(f"error: {line}", made.stderr), made.stderr
     else:
         assert made.returncode == 1
-        assert last == f"defensive_tensorization.errors.MissingExtra: {line}"
+        last = made.stderr.splitlines(keepends=True)[-1]
+        assert re.fullmatch(f"defensive_tensorization.errors.MissingExtra: {line}", last), last
 
 
 def test_the_command_runs_in_any_folder_and_writes_below_it(wheel: Path, tmp_path: Path) -> None:
@@ -244,9 +251,8 @@ def test_the_library_s_tests_pass_at_the_lowest_versions(wheel: Path, tmp_path: 
     done(*UV, *words, *core, cwd=tmp_path)
     frozen = done(*UV, "pip", "freeze", "--python", python, cwd=tmp_path)
     assert "torch==2.4.0\n" in frozen or not served
-    (tmp_path / "core.txt").write_text(frozen.replace(f"file://{wheel}", wheel.as_posix()))
     lines = [line for line in frozen.splitlines() if "defensive" not in line]
     (tmp_path / "core.txt").write_text("\n".join(lines))
     done(*UV, *words, "-c", "core.txt", "pytest", "hypothesis", "setuptools", cwd=tmp_path)
-    printed = done(python, *tests_in(tmp_path, LIBRARY), cwd=tmp_path)
+    printed = done(python, *library_tests(tmp_path, LIBRARY), cwd=tmp_path)
     assert int(printed.rpartition(" passed")[0].split()[-1]) > 300
