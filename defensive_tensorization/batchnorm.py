@@ -10,11 +10,13 @@ of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their mea
                   what it saw in training, and a prediction depends on its own image alone
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,9 @@ from torch import Tensor, nn
 
 from . import sketching
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 Handling = Literal["running", "frozen", "batch", "recalibrated"]
 Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
@@ -32,7 +37,7 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
 class _Reference:
     """The statistics that each layer met on the reference set, in the order of its calls."""
 
-    met: dict["_DrawBatchNorm", list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    met: dict[_DrawBatchNorm, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
     complete: bool = False
 
 

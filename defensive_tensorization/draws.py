@@ -3,17 +3,22 @@
 Draws neither read nor move torch's global random state. `sketching` says who controls them.
 """
 
+from __future__ import annotations
+
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 Drawn = tuple[Tensor | None, ...]
 """The tensors of one draw, each with the examples, or parts of the batch, first where each has
@@ -55,7 +60,7 @@ class Control:
 
 
 LIVE = Control()
-controls: ContextVar[dict["Draws", Control]] = ContextVar("sketch_controls", default={})  # noqa: B039
+controls: ContextVar[dict[Draws, Control]] = ContextVar("sketch_controls", default={})  # noqa: B039
 
 
 class Draws(ABC):

@@ -15,14 +15,19 @@ A variance found on few images is little known, so each counts two images more, 
 side: among many that differ these count for little.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 Array = NDArray[Any]
 NAMES = ("mean", "majority", "probability", "worst", "best", "lucky")
@@ -39,7 +44,7 @@ class Answers:
     by_draw: Array
     outcome: Array | None = None
 
-    def __add__(self, other: Self) -> "Answers":
+    def __add__(self, other: Self) -> Answers:
         """Of further images, draw by draw."""
         return Answers(
             np.concatenate([self.correct, other.correct]),
@@ -51,7 +56,7 @@ class Answers:
             else np.concatenate([self.outcome, other.outcome]),
         )
 
-    def head(self, images: int) -> "Answers":
+    def head(self, images: int) -> Answers:
         """Of the first images; each draw at the share that it has of all, which varies less than
         theirs: a difference is found the sooner."""
         share = images / len(self.correct)

@@ -12,17 +12,22 @@ that for one model, in the current thread, until the block ends:
     repeat(model, ledger)      the same, as a part of the forward that was recorded
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .draws import EACH, LIVE, Control, Drawn, Draws, controls
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 @dataclass
@@ -90,7 +95,7 @@ def rewind(model: nn.Module, states: Mapping[str, Tensor], device: torch.device)
 def stream(*keys: int | str) -> int:
     """An independent 63-bit seed for each tuple of keys."""
     digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager

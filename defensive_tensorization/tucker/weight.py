@@ -6,8 +6,10 @@
 Masking the core's components equals masking the columns of the factors, which is cheaper.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,9 @@ from ..errors import UsageError
 from ..sketch import Masks, Sketch
 from .decompose import Rank, decompose
 from .paths import contract_channels, contract_window
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class TuckerWeight(nn.Module):
@@ -60,7 +65,7 @@ class TuckerWeight(nn.Module):
         rank: Rank = "full",
         init: str = "hosvd",
         **options: Any,
-    ) -> "TuckerWeight":
+    ) -> TuckerWeight:
         """Start at `kernel` exactly (full rank) or at its best Tucker approximation."""
         core, factors = decompose(kernel.detach(), rank, init)
         return cls(core, factors, theta, **options)
