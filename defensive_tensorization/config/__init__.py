@@ -7,6 +7,7 @@ from .autocast import others, told
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
+from .flags import flags, home, in_one_line
 from .identity import (
     base_of,
     batchnorm,
@@ -34,7 +35,10 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "flags",
+    "home",
     "identity",
+    "in_one_line",
     "is_random",
     "jobs",
     "launched",
