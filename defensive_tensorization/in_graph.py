@@ -6,7 +6,7 @@ tensor `calls` counts them: an operator that writes is neither merged with anoth
 """
 
 from itertools import count
-from typing import TYPE_CHECKING, cast
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import torch
@@ -14,17 +14,42 @@ from torch import Tensor
 
 from .errors import UsageError
 
-if TYPE_CHECKING:
-    from .draws import Drawn, Draws
+Drawn = tuple[Tensor | None, ...]
+
+
+class Draws(Protocol):
+    """What a graph needs of `draws.Draws`."""
+
+    ahead: tuple[Drawn | None, ...]
+    calls: Tensor
+    number: int
+
+    @property
+    def random(self) -> bool: ...
+
+    @property
+    def mask_sizes(self) -> list[int] | None: ...
+
+    def flat(self, device: torch.device, size: int) -> Tensor: ...
+
+    def draw(
+        self,
+        device: torch.device,
+        batch: int | None = None,
+        *,
+        size: int = 0,
+        whole: bool = False,
+    ) -> Drawn | None: ...
+
 
 _numbers = count()
-_known: "WeakValueDictionary[int, Draws]" = WeakValueDictionary()
+_known: WeakValueDictionary[int, Draws] = WeakValueDictionary()
 
 _library = torch.library.Library("defensive_tensorization", "FRAGMENT")
 _library.define("masks(int draws, int size, Tensor(a!) calls, Device device) -> Tensor")
 
 
-def know(draws: "Draws") -> int:
+def know(draws: Draws) -> int:
     """The number by which graphs find `draws`."""
     number = next(_numbers)
     _known[number] = draws
@@ -42,21 +67,23 @@ def _shape(draws: int, size: int, calls: Tensor, device: torch.device) -> Tensor
     return torch.empty(size, device=device)
 
 
-@torch.compiler.disable(reason="draws of an unknown number stay outside")  # type: ignore[untyped-decorator]
+@torch._disable_dynamo  # type: ignore[attr-defined]  # torch.compiler.disable loads it at once
 def _outside(
-    draws: "Draws", device: torch.device, batch: int | None, size: int, whole: bool
-) -> "Drawn | None":
+    draws: Draws, device: torch.device, batch: int | None, size: int, whole: bool
+) -> Drawn | None:
     return draws.draw(device, batch, size=size, whole=whole)
 
 
-@torch._dynamo.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant(number: int, device: torch.device, batch: int | None, whole: bool) -> "Drawn | None":
+def _constant(number: int, device: torch.device, batch: int | None, whole: bool) -> Drawn | None:
     return _known[number].draw(device, batch, whole=whole)
 
 
+_constant._dynamo_marked_constant = True  # type: ignore[attr-defined]  # assume_constant_result
+
+
 def draw(
-    draws: "Draws", device: torch.device, batch: int | None, size: int, whole: bool
-) -> "Drawn | None":
+    draws: Draws, device: torch.device, batch: int | None, size: int, whole: bool
+) -> Drawn | None:
     """As `Draws.draw`, traced."""
     if draws.ahead and not size:
         return draws.ahead[0]
@@ -64,9 +91,9 @@ def draw(
         return None
     sizes = draws.mask_sizes
     if sizes is None:
-        return cast("Drawn | None", _outside(draws, device, batch, size, whole))
+        return _outside(draws, device, batch, size, whole)
     if torch.compiler._is_exporting_flag:  # dynamo takes is_exporting() for always true
-        return cast("Drawn | None", _constant(draws.number, device, batch, whole))
+        return _constant(draws.number, device, batch, whole)
     operator = torch.ops.defensive_tensorization.masks
     flat = operator(draws.number, sum(sizes), draws.calls, device)
     split = iter(flat.split([n for n in sizes if n]))
