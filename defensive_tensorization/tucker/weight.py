@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from .. import eager
 from ..draws import draws_in
 from ..errors import UsageError
 from ..sketch import Masks, Sketch
@@ -54,6 +55,8 @@ class TuckerWeight(nn.Module):
         self.factors = nn.ParameterList([nn.Parameter(u) for u in factors])
         self.sketch = Sketch(core.shape, theta, modes=modes, min_dim=min_dim, min_keep=min_keep)
         self.rescale = rescale
+        if rescale:
+            self.sketch.unmasked = self.kept_fraction
         self._kept: dict[Any, tuple[Any, Tensor]] = {}
 
     @classmethod
@@ -112,13 +115,17 @@ class TuckerWeight(nn.Module):
 
     @property
     def frozen(self) -> bool:
-        """No gradient is wanted for any of its parameters."""
-        return not (torch.is_grad_enabled() and any(p.requires_grad for p in self._all))
+        """No gradient is wanted for any of its parameters; a trace leaves that open."""
+        if not torch.is_grad_enabled():
+            return torch._C._get_tracing_state() is None
+        return not any(p.requires_grad for p in self._all)
 
     @property
     def keeps(self) -> bool:
         """Whether full products are computed once: in evaluation, while no gradient is wanted."""
         if self.training or not self.frozen or torch.compiler.is_compiling():
+            return False
+        if not eager.is_plain():
             return False
         return not any(p.is_inference() for p in self._all)  # those count no versions
 
@@ -151,7 +158,7 @@ class TuckerWeight(nn.Module):
         state = [(p.data_ptr(), p._version) for p in self._all]
         found = self._kept.get((what, device, dtype))
         if found is None or found[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), eager.plain():
                 found = state, compute().to(dtype or self.core.dtype)
             self._kept[what, device, dtype] = found
         return found[1]
