@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data import Split, decode, onto
+from .data import Split, decode
 from .schedule import Schedule
+from .transfer import onto
 
 
 def batches(

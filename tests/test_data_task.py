@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from defensive_tensorization.data import Split, Task, decode, onto
+from defensive_tensorization.data import Split, Task, decode
+from defensive_tensorization.transfer import onto
 
 
 def test_decode_images_gives_all_256_values_exactly() -> None:

@@ -1,5 +1,5 @@
 """Data sets as tensors in memory: `Task`, and one module with a `load` function per data set."""
 
-from defensive_tensorization.data.task import Split, Task, decode, onto
+from defensive_tensorization.data.task import Split, Task, decode
 
-__all__ = ["Split", "Task", "decode", "onto"]
+__all__ = ["Split", "Task", "decode"]

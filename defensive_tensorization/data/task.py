@@ -77,10 +77,3 @@ def decode(inputs: Tensor) -> Tensor:
     if inputs.dtype not in scales:
         raise TypeError(f"inputs must be uint8 or int16, got {inputs.dtype}")
     return inputs.to(torch.float32) / scales[inputs.dtype]
-
-
-def onto(made: Tensor, device: torch.device) -> Tensor:
-    """What the host drew, on the device; a GPU gets it behind its queue, and nobody waits."""
-    if device.type != "cuda":
-        return made.to(device)
-    return made.pin_memory().to(device, non_blocking=True)
