@@ -6,21 +6,21 @@ forward of the attack, a fresh draw for the scoring, all images in the denominat
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching, stopping
 from .attacks import Attack, Ended, attacker, defender, manner, walks
+from .attacks.scoring import judged
 from .data import Split, Task, decode
 from .errors import UsageError
 from .pieces import within_memory
 from .progress import bar
 from .scores import Answers
+from .seeded import streams
 from .train import autocast
 from .xnor import surrogate
 
@@ -223,28 +223,3 @@ def _ends(
     for end, there in ends:
         sketching.rewind(classifier, there, x.device)
         yield end, None
-
-
-def judged(logits: Tensor, y: Tensor, ended: Ended | None = None) -> Answers:
-    """logits [n, B, C] and labels y [B]; a majority is of the most votes, and a tie is none."""
-    logits = logits if ended is None else ended.counted(logits, y)
-    right = logits.argmax(2) == y
-    votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(0)
-    others = votes.scatter(1, y[:, None], -1).amax(1)
-    mean = logits.softmax(2).mean(0).argmax(1) == y
-    return Answers(
-        right.sum(0).cpu().numpy(),
-        (right.sum(0) > others).cpu().numpy(),
-        mean.cpu().numpy(),
-        right.sum(1).cpu().numpy(),
-        None if ended is None else ended.names,
-    )
-
-
-@contextmanager
-def streams(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
-    """The defence's draws and the attack's random choices, on two streams of this row alone."""
-    sketching.seed(classifier, sketching.stream(seed, label, "defence"))
-    with torch.random.fork_rng():
-        torch.manual_seed(sketching.stream(seed, label, "attack"))
-        yield

@@ -12,8 +12,9 @@ import torch
 from . import sketching
 from .attacks import Attack
 from .data import decode
-from .evaluate import Classifier, attacked, streams
+from .evaluate import Classifier, attacked
 from .report import twins
+from .seeded import streams
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,9 +18,9 @@ from public_loop import CROP_AND_FLIP, public_loop
 from torch import nn
 
 from defensive_tensorization import config as cfg
+from defensive_tensorization.attacks.scoring import judged
 from defensive_tensorization.build import Plan
 from defensive_tensorization.data import Split, Task, decode, digits
-from defensive_tensorization.evaluate import judged
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.scores import Answers, difference
 from defensive_tensorization.train import train

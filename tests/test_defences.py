@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from defensive_tensorization import build, sketching
 from defensive_tensorization.attacks import Attack, fgsm
+from defensive_tensorization.attacks.scoring import judged
 from defensive_tensorization.batchnorm import Recalibrated
 from defensive_tensorization.build import Plan, attacks
 from defensive_tensorization.config import composed
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import Classifier, Score, accuracy, judged
+from defensive_tensorization.evaluate import Classifier, Score, accuracy
 from defensive_tensorization.notes import settings
 from defensive_tensorization.rows import row
 from defensive_tensorization.tucker import TuckerConv2d

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from defensive_tensorization import stopping
 from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, pgd, walks
+from defensive_tensorization.attacks.scoring import judged
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.evaluate import (
@@ -22,7 +23,6 @@ from defensive_tensorization.evaluate import (
     described,
     evaluate,
     is_random,
-    judged,
 )
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..attacks.expectation import Expectation, cross_entropy, margin
-from ..evaluate import streams
+from ..seeded import streams
 from .shots import Budget, Subject
 
 Array = NDArray[Any]

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from .. import sketching
 from ..attacks import Attack, apgd, attacker, eot_pgd, fgsm, square
 from ..attacks.expectation import Expectation, margin
+from ..attacks.scoring import judged
 from ..attacks.search import Ball, Best, searching
-from ..evaluate import judged, streams
 from ..progress import bar
 from ..scores import Answers
+from ..seeded import streams
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,23 @@
+"""What attacked images get from a network: correct answers by image and by draw."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..scores import Answers
+from .attack import Ended
+
+
+def judged(logits: Tensor, y: Tensor, ended: Ended | None = None) -> Answers:
+    """logits [n, B, C] and labels y [B]; a majority is of the most votes, and a tie is none."""
+    logits = logits if ended is None else ended.counted(logits, y)
+    right = logits.argmax(2) == y
+    votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(0)
+    others = votes.scatter(1, y[:, None], -1).amax(1)
+    mean = logits.softmax(2).mean(0).argmax(1) == y
+    return Answers(
+        right.sum(0).cpu().numpy(),
+        (right.sum(0) > others).cpu().numpy(),
+        mean.cpu().numpy(),
+        right.sum(1).cpu().numpy(),
+        None if ended is None else ended.names,
+    )
