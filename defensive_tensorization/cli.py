@@ -14,7 +14,7 @@ from importlib import import_module
 from . import __version__
 from .errors import in_one_line
 
-COMMANDS = {"audit": ".audit.job", "doctor": ".doctor"}
+COMMANDS = {"audit": ".commands.audit", "doctor": ".commands.doctor"}
 
 
 def main() -> None:

@@ -18,10 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import heap, output, provenance, stopping, tracking
+from . import tracking
 from .config import Config
 from .errors import end, in_one_line
-from .progress import Level, finished
+from .system import malloc, output, provenance, signals
+from .system.progress import Level, finished
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,12 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
 
     plane  the configuration whose gradient spans a landscape's plane; None: this one's.
     """
-    from . import distributed, landscape
-    from .build import attacks, plan
-    from .ensure import evaluated, summary, trained
-    from .locks import alone
-    from .rows import protocol
+    from .experiment import loss_landscape
+    from .experiment.ensure import evaluated, summary, trained
+    from .experiment.evaluation_config import protocol
+    from .experiment.plan import attacks, plan
+    from .system.file_lock import alone
+    from .training import distributed
 
     distributed.join()
     with distributed.one_a_machine_first():
@@ -46,7 +48,7 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
             trained(each)
         return
     if config.landscape:
-        landscape.example(p)  # what cannot be is refused before hours of training
+        loss_landscape.example(p)  # what cannot be is refused before hours of training
     of = trained(p)
     wanted = [config.eval.seed, config.eval.runs, *(protocol(config, a) for a in attacks(config))]
     lock = Path(f"{p.rows}.{cfg.digest(wanted, 8)}.lock")
@@ -58,7 +60,7 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
         laid = p if plane is None else replace(p, config=plane)
         spans = of if laid is p else trained(laid)
         if distributed.first():
-            log.info("panels %s", landscape.ensure(p, of, laid, spans, command))
+            log.info("panels %s", loss_landscape.ensure(p, of, laid, spans, command))
 
 
 @cache
@@ -80,7 +82,7 @@ def _job(composed: DictConfig) -> None:
 
 def prepare() -> None:
     """What each process does before its first run, of a launcher's too."""
-    heap.keep()
+    malloc.keep()
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     quiet = os.environ.get("RANK", "0") != "0"  # torchrun's others
     level = logging.WARNING if quiet else logging.INFO
@@ -113,9 +115,9 @@ def main() -> None:
 def _ended_in_one_line(*, launched: bool = False) -> Iterator[None]:
     """launched: a job's error is told where it was launched from, when the others have ended."""
     try:
-        with nullcontext() if launched else in_one_line("paths.runs"), stopping.listening():
+        with nullcontext() if launched else in_one_line("paths.runs"), signals.listening():
             yield
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         if stop.by is signal.SIGPIPE:
             sys.exit(output.CODE)
         end(str(stop), stop.code)

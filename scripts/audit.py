@@ -4,7 +4,7 @@ python scripts/audit.py RUN_OR_FINGERPRINT audit.epsilon=8
 python scripts/audit.py dataset=cifar10 scale=cpu theta=0.9
 """
 
-from defensive_tensorization.audit.job import main
+from defensive_tensorization.commands.audit import main
 
 if __name__ == "__main__":
     main()

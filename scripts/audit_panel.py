@@ -3,7 +3,7 @@
 python scripts/audit_panel.py dataset=digits model=convnet audit.epsilon=64
 """
 
-from defensive_tensorization.audit.job import main_panel
+from defensive_tensorization.commands.audit import main_panel
 
 if __name__ == "__main__":
     main_panel()

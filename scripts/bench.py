@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from defensive_tensorization import heap, provenance
+from defensive_tensorization.system import malloc, provenance
 
 RESULTS = Path(__file__).parents[1] / "results" / "bench"
 ROUNDS = 5  # at least
@@ -186,7 +186,7 @@ def options(description: str, **defaults: Any) -> argparse.Namespace:
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
     given = parser.parse_args()
-    heap.keep()  # as the entrypoint does
+    malloc.keep()  # as the entrypoint does
     if given.device == "cuda" and not torch.cuda.is_available():
         print(
             "error: torch sees no GPU: bench-gpu needs one, `make bench` measures this CPU",

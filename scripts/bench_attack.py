@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks import pgd
-from defensive_tensorization.build import Plan
 from defensive_tensorization.data import Split, decode, digits
-from defensive_tensorization.evaluate import answers
-from defensive_tensorization.train import train
+from defensive_tensorization.experiment.evaluate import answers
+from defensive_tensorization.experiment.plan import Plan
+from defensive_tensorization.training.loop import train
 
 EPSILON, STEPS, UNIT = 8, 20, 1 / 255
 WAYS = {"dense": "defence=none", "ours at 0.9": "theta=0.9"}

@@ -18,9 +18,9 @@ from bench import Ratio, Setting, interleaved, operation, options, over, report
 from torch import nn
 
 from defensive_tensorization.attacks import Attack, eot_pgd, fgsm
-from defensive_tensorization.build import channels_last
 from defensive_tensorization.data import Split, Task
-from defensive_tensorization.evaluate import Classifier, answers
+from defensive_tensorization.experiment.evaluate import Classifier, answers
+from defensive_tensorization.experiment.plan import channels_last
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import conv_factory
 

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from defensive_tensorization import provenance
-from defensive_tensorization.batches import batches
 from defensive_tensorization.data import Split
 from defensive_tensorization.models import SoundNet5
-from defensive_tensorization.schedule import Schedule
-from defensive_tensorization.train import autocast
+from defensive_tensorization.system import provenance
+from defensive_tensorization.training.batches import batches
+from defensive_tensorization.training.loop import autocast
+from defensive_tensorization.training.schedule import Schedule
 
 
 def epoch(network: SoundNet5, given: Iterator[tuple[Tensor, Tensor]], dtype: str) -> float:

@@ -19,11 +19,11 @@ from torch import nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks.scoring import judged
-from defensive_tensorization.build import Plan
 from defensive_tensorization.data import Split, Task, decode, digits
+from defensive_tensorization.experiment.plan import Plan
 from defensive_tensorization.models import ResNet18
-from defensive_tensorization.scores import Answers, difference
-from defensive_tensorization.train import train
+from defensive_tensorization.results.scores import Answers, difference
+from defensive_tensorization.training.loop import train
 
 BATCH = 128
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

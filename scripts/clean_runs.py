@@ -3,7 +3,7 @@
 python scripts/clean_runs.py [WORD ...] [--yes]
 """
 
-from defensive_tensorization.clean import main
+from defensive_tensorization.commands.clean import main
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ make collect FROM="A/runs B/runs"                # into runs/rows; then make ren
 python scripts/collect.py A/runs B/runs runs/rows
 """
 
-from defensive_tensorization.gather import main
+from defensive_tensorization.commands.merge_rows import main
 
 if __name__ == "__main__":
     main()

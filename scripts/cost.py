@@ -28,11 +28,11 @@ from torchvision.models import resnet50
 
 import defensive_tensorization as dt
 from defensive_tensorization import config as cfg
-from defensive_tensorization import provenance
 from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.attack import step_count
 from defensive_tensorization.attacks.training import truncated_normal
-from defensive_tensorization.build import attacks, channels_last
+from defensive_tensorization.experiment.plan import attacks, channels_last
+from defensive_tensorization.system import provenance
 
 TRAIN, TEST, SIDE = 1_281_167, 50_000, 224  # ILSVRC-2012, at ResNet-50's usual size
 OPERATIONS = ("forward", "training step", "attack step")

@@ -3,7 +3,7 @@
 python scripts/dashboard.py scale=cpu
 """
 
-from defensive_tensorization.dashboard import main
+from defensive_tensorization.commands.dashboard import main
 
 if __name__ == "__main__":
     main()

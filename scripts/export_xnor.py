@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.build import plan
-from defensive_tensorization.ensure import trained
 from defensive_tensorization.errors import UsageError, in_one_line
+from defensive_tensorization.experiment.ensure import trained
+from defensive_tensorization.experiment.plan import plan
 from defensive_tensorization.xnor.packed import dense_size, packed, size
 
 

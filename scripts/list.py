@@ -3,7 +3,7 @@
 python scripts/list.py scale=cpu
 """
 
-from defensive_tensorization.outlook import main
+from defensive_tensorization.commands.status import main
 
 if __name__ == "__main__":
     main()

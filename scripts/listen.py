@@ -3,7 +3,7 @@
 python scripts/listen.py scale=cpu method=ours_0.9
 """
 
-from defensive_tensorization.listen import main
+from defensive_tensorization.commands.audio_examples import main
 
 if __name__ == "__main__":
     main()

@@ -24,10 +24,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import train as training
 from defensive_tensorization.attacks import pgd
-from defensive_tensorization.build import Plan
-from defensive_tensorization.evaluate import answers
+from defensive_tensorization.experiment.evaluate import answers
+from defensive_tensorization.experiment.plan import Plan
+from defensive_tensorization.training import loop as training
 from defensive_tensorization.tucker.conv import _TuckerConvNd
 from defensive_tensorization.tucker.weight import TuckerWeight
 

@@ -3,7 +3,7 @@
 python scripts/render.py table1 scale=cpu
 """
 
-from defensive_tensorization.render import main
+from defensive_tensorization.tables.render import main
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,7 @@
 python scripts/report.py scale=cpu
 """
 
-from defensive_tensorization.publish import main
+from defensive_tensorization.commands.report import main
 
 if __name__ == "__main__":
     main()

@@ -30,8 +30,10 @@ from typing import Any
 
 import torch
 
-from defensive_tensorization import checkpoint, provenance, run
-from defensive_tensorization.train import Progress
+from defensive_tensorization import run
+from defensive_tensorization.system import provenance
+from defensive_tensorization.training import checkpoint
+from defensive_tensorization.training.loop import Progress
 
 EPOCHS = 2
 SMALL = (
@@ -375,7 +377,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="for each kind, at most")
     parser.add_argument("--write", type=Path, help="the file that holds the marks")
     options = parser.parse_args()
-    ours = ("run", "build", "attacks.library", "data.digits", "models.resnet")
+    ours = ("run", "experiment.plan", "attacks.library", "data.digits", "models.resnet")
     FORKS.set_forkserver_preload([f"defensive_tensorization.{each}" for each in ours])
     os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
     started = time.perf_counter()

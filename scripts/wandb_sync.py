@@ -3,7 +3,7 @@
 python scripts/wandb_sync.py --limit 600
 """
 
-from defensive_tensorization.upload import main
+from defensive_tensorization.commands.wandb_sync import main
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from defensive_tensorization.panels import About, Panel
+from defensive_tensorization.results.landscape_panels import About, Panel
 
 
 def about(**changes: Any) -> About:

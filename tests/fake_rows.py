@@ -3,7 +3,7 @@
 from typing import Any
 
 from defensive_tensorization.report.tables import Column, Table
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 COLUMNS = (
     Column("Baseline", "baseline", "recipe-a"),

@@ -3,10 +3,10 @@
 from fake_rows import row
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.build import attacks
 from defensive_tensorization.config import Config, composed
-from defensive_tensorization.results import Row
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import attacks
+from defensive_tensorization.results.row import Row
 
 SMALL = ["scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"]
 

@@ -11,13 +11,14 @@ import torch.distributed as dist
 from fake_task import split, task
 from torch import Tensor, nn
 
-from defensive_tensorization import distributed, sketching
+from defensive_tensorization import sketching
 from defensive_tensorization.attacks.training import pgd_training, r_fgsm_training
-from defensive_tensorization.batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, synchronise
-from defensive_tensorization.distributed import Team
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.schedule import Schedule
-from defensive_tensorization.train import train
+from defensive_tensorization.models.batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, synchronise
+from defensive_tensorization.training import distributed
+from defensive_tensorization.training.distributed import Team
+from defensive_tensorization.training.loop import train
+from defensive_tensorization.training.schedule import Schedule
 from defensive_tensorization.tucker import TuckerConv2d
 
 SCHEDULE = Schedule(2, 16, milestones=(0.5,), gamma=0.1, crop=1)

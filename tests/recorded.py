@@ -7,8 +7,8 @@ import pytest
 from wandb_log import Logged, logged
 
 from defensive_tensorization.config import Config, composed
-from defensive_tensorization.render import render
 from defensive_tensorization.run import run
+from defensive_tensorization.tables.render import render
 from defensive_tensorization.tracking import FINISHED
 
 SMALL = (

@@ -13,7 +13,8 @@ from torch import nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
-from defensive_tensorization.audit import checks, comparisons, gradients, job, shots
+from defensive_tensorization.audit import attack_suite, checks, comparisons, gradients
+from defensive_tensorization.audit.attack_suite import Budget, Subject
 from defensive_tensorization.audit.check import Check
 from defensive_tensorization.audit.comparisons import (
     AVERAGES,
@@ -23,14 +24,14 @@ from defensive_tensorization.audit.comparisons import (
     Comparison,
 )
 from defensive_tensorization.audit.panel import MEMBERS, Noisy, Saturated, Stepped
-from defensive_tensorization.audit.shots import Budget, Subject
 from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
-from defensive_tensorization.build import plan
+from defensive_tensorization.commands import audit
 from defensive_tensorization.config import Config, composed
-from defensive_tensorization.ensure import Trained, trained
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment.ensure import Trained, trained
+from defensive_tensorization.experiment.plan import plan
 from defensive_tensorization.report import audit_panel, audits
-from defensive_tensorization.scores import Answers
+from defensive_tensorization.results.scores import Answers
 
 N = 100
 SETTINGS = {f"audit.{k}": v for k, v in {"images": N, "steps": 20, "draws": 10}.items()}
@@ -61,13 +62,13 @@ def test_a_comparison_fails_only_beyond_noise(rule: Comparison) -> None:
     def found(**right: int) -> Check:
         [made] = [
             each
-            for each in comparisons.comparisons([rule], left(**right), shots.WHITE)
+            for each in comparisons.comparisons([rule], left(**right), attack_suite.WHITE)
             if each.name == rule.name
         ]
         return made
 
     assert found().status == "pass"
-    white = dict.fromkeys(shots.WHITE, 40) if rule.strong == "white" else {}
+    white = dict.fromkeys(attack_suite.WHITE, 40) if rule.strong == "white" else {}
     assert found(**white, **{rule.weak: 39}).status == "pass"  # one image is no evidence
     broken = found(**white, **{rule.weak: 10})
     assert broken.status == "fail"
@@ -79,7 +80,7 @@ def test_a_comparison_fails_only_beyond_noise(rule: Comparison) -> None:
 def test_what_was_not_run_is_skipped_and_says_why() -> None:
     found = {n: a for n, a in left().items() if n not in ("transfer", "omniscient", "draws")}
     every = [*COMPARISONS, *CONVERGED]
-    made = {c.name: c for c in comparisons.comparisons(every, found, shots.WHITE)}
+    made = {c.name: c for c in comparisons.comparisons(every, found, attack_suite.WHITE)}
     assert made["transfer"].status == made["more_draws"].status == "skipped"
     assert "no trained twin" in made["transfer"].reason
     assert "nothing is random" in made["omniscient"].reason
@@ -88,8 +89,8 @@ def test_what_was_not_run_is_skipped_and_says_why() -> None:
 
 def test_many_comparisons_share_one_error() -> None:
     """Of independent fair coins, each looked at once: the level of one of m is 1 - 2 * 5% / m."""
-    [only] = comparisons.comparisons(COMPARISONS[:1], left(), shots.WHITE)
-    several = comparisons.comparisons(COMPARISONS, left(), shots.WHITE)
+    [only] = comparisons.comparisons(COMPARISONS[:1], left(), attack_suite.WHITE)
+    several = comparisons.comparisons(COMPARISONS, left(), attack_suite.WHITE)
     assert only.figures["level"] == pytest.approx(0.9)
     assert several[0].figures["level"] == pytest.approx(1 - 0.1 / len(COMPARISONS))
 
@@ -99,7 +100,7 @@ def test_they_share_it_with_the_other_checks_of_their_kind() -> None:
     found = left()
     error = comparisons.share([*COMPARISONS, AVERAGES], found, others=2)
     assert error == pytest.approx(0.05 / (len(COMPARISONS) + 3))
-    [made] = comparisons.comparisons(COMPARISONS[:1], found, shots.WHITE, error)
+    [made] = comparisons.comparisons(COMPARISONS[:1], found, attack_suite.WHITE, error)
     assert made.figures["level"] == pytest.approx(1 - 2 * error)
     known = binomtest(20, 64).proportion_ci(1 - 2 * error, method="wilson")
     share = checks.vanishing(np.arange(64) < 20, error).figures["share"]
@@ -155,7 +156,7 @@ def test_the_verdict(failed: list[str], right: dict[str, int], words: str) -> No
 
 def test_the_setting_that_gains_most_is_asked_for() -> None:
     found = left(steps=30, draws=20, restarts=25)
-    made = comparisons.comparisons(CONVERGED, found, shots.WHITE)
+    made = comparisons.comparisons(CONVERGED, found, attack_suite.WHITE)
     assert [c.status for c in made] == ["fail", "fail", "fail", "pass"]
     said = verdict(
         [*made, failing("convergence", "audit.steps")], found, 0.1, "eot", SETTINGS, MOST
@@ -166,7 +167,7 @@ def test_the_setting_that_gains_most_is_asked_for() -> None:
 def test_examples_without_randomness_that_win_ask_for_more_draws() -> None:
     """Full weights tell more than the average: no masking, but an average of too few draws."""
     found = left(omniscient=20)
-    made = {c.name: c for c in comparisons.comparisons(CONVERGED, found, shots.WHITE)}
+    made = {c.name: c for c in comparisons.comparisons(CONVERGED, found, attack_suite.WHITE)}
     assert made["omniscient"].status == "fail"
     said = verdict([*made.values()], found, 0.1, "eot", SETTINGS, MOST)
     assert said.words == "inconclusive: run audit.draws=20"
@@ -194,13 +195,13 @@ def test_the_strongest_attack_gives_an_example_where_no_other_is_clearly_better(
     weak = counted(2, 32, 1, 20, 0, draws=32)
     strongest = counted(10, 10, 10, 1, 0, draws=32)
     third = counted(2, 32, 1, 31, 1, draws=32)
-    assert shots.choice([weak, strongest, third]).tolist() == [1, 1, 0, 1, 1]
-    assert shots.choice([third, strongest, weak]).tolist() == [1, 1, 2, 1, 1]
+    assert attack_suite.choice([weak, strongest, third]).tolist() == [1, 1, 0, 1, 1]
+    assert attack_suite.choice([third, strongest, weak]).tolist() == [1, 1, 2, 1, 1]
 
 
 def test_without_draws_any_attack_that_succeeds_gives_the_example() -> None:
     made = [counted(1, 0, 1, draws=1), counted(0, 1, 1, draws=1), counted(1, 1, 1, draws=1)]
-    assert shots.choice(made).tolist() == [1, 0, 0]
+    assert attack_suite.choice(made).tolist() == [1, 0, 0]
 
 
 def test_all_attacks_meet_the_same_draws_and_the_best_examples_others() -> None:
@@ -208,7 +209,7 @@ def test_all_attacks_meet_the_same_draws_and_the_best_examples_others() -> None:
     network = Noisy(nn.Flatten(), 1.0)
     x = torch.rand(20, 1, 2, 2, generator=torch.manual_seed(0)) / 10
     of = Subject(network.eval(), x, torch.arange(20) % 4, (0.0, 1.0), 1 / 255, 4, 20)
-    met = shots.shoot(of, Budget(8, steps=1, draws=1, queries=1, scored=7), 0)
+    met = attack_suite.shoot(of, Budget(8, steps=1, draws=1, queries=1, scored=7), 0)
     clean, zero = met.answers["clean"], met.answers["zero"]
     assert np.array_equal(clean.correct, zero.correct) and clean.correct.min() < 7
     same = {n: float(np.mean(a.correct == clean.correct)) for n, a in met.answers.items()}
@@ -265,8 +266,8 @@ def test_the_verdicts_on_an_undefended_network_and_what_hides_it(config: Config)
     network = trained(p).network
     told = {m.name: m for m in MEMBERS}
     for name in ("undefended", "noise", "saturated"):
-        subject = job.subject(p, network, told[name].wrap)
-        result = job.examine(subject, SMALL, 0)
+        subject = audit.subject(p, network, told[name].wrap)
+        result = audit.examine(subject, SMALL, 0)
         assert result["verdict"]["words"] in told[name].right, (name, result["verdict"])
         assert json.loads(json.dumps(result, allow_nan=False)) == result
 
@@ -275,13 +276,15 @@ def test_an_audit_without_a_twin_is_another_than_with_it(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was skipped for want of a twin must not stand once there is one."""
-    monkeypatch.setattr(job, "examine", lambda of, *_: {"verdict": {}, "twin": of.twin is not None})
-    monkeypatch.setattr(job.audits, "write", lambda *_: [])
+    monkeypatch.setattr(
+        audit, "examine", lambda of, *_: {"verdict": {}, "twin": of.twin is not None}
+    )
+    monkeypatch.setattr(audit.audits, "write", lambda *_: [])
     found = {}
     for name in ("none", "one", "another"):
         twin = None if name == "none" else Trained(trained(plan(config)).network, name, "")
-        monkeypatch.setattr(job, "_twin", lambda _, twin=twin: twin)
-        path = job.audit(config, "test")
+        monkeypatch.setattr(audit, "_twin", lambda _, twin=twin: twin)
+        path = audit.audit(config, "test")
         found[path] = json.loads(path.read_text())["twin"]
     assert list(found.values()) == [False, True, True]
 
@@ -291,22 +294,22 @@ def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Confi
     trained(p)
     words = [f"paths.runs={config.paths.runs}", "audit.epsilon=16"]
     for model in (p.name, p.fingerprint, p.fingerprint[:8]):
-        made = job.stored(model, words)
+        made = audit.stored(model, words)
         assert cfg.recipe(made) == cfg.recipe(config)
         assert (made.audit.epsilon, made.paths.runs) == (16, config.paths.runs)
     with pytest.raises(UsageError, match="MODEL=nosuch is no trained run of"):
-        job.stored("nosuch", words)
+        audit.stored("nosuch", words)
     with pytest.raises(UsageError, match="an override changes what .* was trained from: leave"):
-        job.stored(p.name, [*words, "model.width=13"])
+        audit.stored(p.name, [*words, "model.width=13"])
 
 
 def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> None:
     quick = deepcopy(config)
     quick.audit.steps = quick.audit.draws = quick.audit.queries = 2
     quick.audit.images = 8
-    path = job.audit(quick, "command", MEMBERS[0])
+    path = audit.audit(quick, "command", MEMBERS[0])
     stamp = path.stat().st_mtime_ns
-    assert job.audit(quick, "command", MEMBERS[0]) == path and path.stat().st_mtime_ns == stamp
+    assert audit.audit(quick, "command", MEMBERS[0]) == path and path.stat().st_mtime_ns == stamp
     result = json.loads(path.read_text())
     page, web = (path.with_suffix(s).read_text() for s in (".md", ".html"))
     assert path.with_suffix(".png").stat().st_size > 5000
@@ -326,7 +329,7 @@ def test_a_control_is_audited_without_its_draws(config: Config) -> None:
     words += [f"paths.runs={config.paths.runs}", "logger=none"]
     words += ["audit.images=6", "audit.steps=2", "audit.draws=3", "audit.queries=2"]
     made = [
-        job.audit(composed([*words, *each]), "test")
+        audit.audit(composed([*words, *each]), "test")
         for each in (["eval.sketch=true"], ["eval.sketch=false"], ["eval.batch_size=4"])
     ]
     told = [json.loads(path.read_text()) for path in made]
@@ -343,7 +346,7 @@ def test_no_other_surrogate_is_audited(config: Config) -> None:
     with pytest.raises(
         UsageError, match="identity for sgn's derivative: leave attack.surrogate=tanh"
     ):
-        job.audit(tanh, "command")
+        audit.audit(tanh, "command")
 
 
 def test_an_inconclusive_audit_is_followed_by_what_it_asks_for(config: Config) -> None:
@@ -353,7 +356,7 @@ def test_an_inconclusive_audit_is_followed_by_what_it_asks_for(config: Config) -
     found = []
     for rounds in (1, 2, 3):
         quick.audit.rounds = rounds
-        result = json.loads(job.audit(quick, "command", MEMBERS[0]).read_text())
+        result = json.loads(audit.audit(quick, "command", MEMBERS[0]).read_text())
         found.append((result["images"], result["verdict"]["words"], result["verdict"]["remedy"]))
     asked = (10, "inconclusive: run audit.images=40", {"audit.images": 40})
     assert found == [asked, (40, NOT_ROBUST, {}), (40, NOT_ROBUST, {})]
@@ -371,7 +374,7 @@ def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) 
     quick = deepcopy(config)
     quick.audit.steps = quick.audit.draws = quick.audit.queries = 2
     quick.audit.images = 8
-    path = job.audit(quick, "command", MEMBERS[0])
+    path = audit.audit(quick, "command", MEMBERS[0])
     words = json.loads(path.read_text())["verdict"]["words"]
     lines = [{"label": str(i), "right": r, "why": ""} for i, r in enumerate(([words], ["no"]))]
     made = audit_panel.write(lines, [path, path], tmp_path)
@@ -393,7 +396,7 @@ def test_the_verdict_is_right_on_all(tmp_path: Path) -> None:
     words += [f"audit.{k}={v}" for k, v in vars(budget).items()] + ["audit.rounds=3"]
     words += ["train.lr_scale=0.1", "logger=none", "device=cpu"]
     words += [f"paths.runs={tmp_path}", f"paths.results={tmp_path / 'results'}"]
-    made = job.panel(words)
+    made = audit.panel(words)
     table = next(path for path in made if path.name == "audit_panel.csv").read_text()
     lines = table.splitlines()[1:]
     assert len(lines) == len(MEMBERS)

@@ -7,11 +7,13 @@ import pytest
 from fake_rows import row
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import processor, run, store
-from defensive_tensorization.build import attacks, plan
+from defensive_tensorization import run
 from defensive_tensorization.config import composed
-from defensive_tensorization.layout import laid
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import attacks, plan
+from defensive_tensorization.results import store
+from defensive_tensorization.system import processor
+from defensive_tensorization.tables.table_spec import laid
 
 FLAGS = {
     "amx": "fma avx2 avx512f avx512_bf16 amx_bf16 amx_tile",

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import (
+from defensive_tensorization.models import SoundNet5
+from defensive_tensorization.models.batchnorm import (
     DrawBatchNorm1d,
     DrawBatchNorm2d,
     Handling,
     Recalibrated,
 )
-from defensive_tensorization.models import SoundNet5
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 
 HANDLINGS: tuple[Handling, ...] = ("running", "frozen", "batch", "recalibrated")

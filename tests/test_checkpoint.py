@@ -14,8 +14,8 @@ import torch
 from full_disk import full_disk
 from torch import Tensor, nn
 
-from defensive_tensorization import checkpoint
-from defensive_tensorization.train import Progress
+from defensive_tensorization.training import checkpoint
+from defensive_tensorization.training.loop import Progress
 
 MINE = "f" * 16
 

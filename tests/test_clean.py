@@ -10,10 +10,10 @@ import pytest
 from fake_panels import panel
 from fake_rows import row
 
-from defensive_tensorization import clean as cleaning
-from defensive_tensorization import panels, store
-from defensive_tensorization.clean import clean
+from defensive_tensorization.commands import clean as cleaning
+from defensive_tensorization.commands.clean import clean
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.results import landscape_panels, store
 
 HOLD = (
     "import sys, filelock\n"
@@ -79,8 +79,8 @@ def test_panels_and_audits_that_lie_nowhere_else_are_told(
 ) -> None:
     """A figure's file keeps a panel; nothing keeps an audit, and a damaged file holds none."""
     one, two = panel(draws=1), panel(draws=20)
-    panels.save(runs / "landscapes" / "a.npz", [one, two])
-    panels.save(tmp_path / "results" / "cpu" / "figure2.npz", [one])
+    landscape_panels.save(runs / "landscapes" / "a.npz", [one, two])
+    landscape_panels.save(tmp_path / "results" / "cpu" / "figure2.npz", [one])
     (runs / "landscapes" / "b.npz").write_bytes(b"no panels")
     (runs / "audits").mkdir()
     (runs / "audits" / "a.json").write_text("{}")

@@ -9,11 +9,11 @@ from fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import DrawBatchNorm2d
-from defensive_tensorization.compiled import MODES, compiled
 from defensive_tensorization.config import check
-from defensive_tensorization.schedule import Schedule
-from defensive_tensorization.train import train
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d
+from defensive_tensorization.training.compile import MODES, compiled
+from defensive_tensorization.training.loop import train
+from defensive_tensorization.training.schedule import Schedule
 from defensive_tensorization.tucker import TuckerConv2d
 
 

@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import store
 from defensive_tensorization.attacks import walks
-from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.layout import laid
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.report import surface
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.results import store
+from defensive_tensorization.tables.table_spec import laid
 
 ROOT = CONFIGS.parent
 FILES = sorted(CONFIGS.rglob("*.yaml"))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from defensive_tensorization.convolution import laid_out_as, unit_stride
+from defensive_tensorization.system.convolution import laid_out_as, unit_stride
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 

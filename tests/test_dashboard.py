@@ -7,8 +7,9 @@ import pytest
 from fake_wandb import KEY, serving
 from recorded import SMALL, Recorded
 
-from defensive_tensorization import dashboard, mirror
+from defensive_tensorization.commands import dashboard
 from defensive_tensorization.config import composed
+from defensive_tensorization.experiment import wandb_log
 
 
 def panels(made: Any) -> list[Any]:
@@ -24,7 +25,7 @@ def test_panels_draw_names_that_runs_log(recorded: Recorded) -> None:
     made = dashboard.workspace("me", config, ["quickstart"])
     logged = set().union(*(log.names for log in recorded.logs))
     wanted = {name for panel in panels(made) for name in dashboard.drawn(panel)}
-    assert wanted - logged == {mirror.SOUNDS}  # of `make figure-audio` alone
+    assert wanted - logged == {wandb_log.SOUNDS}  # of `make figure-audio` alone
     assert len(wanted) > 10
 
 

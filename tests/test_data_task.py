@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from defensive_tensorization.data import Split, Task, decode
-from defensive_tensorization.transfer import onto
+from defensive_tensorization.system.transfer import onto
 
 
 def test_decode_images_gives_all_256_values_exactly() -> None:

@@ -7,18 +7,19 @@ import torch
 from fake_task import split, task
 from torch import Tensor, nn
 
-from defensive_tensorization import build, sketching
+from defensive_tensorization import sketching
 from defensive_tensorization.attacks import Attack, fgsm
 from defensive_tensorization.attacks.scoring import judged
-from defensive_tensorization.batchnorm import Recalibrated
-from defensive_tensorization.build import Plan, attacks
 from defensive_tensorization.config import composed
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import Classifier, Score, accuracy
-from defensive_tensorization.notes import settings
-from defensive_tensorization.rows import row
+from defensive_tensorization.experiment import plan
+from defensive_tensorization.experiment.evaluate import Classifier, Score, accuracy
+from defensive_tensorization.experiment.evaluation_config import row
+from defensive_tensorization.experiment.plan import Plan, attacks
+from defensive_tensorization.models.batchnorm import Recalibrated
+from defensive_tensorization.tables.caption_settings import settings
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import XnorConv2d
 
@@ -110,12 +111,12 @@ def test_rows_name_the_defence_and_how_it_was_attacked() -> None:
 
 
 def test_squeezing_is_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build.cfg, "build", lambda *_: pytest.fail("data are read first"))
+    monkeypatch.setattr(plan.cfg, "build", lambda *_: pytest.fail("data are read first"))
     config = composed(
         ["dataset=synthetic_tones", "model=soundnet5", "train=speech_commands", "defence=squeezing"]
     )
     with pytest.raises(UsageError) as caught:
-        build.plan(config)
+        plan.plan(config)
     assert str(caught.value) == (
         "defence=squeezing squeezes the colours of images, model=soundnet5 reads clips: "
         "take another defence"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from defensive_tensorization import doctor
+from defensive_tensorization.commands import doctor
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
 def told(where: Path, **variables: str) -> dict[str, str]:
     command = [sys.executable, "-m", "defensive_tensorization", "doctor"]
-    root = str(Path(doctor.__file__).parents[1])
+    root = str(Path(doctor.__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": root} | variables
     made = subprocess.run(
         command, cwd=where, env=environment, capture_output=True, text=True, check=True

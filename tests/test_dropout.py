@@ -12,15 +12,15 @@ from torch import nn
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import KNOWLEDGE
 from defensive_tensorization.attacks.scoring import judged
-from defensive_tensorization.build import Plan, attacks
 from defensive_tensorization.config import composed, recipe, run_id
 from defensive_tensorization.defences.dropout import DropoutLinear, last_layer
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import Score, accuracy
+from defensive_tensorization.experiment.evaluate import Score, accuracy
+from defensive_tensorization.experiment.evaluation_config import protocol, row
+from defensive_tensorization.experiment.plan import Plan, attacks
 from defensive_tensorization.models.logmel import LogMel
 from defensive_tensorization.models.resnet import ResNet18
 from defensive_tensorization.models.soundnet import SoundNet5
-from defensive_tensorization.rows import protocol, row
 
 UNLIKELY = 1e-6
 SMALL = ("model.width=4", "device=cpu")

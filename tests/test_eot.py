@@ -24,8 +24,8 @@ from defensive_tensorization.attacks.expectation import (
 )
 from defensive_tensorization.attacks.search import Best
 from defensive_tensorization.attacks.square_windows import share, windows
-from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.sketching import Ledger
 from defensive_tensorization.tucker import TuckerConv2d
 

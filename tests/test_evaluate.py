@@ -10,12 +10,11 @@ import torch
 from fake_task import split, task
 from torch import Tensor, nn
 
-from defensive_tensorization import stopping
 from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, pgd, walks
 from defensive_tensorization.attacks.scoring import judged
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import (
+from defensive_tensorization.experiment.evaluate import (
     Classifier,
     Score,
     accuracy,
@@ -24,6 +23,7 @@ from defensive_tensorization.evaluate import (
     evaluate,
     is_random,
 )
+from defensive_tensorization.system import signals
 from defensive_tensorization.tucker import TuckerConv2d
 from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate
 from defensive_tensorization.xnor.sign import derivative
@@ -405,8 +405,8 @@ def test_out_of_memory_names_the_batch_and_does_not_change_it() -> None:
 def test_stopped_between_batches_the_rows_before_are_kept() -> None:
     test, found = split(70), []
     classifier = randomized()
-    with pytest.raises(stopping.Stopped, match="every row is saved but pgd 4, seed 0, which"):  # noqa: SIM117
-        with stopping.listening(), stopping.at_batches():
+    with pytest.raises(signals.Stopped, match="every row is saved but pgd 4, seed 0, which"):  # noqa: SIM117
+        with signals.listening(), signals.at_batches():
             for score in evaluate(classifier, task(test, test), test, [None, FGSM, PGD], 0, 32):
                 found.append(score.attack)
                 if score.attack is FGSM:

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from recorded import Recorded
 
-from defensive_tensorization import examples
 from defensive_tensorization.attacks import Attack
-from defensive_tensorization.build import attacks, plan
-from defensive_tensorization.report.twins import GAP, LINE, SIDE
+from defensive_tensorization.experiment import examples
+from defensive_tensorization.experiment.plan import attacks, plan
+from defensive_tensorization.report.adversarial_examples import GAP, LINE, SIDE
 
 
 def attack(name: str, epsilon: float, steps: int, **more: object) -> Attack:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import epsilon
-from defensive_tensorization.build import device
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment.plan import device
+from defensive_tensorization.system import epsilon
 
 
 @pytest.mark.parametrize(

@@ -34,16 +34,16 @@ from defensive_tensorization.attacks import (
     step_count,
 )
 from defensive_tensorization.attacks.native import ascend
-from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
-from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, Config, checked
 from defensive_tensorization.config import attack as rules
-from defensive_tensorization.draws import Uniform
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import Classifier, evaluate, judged
-from defensive_tensorization.results import Row
-from defensive_tensorization.results import given as given_outcome
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.experiment.evaluate import Classifier, evaluate, judged
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import attacks
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.row import given as given_outcome
+from defensive_tensorization.sketching.draws import Uniform
 from defensive_tensorization.tucker import TuckerConv2d
 
 FIXTURE = np.load(Path(__file__).parent / "fixtures" / "foolbox1.npz")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from fake_rows import row
 
-from defensive_tensorization import store
+from defensive_tensorization.commands.merge_rows import gather
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.gather import gather
-from defensive_tensorization.results import Row
+from defensive_tensorization.results import store
+from defensive_tensorization.results.row import Row
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -301,7 +301,7 @@ def test_walks_pass_the_guard_too() -> None:
 
 
 def test_a_small_epsilon_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("defensive_tensorization.epsilon._told", set())
+    monkeypatch.setattr("defensive_tensorization.system.epsilon._told", set())
     model = network().eval()
     with pytest.warns(UserWarning, match=r"0.031 is 0.031/255; 8/255 is written 8 or 8/255"):
         fgsm(epsilon=0.031, unit=1 / 255)(model, X, Y, BOUNDS)

@@ -7,10 +7,10 @@ import torch
 from fake_rows import row
 
 from defensive_tensorization import config as cfg
+from defensive_tensorization.commands.inventory import accuracy, age, listed, size, trainings
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.inventory import accuracy, age, listed, size, trainings
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 WORDS = ["dataset=cifar10", "scale=cpu"]
 

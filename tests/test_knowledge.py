@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import KNOWLEDGE, Attack, attacker
-from defensive_tensorization.evaluate import Classifier, accuracy
+from defensive_tensorization.experiment.evaluate import Classifier, accuracy
 from defensive_tensorization.tucker import TuckerConv2d
 
 UNIT = 1 / 255

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from torch import Tensor, nn
 
-from defensive_tensorization import landscape, panels, sketching
-from defensive_tensorization.build import Plan, plan
+from defensive_tensorization import sketching
 from defensive_tensorization.config import Config, composed, plane_of
 from defensive_tensorization.data import decode
-from defensive_tensorization.ensure import Trained, trained
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment import loss_landscape
+from defensive_tensorization.experiment.ensure import Trained, trained
+from defensive_tensorization.experiment.plan import Plan, plan
+from defensive_tensorization.results import landscape_panels
 from defensive_tensorization.run import run
 
 SMALL = (
@@ -60,10 +62,10 @@ def of(p: Plan, weights: str = "w") -> Trained:
     return Trained(p.network(), weights, "c0ffee")
 
 
-def made(p: Plan, other: Plan | None = None, weights: str = "w") -> list[panels.Panel]:
+def made(p: Plan, other: Plan | None = None, weights: str = "w") -> list[landscape_panels.Panel]:
     mine = of(p, weights)
     by = mine if other is None else of(other, "v")
-    return panels.load(landscape.ensure(p, mine, other or p, by, "the command"))
+    return landscape_panels.load(loss_landscape.ensure(p, mine, other or p, by, "the command"))
 
 
 # --- the plane and the surface --------------------------------------------------------------------
@@ -73,13 +75,13 @@ def test_a_linear_network_s_surface_is_known() -> None:
     model, x, y = linear(), image(), torch.tensor(2)
     weight, bias = (each.numpy().astype(float) for each in model[1].parameters())
     ticks = torch.linspace(-0.5, 0.5, 5, dtype=torch.float64)
-    g = landscape.gradient(model, x, y, [0])
+    g = loss_landscape.gradient(model, x, y, [0])
     logits = weight @ x.numpy().ravel() + bias
     p = np.exp(logits - logsumexp(logits))
     np.testing.assert_allclose(g.numpy().ravel(), weight.T @ (p - np.eye(4)[2]), atol=1e-6)
-    directions = landscape.plane(g, torch.randn(g.shape, generator=generator()))
-    found = landscape.surface(model, x, directions, ticks, 4, SEED)
-    loss, margin = landscape.judged(found, y)
+    directions = loss_landscape.plane(g, torch.randn(g.shape, generator=generator()))
+    found = loss_landscape.surface(model, x, directions, ticks, 4, SEED)
+    loss, margin = loss_landscape.judged(found, y)
     across, up = (weight @ each.numpy().ravel() for each in directions)
     for j, b in enumerate(ticks.tolist()):
         for i, a in enumerate(ticks.tolist()):
@@ -101,7 +103,7 @@ def test_the_directions_are_orthogonal_and_of_largest_entry_1(
     g, noise = torch.randn(2, 3, 8, 8, generator=generator(seed)) * torch.tensor([size, 1.0]).view(
         2, 1, 1, 1
     )
-    first, second = landscape.plane(g, noise, sign=sign).double()
+    first, second = loss_landscape.plane(g, noise, sign=sign).double()
     assert abs(float((first * second).sum())) < 1e-4
     assert float(first.abs().max()) == float(second.abs().max()) == 1
     wanted = g.sign() if sign else g / g.abs().max()
@@ -111,7 +113,7 @@ def test_the_directions_are_orthogonal_and_of_largest_entry_1(
 def test_a_gradient_without_direction_is_refused() -> None:
     for g in (torch.zeros(3, 8, 8), torch.full((3, 8, 8), torch.nan)):
         with pytest.raises(UsageError, match="vanishes or is not finite.*take another landscape"):
-            landscape.plane(g, torch.ones(3, 8, 8))
+            loss_landscape.plane(g, torch.ones(3, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -124,24 +126,24 @@ def test_a_held_draw_is_one_draw(random: tuple[Plan, nn.Module]) -> None:
     """Every batch of the grid meets the same masks, which another seed does not."""
     _, model = random
     x, ticks = image(), torch.linspace(-0.5, 0.5, 5)
-    directions = landscape.plane(torch.randn(x.shape, generator=generator()), x)
+    directions = loss_landscape.plane(torch.randn(x.shape, generator=generator()), x)
     with sketching.record(model) as ledger:
-        grid = landscape.surface(model, x, directions, ticks, 7, SEED)
+        grid = loss_landscape.surface(model, x, directions, ticks, 7, SEED)
     plain = ledger.to_dict()
     assert all(len(draws) == 4 and draws.count(draws[0]) == 4 for draws in plain.values())
     with torch.no_grad(), sketching.frozen(model, seed=SEED):
         point = x + ticks[4] * directions[0] + ticks[1] * directions[1]
         torch.testing.assert_close(grid[1, 4], model(point[None])[0])
-    torch.testing.assert_close(landscape.surface(model, x, directions, ticks, 25, SEED), grid)
-    other = landscape.surface(model, x, directions, ticks, 25, SEED + 1)
+    torch.testing.assert_close(loss_landscape.surface(model, x, directions, ticks, 25, SEED), grid)
+    other = loss_landscape.surface(model, x, directions, ticks, 25, SEED + 1)
     assert (other - grid).abs().max() > 1e-3
 
 
 def test_gradients_of_several_draws_are_averaged(random: tuple[Plan, nn.Module]) -> None:
     _, model = random
     x, y = image(), torch.tensor(1)
-    each = [landscape.gradient(model, x, y, [seed]) for seed in (1, 2, 3)]
-    torch.testing.assert_close(landscape.gradient(model, x, y, [1, 2, 3]), sum(each) / 3)
+    each = [loss_landscape.gradient(model, x, y, [seed]) for seed in (1, 2, 3)]
+    torch.testing.assert_close(loss_landscape.gradient(model, x, y, [1, 2, 3]), sum(each) / 3)
     assert not torch.allclose(each[0], each[1])
     at = x.clone().requires_grad_()
     with sketching.frozen(model, seed=1):
@@ -156,7 +158,7 @@ def test_a_random_network_has_two_panels(tmp_path: Path) -> None:
     p = laid(tmp_path, "theta=0.7", "tucker.min_dim=1")
     draw, mean = made(p)
     assert [panel.version for panel in (draw, mean)] == ["draw", "mean"]
-    x, y = landscape.example(p)
+    x, y = loss_landscape.example(p)
     model = p.classifier(p.network())
     seeds = [sketching.stream(p.config.eval.seed, "landscape", k) for k in range(3)]
     losses = []
@@ -168,7 +170,7 @@ def test_a_random_network_has_two_panels(tmp_path: Path) -> None:
     assert mean.loss[mean.centre] == pytest.approx(np.mean(losses), rel=1e-4)
     assert mean.spread[mean.centre] == pytest.approx(np.std(losses, ddof=1), rel=1e-3)
     for panel, used in ((draw, seeds[:1]), (mean, seeds)):
-        g = landscape.gradient(model, x, y, used)
+        g = loss_landscape.gradient(model, x, y, used)
         np.testing.assert_allclose(panel.directions[0], g / g.abs().max(), atol=1e-4)
         np.testing.assert_array_equal(panel.image, x)
         assert panel.about.gradient_length == pytest.approx(float(g.norm()), rel=1e-4)
@@ -195,7 +197,7 @@ def test_the_control_without_a_sketch_has_one_panel(tmp_path: Path) -> None:
     p = laid(tmp_path, "theta=0.7", "tucker.min_dim=1", "eval.sketch=false", "eval.epsilon=[8]")
     (panel,) = made(p)
     assert panel.version == ""
-    x, y = landscape.example(p)
+    x, y = loss_landscape.example(p)
     model = p.classifier(p.network())
     with torch.no_grad(), sketching.disabled(model):
         expected = float(F.cross_entropy(model(x[None]), y[None]))
@@ -204,9 +206,9 @@ def test_the_control_without_a_sketch_has_one_panel(tmp_path: Path) -> None:
 
 def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     p = laid(tmp_path, "theta=1")
-    (path,) = {landscape.ensure(p, of(p), p, of(p), "the command") for _ in range(2)}
+    (path,) = {loss_landscape.ensure(p, of(p), p, of(p), "the command") for _ in range(2)}
     before = path.read_bytes()
-    monkeypatch.setattr(landscape, "surface", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(loss_landscape, "surface", lambda *_: pytest.fail("made again"))
     assert made(p)[0].about.command == "the command" and path.read_bytes() == before
     monkeypatch.undo()
     assert made(p, weights="retrained")[0].about.weights == "retrained"
@@ -239,7 +241,7 @@ def test_what_changes_no_surface_is_not_in_the_protocol(tmp_path: Path) -> None:
 
 
 def how(config: Config) -> str:
-    return landscape.protocol(config, None)
+    return loss_landscape.protocol(config, None)
 
 
 def test_the_plane_s_configuration_is_found_inside_a_job_too() -> None:
@@ -265,10 +267,10 @@ def test_what_has_no_such_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match="landscape.image must be below 12, the test set's size, got 12"
     ):
-        landscape.example(p)
+        loss_landscape.example(p)
     clips: Any = replace(p.task, train=replace(p.task.train, inputs=torch.zeros(16, 1, 9)))
     with pytest.raises(UsageError, match="dataset=fake holds clips: take one of images"):
-        landscape.example(replace(p, task=clips))
+        loss_landscape.example(replace(p, task=clips))
 
 
 def test_from_a_configuration(tmp_path: Path) -> None:
@@ -292,10 +294,10 @@ def test_from_a_configuration(tmp_path: Path) -> None:
     base = plane_of(config, words)
     run(config, "the command", base)
     (path,) = (tmp_path / "landscapes").glob("*.npz")
-    draw, mean = panels.load(path)
+    draw, mean = landscape_panels.load(path)
     p = plan(config)
     with torch.no_grad():
-        x, y = landscape.example(p)
+        x, y = loss_landscape.example(p)
         model = p.classifier(trained(p).network)
         with sketching.frozen(model, seed=sketching.stream(0, "landscape", 0)):
             assert draw.loss[1, 1] == pytest.approx(float(F.cross_entropy(model(x[None]), y[None])))
@@ -304,5 +306,5 @@ def test_from_a_configuration(tmp_path: Path) -> None:
     first = replace(p, config=base)
     full = trained(first)
     assert draw.about.plane_weights == full.weights != draw.about.weights
-    g = landscape.gradient(first.classifier(full.network), x, y, [0])
+    g = loss_landscape.gradient(first.classifier(full.network), x, y, [0])
     np.testing.assert_allclose(draw.directions[0], g / g.abs().max(), atol=1e-5)

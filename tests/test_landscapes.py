@@ -10,15 +10,15 @@ import pytest
 from fake_panels import panel
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import panels
 from defensive_tensorization.config import CONFIGS, Config, composed
 from defensive_tensorization.config.schema import PathsConfig
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.landscape import protocol
-from defensive_tensorization.landscapes import render
-from defensive_tensorization.layout import FOLDER
-from defensive_tensorization.panels import Panel
-from defensive_tensorization.render import render as render_experiment
+from defensive_tensorization.experiment.loss_landscape import protocol
+from defensive_tensorization.results import landscape_panels
+from defensive_tensorization.results.landscape_panels import Panel
+from defensive_tensorization.tables.landscapes import render
+from defensive_tensorization.tables.render import render as render_experiment
+from defensive_tensorization.tables.table_spec import FOLDER
 
 COMMITTED = CONFIGS.parent / "results"
 WORDS = ("experiment=figure2", "scale=smoke", "logger=none")
@@ -40,7 +40,7 @@ def of(method: str, slope: float, **changes: object) -> list[Panel]:
 
 def write(where: Path, *groups: list[Panel]) -> None:
     for i, group in enumerate(groups):
-        panels.save(where / "runs" / "landscapes" / f"{i}.npz", group)
+        landscape_panels.save(where / "runs" / "landscapes" / f"{i}.npz", group)
 
 
 def rendered(where: Path, *, data: str | None = None) -> Path:
@@ -62,7 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def places(folder: Path) -> dict[tuple[float, int], float]:
     """(theta, draws) -> the loss in the grid's corner, of what is collected."""
-    found = panels.load(folder / "figure2.npz")
+    found = landscape_panels.load(folder / "figure2.npz")
     return {(p.about.theta, p.about.draws): round(float(p.loss[-1, -1]), 3) for p in found}
 
 
@@ -164,4 +164,4 @@ def test_committed_pages_are_what_committed_panels_say(
     for suffix in (".md", ".npz"):
         ours = (tmp_path / name / file.name).with_suffix(suffix)
         assert ours.read_bytes() == file.with_suffix(suffix).read_bytes(), ours.name
-    assert not any(panel.about.dirty for panel in panels.load(file))
+    assert not any(panel.about.dirty for panel in landscape_panels.load(file))

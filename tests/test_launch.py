@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from defensive_tensorization import store
 from defensive_tensorization.config import CONFIGS
+from defensive_tensorization.results import store
 
 ROOT = CONFIGS.parent
 HERE = Path(__file__).parent

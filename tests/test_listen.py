@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
+from defensive_tensorization.commands.audio_examples import Twin, listen, main, written
 from defensive_tensorization.config import composed
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.listen import Twin, listen, main, written
 
 AUDIO = (
     *(

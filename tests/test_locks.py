@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from defensive_tensorization.locks import alone
+from defensive_tensorization.system.file_lock import alone
 
 HOLD = """if True:
     import sys, time
     from pathlib import Path
-    from defensive_tensorization.locks import alone
+    from defensive_tensorization.system.file_lock import alone
     with alone(Path(sys.argv[1]), "testing"):
         print("held", flush=True)
         time.sleep(60)

@@ -8,9 +8,11 @@ import pytest
 from fake_rows import row
 from recorded import Recorded
 
-from defensive_tensorization import mirror, store, tracking
+from defensive_tensorization import tracking
 from defensive_tensorization.config import composed
-from defensive_tensorization.results import Row
+from defensive_tensorization.experiment import wandb_log
+from defensive_tensorization.results import store
+from defensive_tensorization.results.row import Row
 
 
 class Recorder(tracking.Run):
@@ -52,23 +54,23 @@ def test_every_step_of_the_work_is_a_run(recorded: Recorded) -> None:
 def test_training_curves_stand_over_epochs(recorded: Recorded) -> None:
     for log in recorded.of("train"):
         assert [point["epoch"] for point in log.points] == [1, 2]
-        assert all(set(point) == {"epoch", *mirror.CURVES} for point in log.points)
+        assert all(set(point) == {"epoch", *wandb_log.CURVES} for point in log.points)
         total = sum(point["seconds"] for point in log.points)
-        assert log.final[mirror.TRAINED_S] == pytest.approx(total)
+        assert log.final[wandb_log.TRAINED_S] == pytest.approx(total)
 
 
 def test_an_evaluation_is_its_rows_means(recorded: Recorded) -> None:
     (log,) = recorded.of("eval")
     found = {(r.attack, r.epsilon): r.robust_accuracy for r in rows_of(recorded.runs)}
-    points = [point for point in log.points if mirror.curve("pgd") in point]
+    points = [point for point in log.points if wandb_log.curve("pgd") in point]
     assert [point["epsilon"] for point in points] == [0, 2, 4]
     for point in points:
         for attack in ("fgsm", "pgd"):
             expected = found.get((attack, point["epsilon"]), found["clean", 0.0])
-            assert point[mirror.curve(attack)] == expected
-    assert log.final[mirror.CLEAN] == found["clean", 0.0]
-    assert log.final[mirror.cell("pgd", 4.0)] == found["pgd", 4.0]
-    assert {mirror.EXAMPLES, mirror.EVALUATION} <= log.names
+            assert point[wandb_log.curve(attack)] == expected
+    assert log.final[wandb_log.CLEAN] == found["clean", 0.0]
+    assert log.final[wandb_log.cell("pgd", 4.0)] == found["pgd", 4.0]
+    assert {wandb_log.EXAMPLES, wandb_log.EVALUATION} <= log.names
 
 
 def test_the_lineage_joins_data_to_table(recorded: Recorded) -> None:
@@ -111,7 +113,7 @@ def test_means_over_seeds_by_hand() -> None:
         )
         for seed, value in enumerate(values)
     ]
-    mirror.scores(seen, made)
+    wandb_log.scores(seen, made)
     assert seen.points == [
         (0.0, {"robust/fgsm": 0.5, "robust/pgd": 0.5}),
         (0.032, {"robust/fgsm": 0.25}),
@@ -137,4 +139,4 @@ def test_means_over_seeds_by_hand() -> None:
     ],
 )
 def test_a_network_in_a_legend(words: list[str], expected: str) -> None:
-    assert mirror.label(composed(words)) == expected
+    assert wandb_log.label(composed(words)) == expected

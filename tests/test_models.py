@@ -8,8 +8,8 @@ from torch import nn
 from torchvision.models import resnet18
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.models import REAL, LogMel, Precision, ResNet18, SoundNet5
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.models.precision import Order, Place
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 from defensive_tensorization.xnor import XnorConv2d, XnorLinear, binary_layer

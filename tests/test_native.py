@@ -20,7 +20,7 @@ from defensive_tensorization.attacks.training import (
     r_fgsm_training,
     truncated_normal,
 )
-from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.tucker import TuckerConv2d
 
 UNIT = 1 / 255

@@ -10,14 +10,15 @@ from test_inventory import saved
 from test_landscapes import of as panels_of
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import outlook, panels, store
+from defensive_tensorization.commands import status
+from defensive_tensorization.commands.inventory import trainings
+from defensive_tensorization.commands.status import Rates, Work, estimate, lacking, overview
 from defensive_tensorization.config import Config, composed
-from defensive_tensorization.inventory import trainings
-from defensive_tensorization.layout import Layout, laid
-from defensive_tensorization.outlook import Rates, Work, estimate, lacking, overview
-from defensive_tensorization.panels import Panel
 from defensive_tensorization.report.caption import duration
-from defensive_tensorization.results import Row
+from defensive_tensorization.results import landscape_panels, store
+from defensive_tensorization.results.landscape_panels import Panel
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.tables.table_spec import Layout, laid
 
 OURS = ("ours_1", "ours_0.95", "ours_0.9", "ours_0.8")
 
@@ -116,7 +117,7 @@ def test_the_list_names_networks_tables_and_what_was_measured(
     assert text.endswith("measured on: 2 cores of a CPU; an abacus")
     monkeypatch.setattr(sys, "argv", ["list.py", "scale=nosuch"])
     with pytest.raises(SystemExit) as caught:
-        outlook.main()
+        status.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: scale/nosuch does not exist")
 
@@ -127,7 +128,7 @@ FIGURE = ["experiment=figure2", "scale=smoke", "logger=none"]
 def left(panels_there: list[list[Panel]]) -> list[str]:
     """Figure 2's line in the list, words after its name."""
     for i, group in enumerate(panels_there):
-        panels.save(Path("runs/landscapes") / f"{i}.npz", group)
+        landscape_panels.save(Path("runs/landscapes") / f"{i}.npz", group)
     text = overview(["scale=smoke", "paths.results=runs/results"], ["figure2"])
     (line,) = [line.split() for line in text.splitlines() if line.startswith("figure2 ")]
     return line[1:]

@@ -9,7 +9,7 @@ import pytest
 from fake_panels import panel
 
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.panels import ARRAYS, chosen, load, read, save
+from defensive_tensorization.results.landscape_panels import ARRAYS, chosen, load, read, save
 
 PAIR = [panel(theta=0.9), panel(theta=0.8, slope=3.0, draws=20, predictions={"frog": 19, "cat": 1})]
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.pieces import gradients, within_memory
-from defensive_tensorization.schedule import Schedule
-from defensive_tensorization.train import Progress, train
+from defensive_tensorization.training.loop import Progress, train
+from defensive_tensorization.training.microbatches import gradients, within_memory
+from defensive_tensorization.training.schedule import Schedule
 from defensive_tensorization.tucker import TuckerConv2d
 
 SCHEDULE = Schedule(epochs=2, batch_size=16, milestones=(), gamma=0.1)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from defensive_tensorization import progress
-from defensive_tensorization.progress import Level, bar, finished, line
+from defensive_tensorization.system import progress
+from defensive_tensorization.system.progress import Level, bar, finished, line
 
 
 class Terminal(io.StringIO):

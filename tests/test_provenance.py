@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from defensive_tensorization import provenance
+from defensive_tensorization.system import provenance
 
 
 def git(checkout: Path, *arguments: str) -> str:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import eot_pgd
-from defensive_tensorization.build import Plan
 from defensive_tensorization.config import composed, recipe, run_id, twin_of
 from defensive_tensorization.defences.pruning import StochasticPruning, factors, pruned
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.evaluate import Classifier
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.experiment.evaluate import Classifier
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import Plan
 
 UNLIKELY = 1e-6  # seeds are fixed: a test that passes once passes always
 H = torch.tensor([3.0, -1.0, 0.0, 0.5, 2.0, 0.25])

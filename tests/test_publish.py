@@ -10,11 +10,11 @@ import html_page
 import pytest
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import publish as publishing
-from defensive_tensorization import store
-from defensive_tensorization.catalogue import catalogue
+from defensive_tensorization.commands import report as publishing
+from defensive_tensorization.commands.report import publish
 from defensive_tensorization.config import CONFIGS
-from defensive_tensorization.publish import publish
+from defensive_tensorization.results import store
+from defensive_tensorization.tables.catalogue import catalogue
 
 CPU = CONFIGS.parent / "results" / "cpu"
 

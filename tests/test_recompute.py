@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from torchvision.models import DenseNet
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.defences.dropout import DropoutLinear
 from defensive_tensorization.defences.pruning import StochasticPruning
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.tucker import tensorize
 
 Run = Callable[[Tensor], Tensor]

@@ -12,17 +12,17 @@ from fake_rows import row
 from made_rows import SMALL, made_up
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import render as rendering
-from defensive_tensorization import store
 from defensive_tensorization.audit.panel import MEMBERS
-from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.layout import FOLDER
-from defensive_tensorization.render import render
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.report import audit_panel
-from defensive_tensorization.results import Row
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.results import store
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.tables import render as rendering
+from defensive_tensorization.tables.render import render
+from defensive_tensorization.tables.table_spec import FOLDER
 
 COMMITTED = CONFIGS.parent / "results"
 METHODS = ("baseline", "ours_0.9")

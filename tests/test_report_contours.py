@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from defensive_tensorization.panels import load, save
 from defensive_tensorization.report.contours import Panels, ball, contours, levels
+from defensive_tensorization.results.landscape_panels import load, save
 
 
 def drawn(panels: Panels, path: Path, **changes: Any) -> list[Path]:

@@ -12,7 +12,7 @@ from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.honest import Line, lines
 from defensive_tensorization.report.honest_page import markdown, records, write
 from defensive_tensorization.report.selection import Column
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 OWN = frozenset({"clean", "pgd", "eot_pgd", "apgd_ce"})
 BASELINE = Column("Baseline", "baseline", "recipe-b", OWN)

@@ -18,7 +18,7 @@ from defensive_tensorization.config import digest
 from defensive_tensorization.report.origins import Run
 from defensive_tensorization.report.page import Entry, page
 from defensive_tensorization.report.tables import Table, render
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 PUBLISHED = {
     ("clean", 0.0, "baseline"): 95.3,

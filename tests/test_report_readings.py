@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fake_panels import panel
 
-from defensive_tensorization.panels import Panel
 from defensive_tensorization.report.readings import Figure, cosine, crossing, table, within
+from defensive_tensorization.results.landscape_panels import Panel
 
 
 def figure(found: dict[tuple[str, str], Panel], *, fixed: bool = False) -> Figure:

@@ -21,8 +21,8 @@ from defensive_tensorization.report.surface import (
     surface,
     unsettled,
 )
-from defensive_tensorization.results import Row
-from defensive_tensorization.scores import Answers, interval
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.scores import Answers, interval
 
 PLACES = frozenset(f"{steps}-{draws}" for steps in STEPS for draws in DRAWS)
 COLUMN = Column("Ours", "", "recipe-a", PLACES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defensive_tensorization.report.twins import (
+from defensive_tensorization.report.adversarial_examples import (
     GAP,
     LINE,
     SIDE,

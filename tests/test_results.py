@@ -9,7 +9,7 @@ from fake_rows import row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from defensive_tensorization.results import Row, summarise
+from defensive_tensorization.results.row import Row, summarise
 
 
 def test_key_is_weights_protocol_and_seed() -> None:
@@ -66,7 +66,7 @@ def test_summary_never_mixes(change: dict[str, object]) -> None:
 
 def test_imports_neither_torch_nor_numpy() -> None:
     code = (
-        "import sys; import defensive_tensorization.results; "
+        "import sys; import defensive_tensorization.results.row; "
         "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
     root = Path(__file__).parent.parent

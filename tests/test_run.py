@@ -15,17 +15,19 @@ import pytest
 import torch
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization import provenance, sketching, store
-from defensive_tensorization.build import attacks, plan
-from defensive_tensorization.checkpoint import commits, digest
+from defensive_tensorization import sketching
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
-from defensive_tensorization.ensure import evaluated, passes, trained
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.render import render
-from defensive_tensorization.results import Row, means, summarise
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.experiment.ensure import evaluated, passes, trained
+from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.plan import attacks, plan
+from defensive_tensorization.results import store
+from defensive_tensorization.results.row import Row, means, summarise
 from defensive_tensorization.run import run
+from defensive_tensorization.system import provenance
+from defensive_tensorization.tables.render import render
+from defensive_tensorization.training.checkpoint import commits, digest
 
 ROOT = CONFIGS.parent
 ENTRY = [sys.executable, "-m", "defensive_tensorization"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from defensive_tensorization.scores import (
+from defensive_tensorization.results.scores import (
     NAMES,
     Answers,
     _between_draws,

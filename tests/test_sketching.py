@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.sketch import Sketch
 from defensive_tensorization.sketching import Ledger
+from defensive_tensorization.sketching.bernoulli import Sketch
 from defensive_tensorization.tucker import TuckerConv2d
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import DrawBatchNorm1d
 from defensive_tensorization.models import SoundNet5
+from defensive_tensorization.models.batchnorm import DrawBatchNorm1d
 from defensive_tensorization.models.precision import Precision
 from defensive_tensorization.tucker import TuckerConv1d, conv_factory
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from defensive_tensorization import stopping
-from defensive_tensorization.stopping import Stopped, at_batches, listening, noted, stop
+from defensive_tensorization.system import signals
+from defensive_tensorization.system.signals import Stopped, at_batches, listening, noted, stop
 
-BOTH = pytest.mark.parametrize("number", stopping.SIGNALS)
+BOTH = pytest.mark.parametrize("number", signals.SIGNALS)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_an_error_of_the_loop_is_not_hidden() -> None:
 
 
 def handled() -> dict[signal.Signals, Any]:
-    return {each: signal.getsignal(each) for each in stopping.SIGNALS}
+    return {each: signal.getsignal(each) for each in signals.SIGNALS}
 
 
 def test_handlers_are_put_back_and_the_program_can_stop_again() -> None:
@@ -99,7 +99,7 @@ def test_a_second_one_kills_at_once(number: signal.Signals) -> None:
     """By the system: the interpreter is not asked, though it is in the middle of something."""
     code = f"""if True:
         import signal, sys
-        from defensive_tensorization.stopping import listening, at_batches
+        from defensive_tensorization.system.signals import listening, at_batches
         with listening(), at_batches():
             signal.raise_signal({int(number)})
             print("goes on", flush=True)

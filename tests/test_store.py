@@ -10,8 +10,8 @@ from fake_rows import row
 from full_disk import full_disk
 
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.results import Row
-from defensive_tensorization.store import append, collect, read
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.store import append, collect, read
 
 
 def test_append_then_read(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ APPENDER = """
 import sys
 from pathlib import Path
 from fake_rows import row
-from defensive_tensorization.results import Row
-from defensive_tensorization.store import append
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.store import append
 for seed in range(25):
     append(Path(sys.argv[1]), row(fingerprint=sys.argv[2], eval_seed=seed))
     append(Path(sys.argv[1]), row(fingerprint="both", eval_seed=seed))

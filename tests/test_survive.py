@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from full_disk import full_disk
 
-from defensive_tensorization import run, store
+from defensive_tensorization import run
 from defensive_tensorization.config import CONFIGS, Config, composed
 from defensive_tensorization.config.schema import PathsConfig
+from defensive_tensorization.results import store
 
 ROOT = CONFIGS.parent
 TINY = (

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.batchnorm import Recalibrated
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.thread_context import ThreadContext
+from defensive_tensorization.models.batchnorm import Recalibrated
+from defensive_tensorization.sketching.thread_context import ThreadContext
 from defensive_tensorization.tucker import tensorize
 
 

@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from defensive_tensorization import checkpoint, sketching, stopping
+from defensive_tensorization import sketching
 from defensive_tensorization.attacks.training import pgd_training
-from defensive_tensorization.batches import batches
-from defensive_tensorization.batchnorm import DrawBatchNorm2d
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.schedule import Schedule
-from defensive_tensorization.train import Progress, train
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d
+from defensive_tensorization.system import signals
+from defensive_tensorization.training import checkpoint
+from defensive_tensorization.training.batches import batches
+from defensive_tensorization.training.loop import Progress, train
+from defensive_tensorization.training.schedule import Schedule
 from defensive_tensorization.tucker import TuckerConv2d
 
 
@@ -450,9 +452,9 @@ def stopped(
 
     handle = net[-1].register_forward_hook(hook)
     try:
-        with stopping.listening(), stopping.at_batches():
+        with signals.listening(), signals.at_batches():
             run(net, resume, keep, **options)
-    except stopping.Stopped as stop:
+    except signals.Stopped as stop:
         return str(stop)
     finally:
         handle.remove()
@@ -503,7 +505,7 @@ def test_stopped_while_validating_loses_no_batch(tmp_path: Path) -> None:
 
     def ask() -> float:
         signal.raise_signal(signal.SIGTERM)
-        stopping.stop("another's words")
+        signals.stop("another's words")
         raise AssertionError
 
     expected = run(network(0.7), None, lambda now: None, validate=lambda: 0.5)

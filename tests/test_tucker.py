@@ -19,8 +19,8 @@ from torch.func import functional_call
 
 from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.sketch import Masks
 from defensive_tensorization.sketching import Ledger
+from defensive_tensorization.sketching.bernoulli import Masks
 from defensive_tensorization.tucker import (
     TuckerConv1d,
     TuckerConv2d,

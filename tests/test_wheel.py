@@ -208,7 +208,7 @@ def test_the_command_runs_in_any_folder_and_writes_below_it(wheel: Path, tmp_pat
     words = ["model=convnet", "scale=smoke", "theta=1", "train.epochs=1", "attack=[fgsm]"]
     done(sys.executable, "-P", "-c", command, *words, "eval.images=20", "eval.epsilon=8", cwd=here)
     assert list((here / "runs" / "rows").rglob("*.jsonl"))
-    render = start + "from defensive_tensorization.render import main; main()"
+    render = start + "from defensive_tensorization.tables.render import main; main()"
     done(sys.executable, "-P", "-c", render, "table1", "scale=smoke", cwd=here)
     published = (ROOT / "results" / "paper" / "table1.csv").read_text().splitlines()[-1]
     table = (here / "results" / "smoke" / "table1.md").read_text()

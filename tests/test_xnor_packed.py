@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from defensive_tensorization import binarize, tensorize
-from defensive_tensorization.build import plan
 from defensive_tensorization.config import composed
-from defensive_tensorization.ensure import trained
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment.ensure import trained
+from defensive_tensorization.experiment.plan import plan
 from defensive_tensorization.xnor import XnorConv2d, binary_layer
 from defensive_tensorization.xnor.packed import dense_size, pack, packed, size, unpack
 

@@ -5,10 +5,10 @@ from .auto_pgd import apgd
 from .eot import eot_pgd
 from .expectation import manner
 from .foolbox1 import foolbox1_bim, foolbox1_fgsm, foolbox1_pgd
-from .knowledge import KNOWLEDGE, attacker, defender
 from .library import bim, fgsm, pgd
 from .square_windows import square
-from .walks import walks
+from .step_checkpoints import walks
+from .threat_model import KNOWLEDGE, attacker, defender
 
 __all__ = [
     "KNOWLEDGE",

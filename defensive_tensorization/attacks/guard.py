@@ -16,8 +16,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from .. import epsilon as epsilons
 from ..errors import UsageError
+from ..system import epsilon as epsilons
 from .logits import Guarded
 from .unchanged import unchanged
 

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..scores import Answers
+from ..results.scores import Answers
 from .attack import Ended
 
 

@@ -20,8 +20,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .. import sketching
-from ..shares import drawn
-from ..transfer import onto
+from ..system.batch_shard import drawn
+from ..system.transfer import onto
 from .attack import step_count
 from .guard import entered, guarded
 from .native import ascend, project

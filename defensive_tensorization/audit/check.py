@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..scores import Interval
+from ..results.scores import Interval
 
 Kind = Literal["harness", "masking", "randomness", "convergence"]
 Status = Literal["pass", "fail", "skipped"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scores import Answers, interval, wilson
+from ..results.scores import Answers, interval, wilson
 from .check import ATHALYE, CARLINI, ERROR, Check, percent
 
 ROUNDING = 0.005  # the share of answers that a device's arithmetic may change

@@ -10,7 +10,7 @@ docs/audit.md has the reasons.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from ..scores import Answers, difference
+from ..results.scores import Answers, difference
 from .check import ATHALYE, CARLINI, ERROR, Check, Kind, percent, points
 
 

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ..attacks import Attack
-from ..scores import Answers, interval
-from . import checks, gradients, shots
+from ..results.scores import Answers, interval
+from . import attack_suite, checks, gradients
+from .attack_suite import WHITE, Budget, Shots, Subject
 from .comparisons import (
     AVERAGES,
     COMPARISONS,
@@ -17,7 +18,6 @@ from .comparisons import (
     share,
     white,
 )
-from .shots import WHITE, Budget, Shots, Subject
 from .verdict import verdict
 
 VERSION = 7  # raise it when the same settings measure or judge otherwise
@@ -27,7 +27,7 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
     """level: the robust accuracy that is claimed; None: chance."""
     chance = 1 / of.classes
     claimed = chance if level is None else level
-    met = shots.shoot(of, budget, seed)
+    met = attack_suite.shoot(of, budget, seed)
     layers, blind = gradients.layers(of, budget, seed)
     surface = gradients.profile(of, budget, seed)
     near = gradients.PLACES.index(0.25)

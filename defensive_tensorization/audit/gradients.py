@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..attacks.expectation import Expectation, cross_entropy, margin
-from ..seeded import streams
-from .shots import Budget, Subject
+from ..sketching.seeded_rngs import streams
+from .attack_suite import Budget, Subject
 
 Array = NDArray[Any]
 LAYERS = ("Conv", "Linear")  # in the names of types: dense, factorized, binary

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..draws import Uniform
+from ..sketching.draws import Uniform
 from .verdict import MASKED, NOT_ROBUST, ROBUST
 
 

@@ -15,7 +15,7 @@ In this order:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..scores import Answers, Interval, interval
+from ..results.scores import Answers, Interval, interval
 from .check import Check
 
 MASKED = "masked"

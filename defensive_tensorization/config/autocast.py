@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..processor import EMULATED, bfloat16
+from ..system.processor import EMULATED, bfloat16
 from .schema import Config
 
 PRECISIONS = ("bfloat16", "float32")

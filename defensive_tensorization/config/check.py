@@ -11,8 +11,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .. import epsilon as epsilons
 from ..errors import UsageError
+from ..system import epsilon as epsilons
 from .attack import (
     check_attack,
     check_control,

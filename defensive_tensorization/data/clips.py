@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from defensive_tensorization.data.audio import read_sound, stored
 from defensive_tensorization.data.source import Source
 from defensive_tensorization.data.task import Split
-from defensive_tensorization.progress import bar
+from defensive_tensorization.system.progress import bar
 
 RATE = 16_000  # Hz; a clip is one second
 SPLITS = ("train", "validation", "test")

@@ -17,7 +17,7 @@ from defensive_tensorization.data.image import Encoding, describe, read_image
 from defensive_tensorization.data.source import Source, placed
 from defensive_tensorization.data.task import Split
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.progress import bar
+from defensive_tensorization.system.progress import bar
 
 IMAGES = (".png", ".jpg", ".jpeg")
 FORM = "{train,test}/<class>/*.{png,jpg,jpeg}"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..sketch import Sketch
+from ..sketching.bernoulli import Sketch
 
 
 class DropoutLinear(nn.Linear):

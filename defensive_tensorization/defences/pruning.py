@@ -8,8 +8,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from ..draws import Uniform
 from ..errors import UsageError
+from ..sketching.draws import Uniform
 
 
 class StochasticPruning(nn.Module):

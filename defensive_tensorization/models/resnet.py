@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from ..convolution import FEW
+from ..system.convolution import FEW
 from .precision import REAL, Factory, Order, Precision
 
 

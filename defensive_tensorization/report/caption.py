@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from defensive_tensorization.panels import About
 from defensive_tensorization.report.selection import Column
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.landscape_panels import About
+from defensive_tensorization.results.row import Row
 
 SCALES = {
     "paper": "the printed schedule and width",

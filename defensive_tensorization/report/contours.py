@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from defensive_tensorization.panels import Panel
+from defensive_tensorization.results.landscape_panels import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from defensive_tensorization.report.caption import facts, unit
 from defensive_tensorization.report.selection import Column, cell, select
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from defensive_tensorization.report.caption import commit
 from defensive_tensorization.report.tables import Cell, Rendered
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 Record = dict[str, str | float | int | None]
 

@@ -5,7 +5,7 @@ from html import escape
 from defensive_tensorization.report.formats import Record, records
 from defensive_tensorization.report.markup import cell, link, scrolled, tag
 from defensive_tensorization.report.tables import BRACKETS, Cell, Rendered
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 MISSING = tag("span", "not run", class_="missing")
 NONE = tag("span", "—", class_="missing")

@@ -17,8 +17,8 @@ from defensive_tensorization.report.surface import (
     surface_rows,
     unsettled,
 )
-from defensive_tensorization.results import OUTSIDE, Row
-from defensive_tensorization.scores import NAMES, Answers, Interval, difference, interval
+from defensive_tensorization.results.row import OUTSIDE, Row
+from defensive_tensorization.results.scores import NAMES, Answers, Interval, difference, interval
 
 LEAST = 30  # fresh draws that score a headline
 

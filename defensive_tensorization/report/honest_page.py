@@ -7,7 +7,7 @@ from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record, tidy
 from defensive_tensorization.report.honest import Line
 from defensive_tensorization.report.surface import percent, shown
-from defensive_tensorization.scores import NAMES, Interval
+from defensive_tensorization.results.scores import NAMES, Interval
 
 HEADINGS = {
     "majority": "majority vote",

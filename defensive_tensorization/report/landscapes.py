@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from defensive_tensorization.panels import About
 from defensive_tensorization.report.caption import Facts, by_label, duration, origin, scales
 from defensive_tensorization.report.contours import contours, levels
 from defensive_tensorization.report.readings import VERSIONS, Figure, table
+from defensive_tensorization.results.landscape_panels import About
 
 
 def draw(figure: Figure, folder: Path) -> list[Path]:

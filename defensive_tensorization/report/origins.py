@@ -10,7 +10,7 @@ from defensive_tensorization.report.caption import commit, duration
 from defensive_tensorization.report.formats import source
 from defensive_tensorization.report.grid import anchor, attack_label
 from defensive_tensorization.report.markup import cell, link, scrolled, tag
-from defensive_tensorization.results import Row, summarise
+from defensive_tensorization.results.row import Row, summarise
 
 HEADS = (
     *("Attack", "ε", "Mean", "Seeds", "Each seed", "n", "Commit", "Command", "Lines of the file"),

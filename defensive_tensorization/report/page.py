@@ -11,7 +11,7 @@ from defensive_tensorization.report.markup import cell, link, scrolled, tag
 from defensive_tensorization.report.origins import Run, definitions, details, runs
 from defensive_tensorization.report.pictures import Pictures
 from defensive_tensorization.report.tables import Rendered
-from defensive_tensorization.results import Row
+from defensive_tensorization.results.row import Row
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 

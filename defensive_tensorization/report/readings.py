@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defensive_tensorization.panels import Panel
+from defensive_tensorization.results.landscape_panels import Panel
 
 VERSIONS = {"draw": "", "mean": "_mean"}  # what the names of their files end with
 NOTHING = "—"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.results import Row, Summary, summarise
+from defensive_tensorization.results.row import Row, Summary, summarise
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record
 from defensive_tensorization.report.selection import Column, one_training
-from defensive_tensorization.results import Row
-from defensive_tensorization.scores import Answers, Interval, difference, interval
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.scores import Answers, Interval, difference, interval
 
 STEPS = (10, 20, 50, 100, 200)
 DRAWS = (1, 5, 10, 20, 50)

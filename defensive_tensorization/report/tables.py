@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from defensive_tensorization.report.caption import Facts, facts, unit
 from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell_rows, select
-from defensive_tensorization.results import Row, Summary, summarise
+from defensive_tensorization.results.row import Row, Summary, summarise
 
 BRACKETS = "in brackets the published value"
 

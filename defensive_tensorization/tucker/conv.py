@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..convolution import laid_out_as, unit_stride
-from ..draws import draws_in, spread
 from ..errors import UsageError
-from ..sketch import Masks
+from ..sketching.bernoulli import Masks
+from ..sketching.draws import draws_in, spread
+from ..system.convolution import laid_out_as, unit_stride
 from .decompose import Rank
 from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight, one_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..draws import draws_in
 from ..errors import UsageError
+from ..sketching.draws import draws_in
 from .paths import factorized_is_cheaper
 from .weight import TuckerWeight
 

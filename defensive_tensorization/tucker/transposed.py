@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..convolution import laid_out_as
+from ..system.convolution import laid_out_as
 from .conv import _TuckerConvNd
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from .. import eager
-from ..draws import draws_in
 from ..errors import UsageError
-from ..sketch import Masks, Sketch
+from ..sketching import eager
+from ..sketching.bernoulli import Masks, Sketch
+from ..sketching.draws import draws_in
 from .decompose import Rank, decompose
 from .paths import contract_channels, contract_window
 

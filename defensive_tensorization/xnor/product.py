@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from ..convolution import laid_out_as, unit_stride
+from ..system.convolution import laid_out_as, unit_stride
 from .sign import Derivative, clipped, derivative, sgn
 
 _convolution = torch.ops.aten.convolution

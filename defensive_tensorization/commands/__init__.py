@@ -1,0 +1,1 @@
+"""What `make` calls beside a run: status, report, clean, merge, audit, dashboard."""

@@ -1,0 +1,168 @@
+"""Clips to look at and to listen to: each beside its adversarial twin and the difference.
+
+The network is that of a configuration, trained first if it is missing; nothing here is a row.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import config as cfg
+from ..config import Config
+from ..errors import UsageError, in_one_line
+from ..experiment import wandb_log
+from ..report import index, waveforms
+from ..system import output
+from ..tables.table_spec import folder_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..experiment.plan import Plan
+
+COUNT = 3  # clips in the figure
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A clip and its attacked form, both [L] in [-1, 1], with what the network says of each."""
+
+    name: str
+    truth: str
+    clip: "Tensor"
+    attacked: "Tensor"
+    clean_prediction: str
+    attacked_prediction: str
+
+    @property
+    def difference(self) -> "Tensor":
+        return self.attacked - self.clip
+
+    @property
+    def snr(self) -> float:
+        """Power of the clip over that of the perturbation, in dB."""
+        ratio = self.clip.double().square().sum() / self.difference.double().square().sum()
+        return float(10 * ratio.log10())
+
+
+def listen(config: Config) -> list[Path]:
+    """Writes <results>/<scale>/audio.png and <runs>/audio/<run>/*.wav, and mirrors both to W&B."""
+    from ..experiment.ensure import trained
+    from ..experiment.plan import attacks, plan
+
+    p = plan(config)
+    if p.task.kind != "clips":
+        raise UsageError(f"dataset={config.dataset.name} holds {p.task.kind}: take one of clips")
+    attack = next(iter(attacks(config)), None)
+    if attack is None:
+        raise UsageError("attack=[] leaves nothing to listen to: name one, such as attack=[fgsm]")
+    found = twins(p, trained(p).network)
+    folder = folder_of(config)
+    about = f"{attack.name.upper()} at ε = {attack.epsilon:g}"
+    figure = waveforms.clip_figure(
+        [views(twin) for twin in found],
+        folder / "audio.png",
+        title=f"Clips, their adversarial twins, and the difference: {about}",
+        caption=f"{p.name}; {p.task.title}; predictions are each of one draw, and the last epoch's",
+    )
+    sounds = [file for twin in found for file in written(twin, wavs(p))]
+    with wandb_log.opened(config, "audio", f"{p.name}-audio") as run:
+        run.used(wandb_log.checkpoint(p))
+        run.image(wandb_log.SOUNDS, lambda: figure)
+        for twin, at in zip(found, range(0, len(sounds), 3), strict=True):
+            for file in sounds[at : at + 3]:
+                run.audio(file.stem, file, f"{twin.truth}: {caption(twin)}")
+    made = [figure, index.write_index(folder), *sounds]
+    for path in made:
+        print(f"wrote {path}")
+    return made
+
+
+def twins(p: "Plan", network: "nn.Module") -> list[Twin]:
+    """The first COUNT test clips, of a fixed permutation, that the network gets right."""
+    import torch
+
+    from .. import sketching
+    from ..data import decode
+    from ..experiment.plan import attacks
+
+    classifier, classes = p.classifier(network), p.task.classes
+    attack = attacks(p.config)[0]
+    split = p.task.test.head(100)
+    sketching.seed(classifier, sketching.stream(p.config.eval.seed, "listen"))
+    with torch.random.fork_rng():
+        torch.manual_seed(sketching.stream(p.config.eval.seed, "listen", "attack"))
+        with torch.no_grad():
+            clean = classifier(decode(split.inputs)).argmax(1)
+        right = (clean == split.labels).nonzero().flatten()[:COUNT]
+        x, y = decode(split.inputs[right]), split.labels[right]
+        if not len(right):
+            raise UsageError(f"{p.name} gets none of 100 clips right: train it for longer")
+        attacked = attack(classifier, x, y, p.task.bounds)
+        with torch.no_grad():
+            after = classifier(attacked).argmax(1)
+    return [
+        Twin(f"{i}-{_plain(classes[y[i]])}", classes[y[i]], x[i, 0].cpu(), attacked[i, 0].cpu(),
+             classes[clean[right[i]]], classes[after[i]])
+        for i in range(len(right))
+    ]  # fmt: skip
+
+
+def views(twin: Twin) -> list[waveforms.View]:
+    from ..models.logmel import LogMelSpectrogram
+
+    headings = (
+        f"clip '{twin.truth}': heard as '{twin.clean_prediction}'",
+        f"attacked: heard as '{twin.attacked_prediction}'",
+        f"difference, SNR {twin.snr:.1f} dB",
+    )
+    spectrogram = LogMelSpectrogram()
+    return [
+        waveforms.View(heading, sound.numpy(), spectrogram(sound[None, None])[0, 0].numpy())
+        for heading, sound in zip(headings, sounds(twin).values(), strict=True)
+    ]
+
+
+def sounds(twin: Twin) -> dict[str, "Tensor"]:
+    return {"clip": twin.clip, "attacked": twin.attacked, "difference": twin.difference}
+
+
+def caption(twin: Twin) -> str:
+    return f"{twin.clean_prediction} -> {twin.attacked_prediction}, SNR {twin.snr:.1f} dB"
+
+
+def wavs(p: "Plan") -> Path:
+    return Path(p.config.paths.runs) / "audio" / p.name
+
+
+def written(twin: Twin, folder: Path) -> list[Path]:
+    """Three WAV files, 16 bits at 16 kHz."""
+    import soundfile
+
+    from ..data.audio import stored
+    from ..data.clips import RATE
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for kind, sound in sounds(twin).items():
+        paths.append(folder / f"{twin.name}-{kind}.wav")
+        soundfile.write(paths[-1], stored(sound.numpy(), len(sound)), RATE)
+    return paths
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """python scripts/listen.py [method=ours_0.9] [key=value ...]"""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for key, default in (("experiment", "table5"), ("method", "baseline")):
+        if not any(each.startswith(f"{key}=") for each in given):
+            given.insert(0, f"{key}={default}")
+    output.log(logging.INFO)
+    with in_one_line("paths.results"):
+        listen(cfg.composed(given))

@@ -1,0 +1,231 @@
+"""From a configuration, or a trained run's name, to an audit on disk and its page."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .. import config as cfg
+from .. import sketching
+from ..audit.attack_suite import Budget, Subject
+from ..audit.examine import VERSION, examine
+from ..audit.panel import MEMBERS, Member
+from ..config import Config
+from ..data import decode
+from ..errors import UsageError, in_one_line
+from ..experiment.ensure import Trained, trained
+from ..experiment.evaluate import described
+from ..experiment.plan import Plan, plan
+from ..report import audit_panel, audits
+from ..system import malloc, output, provenance
+from ..tables.table_spec import folder_of
+from ..training import checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def stored(model: str, overrides: Sequence[str]) -> Config:
+    """The configuration of a trained run, found by its name or the head of its fingerprint."""
+    runs = next((o.partition("=")[2] for o in overrides if o.startswith("paths.runs=")), "runs")
+    folder = Path(cfg.home(runs, "paths.runs")) / "checkpoints"
+    files = sorted(folder.glob("*.pt"))
+    found = [file for file in files if file.stem == model]
+    if not found and len(model) >= 8:
+        mine = [file for file in files if file.stem.endswith(f"-{model[:8]}")]
+        found = [file for file in mine if checkpoint.described(file)[0].startswith(model)]
+    if len(found) != 1:
+        names = ", ".join(file.stem for file in files) or "none"
+        raise UsageError(
+            f"MODEL={model} is no trained run of {folder}: take a name or 8 to 16 digits of a "
+            f"fingerprint of {names}"
+        )
+    fingerprint, plain = checkpoint.described(found[0])
+    was = cfg.restored(plain)
+    made = cfg.amended(was, [f"paths.runs={runs}", *overrides])
+    if cfg.recipe(made) != cfg.recipe(was):
+        raise UsageError(
+            f"an override changes what {found[0].stem} ({fingerprint}) was trained from: leave "
+            "MODEL out to audit another network"
+        )
+    return made
+
+
+def audit(config: Config, command: str, member: Member | None = None) -> Path:
+    """The last of at most audit.rounds audits, each with the budget that the last asked for."""
+    path = _once(config, command, member)
+    for _ in range(config.audit.rounds - 1):
+        remedy = json.loads(path.read_text())["verdict"]["remedy"]
+        if not remedy:
+            break
+        log.info("again with %s", " ".join(f"{key}={value}" for key, value in remedy.items()))
+        config = cfg.amended(config, [f"{key}={value}" for key, value in remedy.items()])
+        path = _once(config, command, member)
+    return path
+
+
+def _once(config: Config, command: str, member: Member | None) -> Path:
+    """The audit's file, made if it is not there; its page is rendered beside it anew."""
+    others = {str(each.surrogate) for each in config.attack.values()} - {"None", "identity"}
+    if others:
+        raise UsageError(
+            "an audit takes the identity for sgn's derivative: "
+            f"leave attack.surrogate={max(others)} out"
+        )
+    p = plan(config)
+    of = trained(p)
+    twin = None if member and member.wrap else _twin(p)
+    name = "-".join([p.name, *_joined(p), *([member.name] if member else [])])
+    settings = {
+        "version": VERSION,
+        "audit": {k: v for k, v in vars(config.audit).items() if k != "rounds"},
+        "seed": config.eval.seed,
+        "weights": of.weights,
+        "twin": twin and twin.weights,
+        "fingerprint": p.fingerprint,
+        "autocast": config.eval.autocast,
+        "sketch": config.eval.sketch,
+        "batch_size": config.eval.batch_size,
+        "prune": config.defence.prune and config.defence.prune.fraction,
+        "dropout": config.defence.last and config.defence.last.rate,
+        "input": config.defence.input and vars(config.defence.input),
+        "batchnorm": [cfg.batchnorm(config), config.model.reference],
+    }
+    name = f"{name}-{cfg.digest(settings, 8)}"
+    path = Path(config.paths.runs) / "audits" / f"{name}.json"
+    if not path.exists():
+        started = time.perf_counter()
+        budget = _budget(config)
+        audited = subject(p, of.network, member.wrap if member else None, twin)
+        control = nullcontext() if config.eval.sketch else sketching.disabled(audited.model)
+        with control:
+            result = examine(audited, budget, config.eval.seed, config.audit.level)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = _provenance(p, of.weights, of.commit, command, time.perf_counter() - started)
+        known = {"name": name, "member": member.name if member else None}
+        text = json.dumps({**known, **told, **result}, indent=1, allow_nan=False)
+        partial = path.with_suffix(".partial")
+        partial.write_text(text + "\n")
+        partial.replace(path)
+    for made in audits.write(json.loads(path.read_text()), path.parent):
+        log.info("wrote %s", made)
+    return path
+
+
+def _budget(config: Config) -> Budget:
+    told = {k: v for k, v in vars(config.audit).items() if k not in ("images", "level", "rounds")}
+    return Budget(**told)
+
+
+def subject(
+    p: Plan,
+    network: nn.Module,
+    wrap: Callable[[nn.Module, float], nn.Module] | None = None,
+    twin: Trained | None = None,
+) -> Subject:
+    """twin: the dense network trained alike; a wrapped network's is itself, unwrapped."""
+    c = p.config
+    split = p.task.test.part(c.audit.images, "audit.images")
+    plain = p.classifier(network)
+    model = plain if wrap is None else wrap(plain, c.audit.epsilon * c.dataset.unit).eval()
+    other = p.twin.classifier(twin.network) if twin else None
+    return Subject(
+        model=model,
+        x=decode(split.inputs),
+        y=split.labels,
+        bounds=p.task.bounds,
+        unit=c.dataset.unit,
+        classes=len(p.task.classes),
+        available=len(p.task.test),
+        twin=plain if wrap else other,
+        batch_size=c.eval.batch_size,
+    )
+
+
+def _twin(p: Plan) -> Trained | None:
+    """The dense network trained alike, if it is there and is not this one."""
+    if p.config.defence.name == "none" or not p.twin.checkpoint.exists():
+        return None
+    return trained(p.twin)
+
+
+def _joined(p: Plan) -> list[str]:
+    """What joined or left the weights after training, which the run's name does not say."""
+    d = p.config.defence
+    joined = [d.name] if d.prune or d.input else []
+    return joined if p.config.eval.sketch else [*joined, "unsketched"]
+
+
+def _provenance(
+    p: Plan, weights: str, trained_commit: str, command: str, seconds: float
+) -> dict[str, Any]:
+    c = p.config
+    commit, dirty = provenance.commit()
+    return {
+        "run_id": p.name,
+        "fingerprint": p.fingerprint,
+        "weights": weights,
+        "defence": c.defence.name,
+        "theta": c.defence.conv.theta if c.defence.conv else 1.0,
+        "sketch": c.eval.sketch,
+        "batchnorm": cfg.batchnorm(c),
+        "network": f"{c.model.name}, width {c.model.width}, {c.precision.name} weights",
+        "epochs": c.train.epochs,
+        "scale": c.scale.name,
+        "data": p.task.title,
+        "data_digest": p.task.digest,
+        "subset": described(c.audit.images, p.task.kind),
+        "autocast": c.eval.autocast,
+        "eval_seed": c.eval.seed,
+        "commit": f"{commit}{'+' * dirty}",
+        "trained_commit": trained_commit,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(p.task.train.inputs.device),
+        "seconds": round(seconds, 1),
+        "command": command,
+    }
+
+
+def panel(overrides: Sequence[str]) -> list[Path]:
+    """Every member's audit, and the table of verdicts beside what is known."""
+    configs = {m: cfg.composed([*overrides, *m.overrides]) for m in MEMBERS}
+    config = next(iter(configs.values()))
+    lines, files = [], []
+    for member, each in configs.items():
+        path = audit(each, provenance.command(program="scripts/audit_panel.py"), member)
+        result = json.loads(path.read_text())
+        files.append(path)
+        lines.append(member.known)
+        log.info("%s: %s", member.label, result["verdict"]["words"])
+    return audit_panel.write(lines, files, folder_of(config))
+
+
+def main() -> None:
+    """python -m defensive_tensorization audit [RUN OR FINGERPRINT] [key=value ...]"""
+    with _spoken() as words:
+        model = words.pop(0) if words and "=" not in words[0] else None
+        config = stored(model, words) if model else cfg.composed(words)
+        command = provenance.command(program="-m defensive_tensorization audit")
+        result = json.loads(audit(config, command).read_text())
+        print(audits.text(result))
+
+
+def main_panel() -> None:
+    """python scripts/audit_panel.py [key=value ...]"""
+    with _spoken() as words:
+        panel(words)
+
+
+@contextmanager
+def _spoken() -> Iterator[list[str]]:
+    """The words of the command line, progress in lines, one ending."""
+    output.log(logging.INFO)
+    provenance.commit()
+    malloc.keep()
+    with in_one_line("paths.runs"):
+        yield sys.argv[1:]

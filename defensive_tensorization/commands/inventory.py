@@ -1,0 +1,121 @@
+"""What has been trained and evaluated: the checkpoints and rows of a runs folder."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import config as cfg
+from ..config import Config
+from ..results.row import Row, summarise
+
+
+@dataclass(frozen=True)
+class Training:
+    """A checkpoint: how far it is, what its epochs took (seconds), on what hardware."""
+
+    name: str
+    config: Config
+    epochs: int
+    seconds: tuple[float, ...]
+    accuracy: float | None
+    hardware: str
+    size: int
+    changed: float
+
+    @property
+    def left(self) -> int:
+        return max(0, self.config.train.epochs - self.epochs)
+
+
+def trainings(folder: Path) -> list[Training]:
+    """Of every checkpoint that can be read; its weights stay on disk."""
+    found = (_training(path) for path in sorted(folder.glob("*.pt")))
+    return [each for each in found if each is not None]
+
+
+def _training(path: Path) -> Training | None:
+    import torch
+
+    try:
+        state: Mapping[str, Any] = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=True
+        )
+        history = state["progress"]["history"]
+        about = path.stat()
+        return Training(
+            path.stem,
+            cfg.restored(state["config"]),
+            int(state["progress"]["epoch"]),
+            tuple(float(line["seconds"]) for line in history),
+            history[-1].get("accuracy") if history else None,
+            str(state.get("hardware", "hardware not recorded")),
+            about.st_size,
+            about.st_mtime,
+        )
+    except Exception:  # a damaged file, or another version's, can fail anywhere, and with anything
+        return None
+
+
+def listed(made: Sequence[Training], rows: Iterable[Row], now: float | None = None) -> str:
+    """A line a network: scale, epochs, accuracies, rows, age and size of its checkpoint."""
+    now = time.time() if now is None else now
+    by_run: dict[str, list[Row]] = {}
+    for row in rows:
+        by_run.setdefault(row.run_id, []).append(row)
+    known = {each.name: each for each in made}
+    lines = []
+    for name in sorted(known.keys() | by_run.keys()):
+        training, mine = known.get(name), by_run.get(name, [])
+        clean = accuracy(mine, "clean", 0)
+        if clean == "—" and training is not None and training.accuracy is not None:
+            clean = f"~{100 * training.accuracy:.1f}"
+        if training is None:
+            lines.append([name, mine[0].scale, "—", clean, accuracy(mine, "pgd", 8)])
+            lines[-1] += [str(len(mine)), "—", "no checkpoint"]
+            continue
+        epochs = f"{training.epochs}/{training.config.train.epochs}"
+        lines.append([name, training.config.scale.name, epochs, clean, accuracy(mine, "pgd", 8)])
+        lines[-1] += [str(len(mine)), age(now - training.changed), size(training.size)]
+    heads = ["run", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
+    return aligned([heads, *lines], left=(0, 1))
+
+
+def accuracy(rows: Iterable[Row], attack: str, epsilon: float) -> str:
+    """In %, of the protocol with the most images and seeds; "—" where there is none."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if (row.attack, row.epsilon, row.knowledge) == (attack, epsilon, "fresh"):
+            groups.setdefault((row.weights, row.protocol), []).append(row)
+    if not groups:
+        return "—"
+    best = max(groups.values(), key=lambda group: (group[0].n, len(group)))
+    return f"{100 * summarise(best).robust_mean:.1f}"
+
+
+def age(seconds: float) -> str:
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Columns of a terminal, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if i in left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,1 @@
+"""From a configuration to a trained network and its result rows."""

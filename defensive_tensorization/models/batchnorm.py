@@ -1,0 +1,168 @@
+"""What BatchNorm normalises by when the kernels before it are random.
+
+A draw changes the scale and mean of every activation, so statistics averaged over draws fit none
+of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their measured accuracies:
+
+    running       the averages kept in training; the ordinary way
+    frozen        those of the theta = 1 network, fixed in training too
+    batch         those of the batch that is predicted: a prediction depends on its neighbours
+    recalibrated  those of a fixed set of training images under the very draw in use: the layer sees
+                  what it saw in training, and a prediction depends on its own image alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import sketching
+from ..errors import UsageError
+from ..sketching import recompute
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
+
+Handling = Literal["running", "frozen", "batch", "recalibrated"]
+Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
+"""[B, C, ...] to mean [C] and variance [C] (divided by n) of n values a channel, and n."""
+
+
+@dataclass
+class _Reference:
+    """The statistics that each layer met on the reference set, in the order of its calls."""
+
+    met: dict[_DrawBatchNorm, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    complete: bool = False
+
+
+_reference: ContextVar[_Reference | None] = ContextVar("batchnorm_reference", default=None)
+
+
+@contextmanager
+def _under(reference: _Reference) -> Iterator[None]:
+    token = _reference.set(reference)
+    try:
+        yield
+    finally:
+        _reference.reset(token)
+
+
+class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """[B, C, ...] to the same; BatchNorm with the handlings above.
+
+    Evaluated within Recalibrated it goes by the reference, whatever its own handling.
+    """
+
+    def __init__(self, channels: int, handling: Handling = "running") -> None:
+        super().__init__(channels)
+        self.handling = handling
+        self.shared_draws = handling == "batch"  # whose statistics need one draw for all
+        self.moments: Moments | None = None  # of a batch that other processes share
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and self.handling != "frozen")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.moments is not None:
+            return self._normalise_together(x, *self.moments(x))
+        if self.training:
+            return super().forward(x)
+        reference = _reference.get()
+        if reference is not None and not reference.complete:
+            return self._refer(x, reference)
+        if (statistics := self._statistics(reference)) is not None:
+            return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+        if self.handling == "batch":
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        return super().forward(x)
+
+    def _refer(self, x: Tensor, reference: _Reference) -> Tensor:
+        """The reference set leaves its statistics, by which the examples are normalised."""
+        normalised, mean, scale = torch.native_batch_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, self.eps
+        )
+        reference.met.setdefault(self, []).append((mean, scale**-2 - self.eps))
+        return normalised
+
+    def _statistics(self, reference: _Reference | None) -> tuple[Tensor, Tensor] | None:
+        """Those of the reference at this call; a forward that is run again meets them again."""
+
+        def take(_: bool) -> tuple[Tensor, Tensor] | None:
+            return None if reference is None else reference.met[self].pop(0)
+
+        return take(False) if recompute.ordinary() else recompute.met(self, take)
+
+    def _normalise_together(self, x: Tensor, mean: Tensor, variance: Tensor, n: int) -> Tensor:
+        """As F.batch_norm in training, which gives no gradient to statistics that it is handed."""
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            assert self.num_batches_tracked is not None and self.momentum is not None
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
+        mean, scale, bias = (
+            v.view(-1, *[1] * (x.ndim - 2))
+            for v in (mean, self.weight * (variance + self.eps).rsqrt(), self.bias)
+        )
+        return ((x.float() - mean) * scale + bias).to(x.dtype)
+
+
+class DrawBatchNorm1d(_DrawBatchNorm, nn.BatchNorm1d):
+    """[B, C, L] to the same: nn.BatchNorm1d with the handlings above."""
+
+
+class DrawBatchNorm2d(_DrawBatchNorm, nn.BatchNorm2d):
+    """[B, C, H, W] to the same: nn.BatchNorm2d with the handlings above."""
+
+
+def synchronise(network: nn.Module, moments: Moments) -> None:
+    """BatchNorm in training takes the statistics that `moments` finds of a batch."""
+    for norm in network.modules():
+        if isinstance(norm, _DrawBatchNorm):
+            norm.moments = moments
+
+
+class Recalibrated(nn.Module):
+    """A network whose evaluation passes `reference` examples [R, C, ...] before each forward.
+
+    They meet the very draw that the examples meet, and give the statistics that normalise those;
+    no gradient runs through them. Draws shared by the batch only: per-sample draws have no common
+    statistics.
+    """
+
+    reference: Tensor
+    shared_draws = True
+
+    def __init__(self, network: nn.Module, reference: Tensor) -> None:
+        super().__init__()
+        if any(isinstance(module, nn.DataParallel) for module in network.modules()):
+            raise UsageError(
+                "the statistics of a reference set do not reach DataParallel's replicas: put "
+                "Recalibrated inside DataParallel"
+            )
+        self.network = network
+        self.register_buffer("reference", reference, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return cast(Tensor, self.network(x))
+        if sketching.is_parted(self.network):
+            raise UsageError(
+                "several draws in a batch have no common statistics: use model.batchnorm=running, "
+                "or one draw for the batch"
+            )
+        reference = _Reference()
+        with _under(reference):
+            with torch.no_grad(), sketching.record(self.network) as ledger:
+                self.network(self.reference.to(x.dtype))
+            torch.clear_autocast_cache()  # it holds weights that know of no gradient
+            reference.complete = True
+            with sketching.repeat(self.network, ledger):
+                return cast(Tensor, self.network(x))

@@ -1,0 +1,1 @@
+"""Which rows make which table or figure, and where the files go."""

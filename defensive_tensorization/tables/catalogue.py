@@ -1,0 +1,26 @@
+"""Every table and figure that the configuration knows."""
+
+from collections.abc import Iterator, Sequence
+
+from .. import config as cfg
+from ..config import Config
+
+
+def catalogue(
+    overrides: Sequence[str] = (), names: Sequence[str] | None = None
+) -> Iterator[Config]:
+    """The experiments, or those named, whose results lie together; a trial has its own folder.
+
+    The paper's tables come first, then its figures.
+    """
+    found = (path.stem for path in (cfg.CONFIGS / "experiment").glob("*.yaml"))
+    known = sorted(found, key=lambda e: (e[:5] != "table", e[:6] != "figure", e))
+    words = [word for word in overrides if not word.startswith("paths.results=")]
+    moved = words != list(overrides)
+    folders = {
+        cfg.composed(each).paths.results for each in ([words, overrides] if moved else [words])
+    }
+    for name in known if names is None else names:
+        own = cfg.composed([f"experiment={name}", *words])
+        if own.paths.results in folders:
+            yield cfg.composed([f"experiment={name}", *overrides]) if moved else own

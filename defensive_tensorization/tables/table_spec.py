@@ -1,0 +1,181 @@
+"""A table before its rows: which rows belong to an experiment, and what is known of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import config as cfg
+from ..config import Config
+from ..errors import UsageError
+from ..report import tables
+from ..report.caption import Facts
+from ..report.published import Key, elsewhere, published
+from ..results import landscape_panels, store
+from ..results.row import Row
+from . import caption_settings
+
+FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the configuration and the paper say of a table; `cells` by method, as are columns.
+
+    surfaces  of an honest table: by method, its rows of steps x draws.
+    """
+
+    config: Config
+    cells: Mapping[str, Config]
+    columns: tuple[tables.Column, ...]
+    surfaces: Mapping[str, tables.Column]
+
+    @property
+    def name(self) -> str:
+        return self.config.experiment.name
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.config)
+
+    @property
+    def runs(self) -> Path:
+        return Path(self.config.paths.runs) / "rows"
+
+    @property
+    def notes(self) -> Facts:
+        labels = self.config.experiment.columns
+        return caption_settings.settings(
+            {labels[method]: cell for method, cell in self.cells.items()}
+        )
+
+    @property
+    def published(self) -> dict[Key, float]:
+        of = self.config.experiment
+        return published(cfg.PAPER, of.published, **of.published_only) if of.published else {}
+
+    def takes(self, row: Row) -> bool:
+        return any(column.takes(row) for column in (*self.columns, *self.surfaces.values()))
+
+    def own_data(self) -> str | None:
+        """This machine's own rows stand before committed ones from other data."""
+        own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
+        return own.pop() if len(own) == 1 else None
+
+    def filled(self, rows: Iterable[Row], data: str | None) -> tables.Rendered:
+        """Attacks and epsilons down, methods across."""
+        from ..experiment.plan import attacks
+
+        of = self.config.experiment
+        table = tables.Table(
+            of.name,
+            of.title,
+            self.columns,
+            (("clean", 0.0), *((a.name, a.epsilon) for a in attacks(self.config))),
+            self.notes,
+        )
+        copied = elsewhere(cfg.PAPER, of.published) if of.published else {}
+        return tables.render(table, rows, self.published, data=data, elsewhere=copied)
+
+
+def folder_of(config: Config) -> Path:
+    """Where the results of its scale lie."""
+    return Path(config.paths.results) / FOLDER.get(config.scale.name, config.scale.name)
+
+
+def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
+    """In the precision of its rows, this machine's own first, where autocast=auto leaves it.
+
+    UsageError for an experiment that is no table.
+    """
+    layout = _laid(experiment, overrides)
+    others = cfg.others(layout.config)
+    if not others:
+        return layout
+    words = [precision_words(each) for each in others]
+    options = [layout, *(_laid(experiment, [*overrides, *each]) for each in words)]
+    own, committed = Path(layout.config.paths.runs), layout.folder
+    for rows, drawn in (
+        (own / "rows", landscape_panels.read(own / "landscapes")),
+        (committed / "rows", landscape_panels.load(committed / f"{layout.name}.npz")),
+    ):
+        there = store.read([rows])
+        recipes = {panel.about.recipe for panel in drawn}
+        for option in options:
+            if any(map(option.takes, there)) or recipes & {*map(cfg.recipe, option.cells.values())}:
+                return option
+    return layout
+
+
+def precision_words(config: Config) -> list[str]:
+    """Overrides that name the precisions of a configuration."""
+    return [f"train.autocast={config.train.autocast}", f"eval.autocast={config.eval.autocast}"]
+
+
+def _laid(experiment: str, overrides: Sequence[str]) -> Layout:
+    """From configurations alone."""
+    config = cfg.composed([f"experiment={experiment}", *overrides])
+    if not config.experiment.columns:
+        raise UsageError(f"experiment={experiment} has no columns: it is no table")
+    cells = {
+        method: cfg.composed([f"experiment={experiment}", *overrides, f"method={method}"])
+        for method in config.experiment.columns
+    }
+    labels = config.experiment.columns
+    named = config.experiment.published_as
+    words = (*overrides, f"eval.epsilon={config.eval.epsilon}")
+    outside = _under(config.experiment.outside, config, words, ("attack",))
+    columns = tuple(
+        _column(labels[method], named.get(method, method), cell, outside.get(method))
+        for method, cell in cells.items()
+    )
+    _refuse_twins(columns)
+    for name in (name for pair in config.experiment.controls.items() for name in pair):
+        if name not in cells:
+            raise UsageError(
+                f"experiment.controls={name} is no column of {experiment}: take one of "
+                f"{', '.join(cells)}"
+            )
+    surfaces = _under(config.experiment.surface, config, overrides, ("attack", "eval"))
+    return Layout(config, cells, columns, surfaces)
+
+
+def _under(
+    experiment: str | None, config: Config, overrides: Sequence[str], own: tuple[str, ...]
+) -> dict[str, tables.Column]:
+    """By method of the table, what selects its rows under another experiment's attacks.
+
+    own  what overrides say of the table alone.
+    """
+    if not experiment:
+        return {}
+    kept = [
+        w for w in overrides if not w.lstrip("+").startswith(own) or w.startswith("eval.autocast=")
+    ]
+    words = [f"experiment={experiment}", *kept]
+    return {
+        method: _column(label, "", cfg.composed([*words, f"method={method}"]))
+        for method, label in config.experiment.columns.items()
+    }
+
+
+def _refuse_twins(columns: Sequence[tables.Column]) -> None:
+    """An override of what the methods set would show one network under two labels."""
+    for i, column in enumerate(columns):
+        for other in columns[:i]:
+            if (column.recipe, column.protocols) == (other.recipe, other.protocols):
+                raise UsageError(
+                    f"'{other.label}' and '{column.label}' are the same run: an override takes the "
+                    "place of what the table's methods set (theta, defence, ...); leave it out"
+                )
+
+
+def _column(
+    label: str, paper: str, config: Config, more: tables.Column | None = None
+) -> tables.Column:
+    """What of the rows is this method's, from its configuration alone; and those of `more`."""
+    from ..experiment.evaluation_config import protocol
+    from ..experiment.plan import attacks
+
+    protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
+    protocols |= (more and more.protocols) or frozenset()
+    return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)
