@@ -34,7 +34,7 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
     """
     from .experiment import loss_landscape
     from .experiment.ensure import evaluated, summary, trained
-    from .experiment.evaluation_config import protocol
+    from .experiment.evaluation_config import eval_config_hash
     from .experiment.plan import attacks, plan
     from .system.file_lock import alone
     from .training import distributed
@@ -50,7 +50,11 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
     if config.landscape:
         loss_landscape.example(p)  # what cannot be is refused before hours of training
     of = trained(p)
-    wanted = [config.eval.seed, config.eval.runs, *(protocol(config, a) for a in attacks(config))]
+    wanted = [
+        config.eval.seed,
+        config.eval.runs,
+        *(eval_config_hash(config, a) for a in attacks(config)),
+    ]
     lock = Path(f"{p.rows}.{cfg.digest(wanted, 8)}.lock")
     with distributed.at_first(alone(lock, f"measuring {p.name}")):
         rows = evaluated(p, of, command)

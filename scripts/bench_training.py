@@ -18,7 +18,7 @@ from public_loop import CROP_AND_FLIP, public_loop
 from torch import nn
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.attacks.scoring import judged
+from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.data import Split, Task, decode, digits
 from defensive_tensorization.experiment.plan import Plan
 from defensive_tensorization.models import ResNet18
@@ -101,7 +101,7 @@ def learnt(epochs: int, seeds: int) -> tuple[list[str], bool]:
             network = p.network()
             train(network, task, p.schedule, p.optimizer(network), seed)
             with torch.no_grad():
-                found[f"ours, {dtype}"].append(judged(p.classifier(network)(x)[None], y))
+                found[f"ours, {dtype}"].append(score_logits(p.classifier(network)(x)[None], y))
         torch.manual_seed(seed)
         plain = _plain(8)
         epoch = public_loop(
@@ -112,7 +112,7 @@ def learnt(epochs: int, seeds: int) -> tuple[list[str], bool]:
         for _ in range(epochs):
             epoch()
         with torch.no_grad():
-            found[PUBLIC].append(judged(plain.eval()((x - mean) / std)[None], y))
+            found[PUBLIC].append(score_logits(plain.eval()((x - mean) / std)[None], y))
     lines = [
         f"Accuracy on scikit-learn's digits, dense, width 8, {epochs} epochs, {seeds} seeds:",
         "",

@@ -4,7 +4,7 @@ from fake_rows import row
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.config import Config, composed
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.results.row import Row
 
@@ -22,13 +22,13 @@ def made_up(
 def of(config: Config, accuracy: float, *, seeds: int = 2, **changes: object) -> list[Row]:
     """Clean and under every attack."""
     digest = str(changes.get("data_digest", "d" * 16))
-    fingerprint = cfg.digest([cfg.recipe(config), digest], 16)
+    fingerprint = cfg.digest([cfg.train_config_hash(config), digest], 16)
     return [
         row(
             run_id=cfg.run_id(config, fingerprint),
             fingerprint=fingerprint,
-            recipe=cfg.recipe(config),
-            protocol=protocol(config, attack),
+            recipe=cfg.train_config_hash(config),
+            protocol=eval_config_hash(config, attack),
             scale=config.scale.name,
             theta=config.theta,
             attack=attack.name if attack else "clean",

@@ -99,12 +99,12 @@ def everything() -> dict[str, Any]:
         "norm16": normalised(x, torch.bfloat16),
         "draws": draws(),
         "own": draws(draws="own", **two),
-        "told": distributed.told(lambda: f"by {distributed.rank()}"),
+        "told": distributed.broadcast(lambda: f"by {distributed.rank()}"),
         "exchanged": [
-            list(distributed.exchanged((i, f"{i}") for i in distributed.dealt(5, shift)))
+            list(distributed.gather((i, f"{i}") for i in distributed.shard_indices(5, shift)))
             for shift in (0, 1)
         ],
-        "dealt": [distributed.dealt(5, shift) for shift in (0, 1)],
+        "dealt": [distributed.shard_indices(5, shift) for shift in (0, 1)],
         "refused": refused(),
     }
 

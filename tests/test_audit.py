@@ -14,7 +14,7 @@ from torch import nn
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
 from defensive_tensorization.audit import attack_suite, checks, comparisons, gradients
-from defensive_tensorization.audit.attack_suite import Budget, Subject
+from defensive_tensorization.audit.attack_suite import AuditTarget, Budget
 from defensive_tensorization.audit.check import Check
 from defensive_tensorization.audit.comparisons import (
     AVERAGES,
@@ -208,8 +208,8 @@ def test_all_attacks_meet_the_same_draws_and_the_best_examples_others() -> None:
     """Of a network that is nothing but chance, other draws answer otherwise; size 0 is clean."""
     network = Noisy(nn.Flatten(), 1.0)
     x = torch.rand(20, 1, 2, 2, generator=torch.manual_seed(0)) / 10
-    of = Subject(network.eval(), x, torch.arange(20) % 4, (0.0, 1.0), 1 / 255, 4, 20)
-    met = attack_suite.shoot(of, Budget(8, steps=1, draws=1, queries=1, scored=7), 0)
+    of = AuditTarget(network.eval(), x, torch.arange(20) % 4, (0.0, 1.0), 1 / 255, 4, 20)
+    met = attack_suite.run_attacks(of, Budget(8, steps=1, draws=1, queries=1, scored=7), 0)
     clean, zero = met.answers["clean"], met.answers["zero"]
     assert np.array_equal(clean.correct, zero.correct) and clean.correct.min() < 7
     same = {n: float(np.mean(a.correct == clean.correct)) for n, a in met.answers.items()}
@@ -241,7 +241,7 @@ def test_a_gradient_that_vanishes_is_seen_in_every_layer_before() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 4))
     x, y = torch.rand(6, 3, 8, 8), torch.arange(6) % 4
-    of = Subject(Stepped(network, 7).requires_grad_(False), x, y, (0.0, 1.0), 1 / 255, 4, 6)
+    of = AuditTarget(Stepped(network, 7).requires_grad_(False), x, y, (0.0, 1.0), 1 / 255, 4, 6)
     found, blind = gradients.layers(of, Budget(8), 0)
     assert [layer.name for layer in found] == ["input", "network.0", "network.2"]
     assert blind.all() and found[0].zero == 1
@@ -277,7 +277,7 @@ def test_an_audit_without_a_twin_is_another_than_with_it(
 ) -> None:
     """What was skipped for want of a twin must not stand once there is one."""
     monkeypatch.setattr(
-        audit, "examine", lambda of, *_: {"verdict": {}, "twin": of.twin is not None}
+        audit, "examine", lambda of, *_: {"verdict": {}, "twin": of.surrogate_model is not None}
     )
     monkeypatch.setattr(audit.audits, "write", lambda *_: [])
     found = {}
@@ -293,9 +293,9 @@ def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Confi
     p = plan(config)
     trained(p)
     words = [f"paths.runs={config.paths.runs}", "audit.epsilon=16"]
-    for model in (p.name, p.fingerprint, p.fingerprint[:8]):
+    for model in (p.name, p.weights_id, p.weights_id[:8]):
         made = audit.stored(model, words)
-        assert cfg.recipe(made) == cfg.recipe(config)
+        assert cfg.train_config_hash(made) == cfg.train_config_hash(config)
         assert (made.audit.epsilon, made.paths.runs) == (16, config.paths.runs)
     with pytest.raises(UsageError, match="MODEL=nosuch is no trained run of"):
         audit.stored("nosuch", words)

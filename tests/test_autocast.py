@@ -9,7 +9,7 @@ from fake_rows import row
 from defensive_tensorization import config as cfg
 from defensive_tensorization import run
 from defensive_tensorization.config import composed
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks, plan
 from defensive_tensorization.results import store
 from defensive_tensorization.system import processor
@@ -79,8 +79,10 @@ def test_auto_is_the_default_of_the_short_scales_and_names_weights_as_a_word_doe
         left, told = composed(words), composed([*words, "scale.autocast=float32"])
         assert left.autocast_auto == ["train", "eval"]
         assert told.autocast_auto == []
-        assert cfg.recipe(left) == cfg.recipe(told)
-        assert cfg.recipe(left) != cfg.recipe(composed([*words, "scale.autocast=bfloat16"]))
+        assert cfg.train_config_hash(left) == cfg.train_config_hash(told)
+        assert cfg.train_config_hash(left) != cfg.train_config_hash(
+            composed([*words, "scale.autocast=bfloat16"])
+        )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_rows_of_two_precisions_are_of_different_protocols_and_say_so(machine) -
     one = auto("attack=[fgsm]")
     machine("avx2")
     other = auto("attack=[fgsm]")
-    assert protocol(one, attacks(one)[0]) != protocol(other, attacks(other)[0])
+    assert eval_config_hash(one, attacks(one)[0]) != eval_config_hash(other, attacks(other)[0])
 
 
 @pytest.mark.parametrize("place", ["runs/rows", "results/cpu/rows"])

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.attacks import walks
+from defensive_tensorization.attacks import group_by_steps
 from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.report import surface
 from defensive_tensorization.results import store
@@ -470,7 +470,7 @@ def test_every_job_is_checked_before_the_first() -> None:
 
 @cache
 def recipe(*overrides: str) -> str:
-    return cfg.recipe(quick(*overrides))
+    return cfg.train_config_hash(quick(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -560,7 +560,7 @@ def test_a_sketched_network_starts_from_the_one_at_theta_1(overrides: list[str])
     assert config == before
     assert base is not None and base.defence.conv is not None
     assert base.theta == base.defence.conv.theta == 1
-    assert cfg.recipe(base) == recipe("theta=1")
+    assert cfg.train_config_hash(base) == recipe("theta=1")
     assert cfg.batchnorm(base) == "running"
     assert cfg.base_of(base) is None
 
@@ -591,9 +591,9 @@ def test_a_later_field_leaves_old_identities_alone(part: str, default: Any) -> N
         "Later", [("later", Any, field(default=default))], bases=(type(grown),)
     )
     grown.later = default
-    assert cfg.recipe(config) == recipe()
+    assert cfg.train_config_hash(config) == recipe()
     grown.later = "another"
-    assert cfg.recipe(config) != recipe()
+    assert cfg.train_config_hash(config) != recipe()
 
 
 # Committed rows carry these: a change that breaks them orphans results/cpu and its checkpoints.
@@ -656,7 +656,7 @@ def test_a_run_s_name_spells_every_axis() -> None:
 
 def scored(*overrides: str) -> str:
     config = quick("attack=[pgd]", "eval.epsilon=[8]", *overrides)
-    return protocol(config, attacks(config)[0])
+    return eval_config_hash(config, attacks(config)[0])
 
 
 @pytest.mark.parametrize("scale", ["cpu", "fast", "paper"])
@@ -676,7 +676,7 @@ def test_end_to_end_and_log_mel_differ_in_the_model_alone() -> None:
     assert (ends.model.name, mel.model.name) == ("soundnet5", "logmel")
     mel.model = ends.model
     assert ends == mel
-    assert cfg.recipe(ends) == recipe("experiment=table5", "method=baseline")
+    assert cfg.train_config_hash(ends) == recipe("experiment=table5", "method=baseline")
 
 
 def test_audio_takes_the_steps_of_images() -> None:
@@ -748,7 +748,7 @@ def test_a_surrogate_is_part_of_the_score_and_not_of_the_weights() -> None:
     assert scored("precision=xnor", "attack.surrogate=identity") == scored()
     assert recipe("precision=xnor", "attack.surrogate=tanh") == recipe("precision=xnor")
     config = quick("precision=xnor", "attack.surrogate=tanh")
-    assert protocol(config, None) == protocol(quick(), None)
+    assert eval_config_hash(config, None) == eval_config_hash(quick(), None)
 
 
 @pytest.mark.parametrize("key", ["attack.surrogate", "+attack.pgd.surrogate"])
@@ -792,7 +792,7 @@ def test_table_4_attacks_one_network_in_three_ways() -> None:
         *("precision=xnor_cifar10", "train=cifar10_binary"),
     )
     configs = [quick(*cell) for cell in cells.values()]
-    protocols = [protocol(c, a) for c in configs for a in attacks(c)]
+    protocols = [eval_config_hash(c, a) for c in configs for a in attacks(c)]
     assert len(set(protocols)) == len(protocols)
 
 
@@ -811,7 +811,9 @@ def test_knowledge_is_part_of_the_score_and_not_of_the_weights() -> None:
     assert len(scores) == len(kinds) and scored() not in scores
     assert scored("attack.knowledge=fresh") == scored()
     assert recipe("attack.knowledge=frozen") == recipe()
-    assert protocol(quick("attack.knowledge=frozen"), None) == protocol(quick(), None)
+    assert eval_config_hash(quick("attack.knowledge=frozen"), None) == eval_config_hash(
+        quick(), None
+    )
 
 
 @pytest.mark.parametrize("key", ["attack.knowledge", "+attack.pgd.knowledge"])
@@ -826,7 +828,7 @@ def test_knowledge_that_cannot_be(key: str) -> None:
 def test_the_control_at_theta_1_is_part_of_the_score_and_not_of_the_weights() -> None:
     assert recipe("eval.sketch=false") == recipe()
     assert scored("eval.sketch=false") != scored() == scored("eval.sketch=true")
-    clean = [protocol(quick(f"eval.sketch={each}"), None) for each in ("true", "false")]
+    clean = [eval_config_hash(quick(f"eval.sketch={each}"), None) for each in ("true", "false")]
     assert clean[0] != clean[1]
 
 
@@ -871,11 +873,11 @@ def test_pgd_training_of_the_same_budget_computes_as_many_gradients(
 
 @pytest.mark.parametrize("method", ["ours_0.9", "ours_1", "bn_batch", "bn_frozen"])
 def test_the_twin_is_the_dense_baseline(method: str) -> None:
-    twin = cfg.twin_of(composed(["experiment=table1", f"method={method}"]))
+    twin = cfg.surrogate_config(composed(["experiment=table1", f"method={method}"]))
     baseline = composed(["experiment=table1", "method=baseline"])
     assert cfg.run_id(twin, "0" * 16) == cfg.run_id(baseline, "0" * 16)
     assert cfg.batchnorm(twin) == cfg.batchnorm(baseline)
-    assert cfg.recipe(twin) == cfg.recipe(baseline)
+    assert cfg.train_config_hash(twin) == cfg.train_config_hash(baseline)
 
 
 # --- averaging attacks --------------------------------------------------------------------------
@@ -957,9 +959,11 @@ def test_squeezing_joins_the_dense_network_and_changes_its_scores() -> None:
         )
     )
     assert len({through, oblivious, plain, coarse}) == 4
-    assert len({protocol(squeezed, None), protocol(quick("defence=none"), None)}) == 2
+    assert (
+        len({eval_config_hash(squeezed, None), eval_config_hash(quick("defence=none"), None)}) == 2
+    )
     blind = quick("defence=squeezing", "attack.input=oblivious")
-    assert protocol(blind, None) == protocol(squeezed, None)
+    assert eval_config_hash(blind, None) == eval_config_hash(squeezed, None)
 
 
 @pytest.mark.parametrize("theta", ["theta=0.95", "theta=0.8"])
@@ -967,7 +971,7 @@ def test_ours_with_adversarial_training_starts_from_ours_at_theta_1(theta: str) 
     config = quick("defence=tensorization_pgd", theta, "train.epochs=3", "train.init_epochs=10")
     base = cfg.base_of(config)
     assert base is not None
-    assert cfg.recipe(base) == recipe("theta=1")
+    assert cfg.train_config_hash(base) == recipe("theta=1")
     assert config.defence.perturb is not None and config.defence.conv is not None
     assert recipe(theta, "train.init_epochs=7") != recipe(theta)
     assert recipe("theta=1", "train.init_epochs=7") == recipe("theta=1")
@@ -1044,7 +1048,7 @@ def test_a_surface_s_attacks_are_of_every_number_of_draws_and_steps() -> None:
         places = [(a.draws, a.steps) for a in found]
         assert places == [(k, n) for k in draws for n in surface.STEPS]
         assert draws in (surface.DRAWS, surface.DRAWS[:1])
-        assert len(list(walks(found))) == len(draws)
+        assert len(list(group_by_steps(found))) == len(draws)
 
 
 def test_an_attack_goes_by_its_key() -> None:
@@ -1057,7 +1061,7 @@ def test_an_attack_goes_by_its_key() -> None:
     ]
     config = quick(*told, "attack.apgd_ce.loss=dlr")
     assert dict(attacks(config)[0].options)["algorithm"] == "apgd_dlr"
-    assert protocol(config, attacks(config)[0]) != protocol(config, found[0])
+    assert eval_config_hash(config, attacks(config)[0]) != eval_config_hash(config, found[0])
 
 
 @pytest.mark.parametrize("table", ["honest_table1", "honest_table2", "honest_table4"])
@@ -1112,7 +1116,7 @@ def test_networks_are_shared_between_tables() -> None:
             ("table4", "ours_0.99"),
         )
     ]
-    a, b, c, d = (cfg.recipe(base) for base in bases if base is not None)
+    a, b, c, d = (cfg.train_config_hash(base) for base in bases if base is not None)
     assert a == b == TABLE1_AT_CPU["ours_1"] and c == d
 
 
@@ -1158,7 +1162,7 @@ def test_the_number_of_processes_is_identity_only_where_weights_depend_on_it() -
     assert recipe("theta=1", *OWN) == recipe("theta=1"), "without draws there are none of its own"
     assert recipe("defence=adversarial_pgd", *OWN) != recipe("defence=adversarial_pgd")
     base = cfg.base_of(quick("theta=0.9", *OWN))
-    assert base is not None and cfg.recipe(base) == recipe("theta=1")
+    assert base is not None and cfg.train_config_hash(base) == recipe("theta=1")
     assert recipe("theta=0.9", "stage=bases") == recipe("theta=0.9")
 
 

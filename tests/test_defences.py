@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import Attack, fgsm
-from defensive_tensorization.attacks.scoring import judged
+from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.config import composed
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
@@ -95,7 +95,7 @@ def test_an_attack_is_computed_on_what_it_knows_and_scored_behind_the_squeezing(
 
 def test_rows_name_the_defence_and_how_it_was_attacked() -> None:
     def score(attack: Attack | None, robust: float) -> Score:
-        right = judged(torch.eye(2)[None], torch.tensor([0, 1]))
+        right = score_logits(torch.eye(2)[None], torch.tensor([0, 1]))
         return Score(attack, 0, 0.9, robust, 32, 1.0, right)
 
     for overrides, defence, how in (

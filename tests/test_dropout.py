@@ -10,13 +10,13 @@ from scipy.stats import binomtest
 from torch import nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import KNOWLEDGE
-from defensive_tensorization.attacks.scoring import judged
-from defensive_tensorization.config import composed, recipe, run_id
+from defensive_tensorization.attacks import THREAT_MODELS
+from defensive_tensorization.attacks.scoring import score_logits
+from defensive_tensorization.config import composed, run_id, train_config_hash
 from defensive_tensorization.defences.dropout import DropoutLinear, last_layer
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluate import Score, accuracy
-from defensive_tensorization.experiment.evaluation_config import protocol, row
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash, row
 from defensive_tensorization.experiment.plan import Plan, attacks
 from defensive_tensorization.models.logmel import LogMel
 from defensive_tensorization.models.resnet import ResNet18
@@ -65,8 +65,12 @@ def test_the_test_rate_has_no_part_in_the_weights_and_the_training_rate_has() ->
     base = composed(["defence=defensive_dropout", "theta=1", *SMALL, "attack=[]"])
     test, trained = deepcopy(base), deepcopy(base)
     test.defence.last.rate, trained.defence.last.train_rate = 0.7, 0.2
-    assert recipe(base) == recipe(test) != recipe(trained)
-    assert protocol(base, None) == protocol(trained, None) != protocol(test, None)
+    assert train_config_hash(base) == train_config_hash(test) != train_config_hash(trained)
+    assert (
+        eval_config_hash(base, None)
+        == eval_config_hash(trained, None)
+        != eval_config_hash(test, None)
+    )
     name = "digits-resnet18-real-defensive_dropout-seed0-00000000"
     assert run_id(base, "0" * 16) == name
 
@@ -86,9 +90,12 @@ def test_it_stands_in_front_of_the_last_layer_alone(model: type, channels: int) 
 def test_every_attacker_there_is_can_attack_it() -> None:
     config = composed(["defence=defensive_dropout", "theta=1", *SMALL, "attack=[fgsm]"])
     p = Plan(config, task(split(8), split(8)))
-    twin, classifier = p.twin.classifier(p.twin.network()), p.classifier(p.network())
-    right = judged(torch.eye(2)[None], torch.tensor([0, 1]))
-    for knowledge in KNOWLEDGE:
+    twin, classifier = (
+        p.surrogate_plan.classifier(p.surrogate_plan.network()),
+        p.classifier(p.network()),
+    )
+    right = score_logits(torch.eye(2)[None], torch.tensor([0, 1]))
+    for knowledge in THREAT_MODELS:
         attack = replace(attacks(config)[0], knowledge=knowledge)
         share = accuracy(classifier, p.task, p.task.test, attack, 0, 8, twin)
         made = row(p, Score(attack, 0, 1.0, share, 8, 1.0, right), "command")

@@ -16,9 +16,9 @@ from defensive_tensorization.attacks.auto_pgd import checkpoints
 from defensive_tensorization.attacks.expectation import (
     AVERAGES,
     Expectation,
+    batching_note,
     cross_entropy,
     dlr,
-    manner,
     margin,
     most_together,
 )
@@ -227,8 +227,8 @@ def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
     assert [most_together(model, 400, each) for each in (gpu, cpu)] == [2, 1]
     assert [most_together(model, size, cpu) for size in (20, 21)] == [10, 1]
     assert most_together(model, 2000, gpu) == 1
-    assert manner(model, 16, gpu) == "batched, up to 64 at a time"
-    assert manner(model, 200, cpu) == "in a loop"
+    assert batching_note(model, 16, gpu) == "batched, up to 64 at a time"
+    assert batching_note(model, 200, cpu) == "in a loop"
     assert most_together(randomized(min_dim=1), 16, gpu) == 1  # its window is sketched too
     assert most_together(dt.binarize(randomized(), exclude=[]), 16, gpu) == 1
     assert most_together(Recalibrated(model, batch()[0]), 16, gpu) == 1

@@ -10,8 +10,8 @@ import torch
 from fake_task import split, task
 from torch import Tensor, nn
 
-from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, pgd, walks
-from defensive_tensorization.attacks.scoring import judged
+from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, group_by_steps, pgd
+from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluate import (
@@ -25,7 +25,7 @@ from defensive_tensorization.experiment.evaluate import (
 )
 from defensive_tensorization.system import signals
 from defensive_tensorization.tucker import TuckerConv2d
-from defensive_tensorization.xnor import SURROGATES, binary_layer, surrogate
+from defensive_tensorization.xnor import SIGN_GRADIENTS, binary_layer, sign_gradient
 from defensive_tensorization.xnor.sign import derivative
 
 UNIT = 1 / 255
@@ -268,7 +268,7 @@ def test_what_is_no_longer_walk() -> None:
     again = eot_pgd(epsilon=4, unit=UNIT, steps=9, restarts=2)
     single = [pgd(epsilon=4, unit=UNIT, steps=n) for n in (2, 5)]
     attacks = [None, two, five, two, wide, again, *single]
-    assert list(walks(attacks)) == [
+    assert list(group_by_steps(attacks)) == [
         None,
         [two, five],
         [two],
@@ -276,7 +276,7 @@ def test_what_is_no_longer_walk() -> None:
         [again],
         *([a] for a in single),
     ]
-    assert list(walks([two, five], together=False)) == [[two], [five]]
+    assert list(group_by_steps([two, five], together=False)) == [[two], [five]]
 
 
 # --- several draws ----------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_draws_are_judged_by_hand() -> None:
             [[0.7, 0.3, 0.0], [0.4, 0.6, 0.0], [0.6, 0.4, 0.0], [0.5, 0.4, 0.1]],
         ]
     )
-    made = judged(p.log(), torch.zeros(4, dtype=torch.long))
+    made = score_logits(p.log(), torch.zeros(4, dtype=torch.long))
     assert made.correct.tolist() == [3, 1, 2, 1]
     assert made.by_draw.tolist() == [2, 2, 3]
     assert made.majority.tolist() == [True, False, True, False]  # the last: a tie of three
@@ -333,11 +333,11 @@ def test_classifier_gives_float32(dtype: str) -> None:
     assert spy.dtypes == [getattr(torch, dtype)]
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", SIGN_GRADIENTS)
 def test_a_surrogate_is_the_attack_s_alone(name: str) -> None:
     """Scoring, like training, has the clipped identity."""
     met: dict[str, str] = {}
-    slopes = {slope: each for each, slope in SURROGATES.items()}
+    slopes = {slope: each for each, slope in SIGN_GRADIENTS.items()}
 
     class Watched(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -357,8 +357,8 @@ def test_surrogates_attack_in_different_directions() -> None:
     model = Classifier(nn.Sequential(*layers), "float32")
     x, y = torch.rand(4, 3, 8, 8), torch.arange(4)
     found = []
-    for name in SURROGATES:
-        with surrogate(name):
+    for name in SIGN_GRADIENTS:
+        with sign_gradient(name):
             found.append(FGSM(model, x, y, (0.0, 1.0)))
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
 
@@ -421,13 +421,13 @@ def test_stopped_between_batches_the_rows_before_are_kept() -> None:
 def test_what_no_seed_changes_is_found_once(
     theta: float, clean: int, fgsm_: int, pgd_: int
 ) -> None:
-    test, classifier, settled = split(40), randomized(theta), {}
+    test, classifier, deterministic_cache = split(40), randomized(theta), {}
     done: Counter[str] = Counter()
     alone, shared = [], []
     for seed in range(3):
         for s in evaluate(classifier, task(test, test), test, [None, FGSM, PGD], seed, 32):
             alone.append((s.attack, s.eval_seed, s.clean_accuracy, s.answers.correct.tolist()))
-        kept = {"settled": settled}
+        kept = {"deterministic_cache": deterministic_cache}
         for s in evaluate(classifier, task(test, test), test, [None, FGSM, PGD], seed, 32, **kept):
             shared.append((s.attack, s.eval_seed, s.clean_accuracy, s.answers.correct.tolist()))
             done[s.attack.name if s.attack else "clean"] += s.seconds > 0
@@ -437,7 +437,9 @@ def test_what_no_seed_changes_is_found_once(
 
 def test_without_draws_one_forward_scores_them_all() -> None:
     network, test = ByPixel(), split(40)
-    found = answers(Classifier(network, "float32"), task(test, test), test, None, 0, 32, draws=30)
+    found = answers(
+        Classifier(network, "float32"), task(test, test), test, None, 0, 32, score_samples=30
+    )
     right = ((test.inputs[:, 0, 0, 0].long() % 4) == test.labels).numpy()
     assert network.sizes == [32, 8]
     assert found.correct.tolist() == (30 * right).tolist()

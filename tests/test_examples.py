@@ -34,7 +34,7 @@ def test_the_last_cheap_attack_at_its_middle_epsilon() -> None:
 def test_a_black_box_attack_needs_its_twin() -> None:
     held = attack("pgd", 8, 10, knowledge="blackbox")
     assert examples.shown([held]) is None
-    assert examples.shown([held], twin=True) is held
+    assert examples.shown([held], surrogate_model=True) is held
 
 
 def test_the_picture_shows_the_first_images_and_nothing_else_is_drawn(

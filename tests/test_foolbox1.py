@@ -38,7 +38,7 @@ from defensive_tensorization.config import CONFIGS, Config, checked
 from defensive_tensorization.config import attack as rules
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluate import Classifier, evaluate, judged
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.results.row import Row
@@ -394,7 +394,7 @@ def test_an_evaluation_tells_what_became_of_the_images(draws: int) -> None:
     network = Classifier(nn.Sequential(conv, nn.Flatten(), nn.Linear(192, 4)), "float32")
     data = task(split(24), split(24))
     aims = [None, CASES["bim_off"](8), bim(epsilon=8, unit=UNIT)]
-    clean, early, full = evaluate(network, data, data.test, aims, 0, 10, draws=draws)
+    clean, early, full = evaluate(network, data, data.test, aims, 0, 10, score_samples=draws)
     assert clean.answers.outcomes() == full.answers.outcomes() == ""
     assert early.answers.outcome is not None and len(early.answers.outcome) == 24
     told = early.answers.outcomes()
@@ -462,7 +462,7 @@ def test_the_three_are_attacks_of_the_command_line() -> None:
 def test_a_reading_is_part_of_how_a_row_is_made() -> None:
     def identities(*overrides: str) -> list[str]:
         config = read(*overrides)
-        return [protocol(config, attack) for attack in attacks(config)]
+        return [eval_config_hash(config, attack) for attack in attacks(config)]
 
     usual = identities()
     for name, values in {

@@ -291,13 +291,15 @@ def test_walks_pass_the_guard_too() -> None:
     model(X).sum().backward()
     before = state(model)
     with torch.inference_mode():
-        for end in attack.along(model, X, Y, BOUNDS, [1, 2, 3]):
+        for end in attack.run_with_step_checkpoints(model, X, Y, BOUNDS, [1, 2, 3]):
             assert state(model) == before and torch.is_inference_mode_enabled()
             assert not end.is_inference()
     sketching.seed(model, 0)
     with pytest.raises(UsageError, match="outside the bounds"):
-        next(attack.along(model, X * 2, Y, BOUNDS, [1]))
-    assert [len(end) for end in attack.along(model, X[:0], Y[:0], BOUNDS, [1, 2])] == [0, 0]
+        next(attack.run_with_step_checkpoints(model, X * 2, Y, BOUNDS, [1]))
+    assert [
+        len(end) for end in attack.run_with_step_checkpoints(model, X[:0], Y[:0], BOUNDS, [1, 2])
+    ] == [0, 0]
 
 
 def test_a_small_epsilon_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:

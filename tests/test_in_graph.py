@@ -128,7 +128,7 @@ def test_vmap(randomness: str) -> None:
     sketching.seed(net, 1)
     found = one(X)
     sketching.seed(net, 1)
-    with sketching.parts(net, 1 if randomness == "same" else 2):
+    with sketching.draws_per_batch(net, 1 if randomness == "same" else 2):
         torch.testing.assert_close(found, net(X))
     with pytest.raises(UsageError, match="vmap of a live network must say what it draws"):
         torch.func.vmap(lambda x: net(x[None])[0])(X)

@@ -13,7 +13,7 @@ from defensive_tensorization import config as cfg
 from defensive_tensorization.config import CONFIGS, Config, composed
 from defensive_tensorization.config.schema import PathsConfig
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.loss_landscape import protocol
+from defensive_tensorization.experiment.loss_landscape import panel_config_hash
 from defensive_tensorization.results import landscape_panels
 from defensive_tensorization.results.landscape_panels import Panel
 from defensive_tensorization.tables.landscapes import render
@@ -32,9 +32,9 @@ def cell(method: str = "") -> Config:
 def of(method: str, slope: float, **changes: object) -> list[Panel]:
     """The panels that a run of Figure 2's method would leave."""
     config = cell(method)
-    how = protocol(config, cell("ours_1"))
+    how = panel_config_hash(config, cell("ours_1"))
     kinds = [0] if method == "ours_1" else [1, 20]
-    known = {"recipe": cfg.recipe(config), "protocol": how, "theta": config.theta}
+    known = {"recipe": cfg.train_config_hash(config), "protocol": how, "theta": config.theta}
     return [panel(slope=slope, **{**known, "draws": draws, **changes}) for draws in kinds]
 
 

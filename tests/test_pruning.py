@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import eot_pgd
-from defensive_tensorization.config import composed, recipe, run_id, twin_of
+from defensive_tensorization.config import composed, run_id, surrogate_config, train_config_hash
 from defensive_tensorization.defences.pruning import StochasticPruning, factors, pruned
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluate import Classifier
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import Plan
 
 UNLIKELY = 1e-6  # seeds are fixed: a test that passes once passes always
@@ -125,10 +125,10 @@ def test_a_pruned_twin_shares_its_weights_and_leaves_the_network_alone() -> None
 def test_it_joins_the_undefended_network_and_is_attacked_through_its_draws() -> None:
     """Nothing is trained twice; averages over draws see fresh ones."""
     defended = composed(["defence=sap", "theta=1", "model.width=4", "device=cpu", "attack=[]"])
-    plain = twin_of(defended)
-    assert recipe(defended) == recipe(plain)
+    plain = surrogate_config(defended)
+    assert train_config_hash(defended) == train_config_hash(plain)
     assert run_id(defended, "0" * 16) == run_id(plain, "0" * 16)
-    assert protocol(defended, None) != protocol(plain, None)
+    assert eval_config_hash(defended, None) != eval_config_hash(plain, None)
     p = Plan(defended, task(split(8), split(8)))
     classifier = p.classifier(p.network())
     assert isinstance(classifier, Classifier) and len(sketching.sketches(classifier)) == 17

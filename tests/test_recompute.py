@@ -135,7 +135,7 @@ def test_the_contexts_of_the_first_forward_count(context: str, reentrant: bool) 
     net = network()
     within: dict[str, Callable[[], Any]] = {
         "per_sample": lambda: sketching.per_sample(net),
-        "parts": lambda: sketching.parts(net, 2),
+        "parts": lambda: sketching.draws_per_batch(net, 2),
         "frozen": lambda: sketching.frozen(net, seed=5),
         "disabled": lambda: sketching.disabled(net),
     }

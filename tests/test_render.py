@@ -15,7 +15,7 @@ from defensive_tensorization import config as cfg
 from defensive_tensorization.audit.panel import MEMBERS
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.report import audit_panel
 from defensive_tensorization.results import store
@@ -37,8 +37,8 @@ def averaged(method: str, experiment: str = "honest_table1") -> list[Row]:
         row(
             run_id=method,
             fingerprint=method,
-            recipe=cfg.recipe(config),
-            protocol=protocol(config, attack),
+            recipe=cfg.train_config_hash(config),
+            protocol=eval_config_hash(config, attack),
             scale="smoke",
             attack=attack.name if attack else "clean",
             epsilon=attack.epsilon if attack else 0.0,
@@ -91,8 +91,8 @@ def test_the_surface_is_a_page_and_a_figure(tmp_path: Path) -> None:
     held = {"n": 2, "scored": 2, "correct": "0200", "votes": "30", "by_draw": "1 1"}
     cell = row(
         run_id="one",
-        recipe=cfg.recipe(config),
-        protocol=protocol(config, attack),
+        recipe=cfg.train_config_hash(config),
+        protocol=eval_config_hash(config, attack),
         scale="smoke",
         attack="eot_pgd",
         epsilon=2.0,

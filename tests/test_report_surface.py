@@ -14,12 +14,12 @@ from defensive_tensorization.report.surface import (
     DRAWS,
     STEPS,
     answers,
+    convergence_failure,
     edges,
     figure,
     markdown,
     records,
     surface,
-    unsettled,
 )
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.scores import Answers, interval
@@ -59,7 +59,7 @@ def headline(right: int) -> list[Answers]:
 
 
 def test_a_flat_surface_settles_the_headline() -> None:
-    assert unsettled(surface(grid(), COLUMN, 2.0), headline(10)) == ""
+    assert convergence_failure(surface(grid(), COLUMN, 2.0), headline(10)) == ""
 
 
 def test_without_randomness_one_row_stands_for_every_k() -> None:
@@ -68,7 +68,7 @@ def test_without_randomness_one_row_stands_for_every_k() -> None:
     assert {place: len(each) for place, each in found.items()} == dict.fromkeys(
         [(s, k) for s in STEPS for k in DRAWS], 1
     )
-    assert unsettled(found, headline(10)) == ""
+    assert convergence_failure(found, headline(10)) == ""
     page = markdown("Surface", [COLUMN], rows, ())
     assert "| steps | any K |\n|---:|---:|\n| 10 | 25.0 [" in page
     assert "90% intervals: from 100 to 200 steps 0.0 [0.0, 0.0].\n" in page
@@ -87,8 +87,8 @@ def test_two_trainings_make_no_surface() -> None:
 
 def test_missing_cells_are_counted() -> None:
     found = surface(grid()[:-2], COLUMN, 2.0)
-    assert unsettled(found, headline(10)) == "23 of 25 cells of its surface are run"
-    assert unsettled(surface([], COLUMN, 2.0), headline(10)).startswith("0 of 25")
+    assert convergence_failure(found, headline(10)) == "23 of 25 cells of its surface are run"
+    assert convergence_failure(surface([], COLUMN, 2.0), headline(10)).startswith("0 of 25")
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_missing_cells_are_counted() -> None:
 )
 def test_a_fall_at_the_edge_is_told(before: tuple[int, int], reason: str) -> None:
     found = surface(grid({before: 20}, otherwise=4), COLUMN, 2.0)
-    assert unsettled(found, headline(4)) == reason
+    assert convergence_failure(found, headline(4)) == reason
 
 
 def test_a_fall_within_its_interval_is_flat() -> None:
     """One of 40 images: a paired difference of 2.5 points, with a standard error of 2.5."""
     found = surface(grid({(100, 50): 11, (200, 20): 11}), COLUMN, 2.0)
-    assert unsettled(found, headline(10)) == ""
+    assert convergence_failure(found, headline(10)) == ""
 
 
 def test_a_headline_above_its_surface_waits() -> None:
@@ -114,15 +114,15 @@ def test_a_headline_above_its_surface_waits() -> None:
     found, above = surface(grid(otherwise=8), COLUMN, 2.0), headline(16)
     assert interval(above).low < interval(found[200, 50]).high
     words = "on its first 40 images it is 40.0 [26.3, 55.4], and its surface comes down to 20.0 ["
-    assert unsettled(found, above).startswith(words)
-    assert unsettled(found, headline(8)) == unsettled(found) == ""
+    assert convergence_failure(found, above).startswith(words)
+    assert convergence_failure(found, headline(8)) == convergence_failure(found) == ""
 
 
 def test_a_headline_on_more_images_is_held_against_its_first() -> None:
     """100 images, the first 40 as the surface has them: 30% of all, 20% of those."""
     held = np.concatenate([np.arange(N) < 8, np.arange(60) < 22])
     more = Answers(30 * held.astype(int), held, held, np.array([30] * 30))
-    assert unsettled(surface(grid(otherwise=8), COLUMN, 2.0), [more]) == ""
+    assert convergence_failure(surface(grid(otherwise=8), COLUMN, 2.0), [more]) == ""
     assert more.head(N).correct.tolist() == (30 * held[:N]).tolist()
 
 
@@ -133,7 +133,7 @@ def test_edges_are_the_last_changes() -> None:
 
 
 def test_where_nothing_is_left_nothing_can_fall() -> None:
-    assert unsettled({}, headline(0)) == ""
+    assert convergence_failure({}, headline(0)) == ""
 
 
 def test_other_networks_epsilons_controls_and_single_draws_are_left_out() -> None:

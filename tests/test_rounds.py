@@ -30,14 +30,14 @@ def made_by(job: list[str]) -> set[str]:
     """What a job trains when the networks that it needs are there; at stage=bases, those."""
     *words, last = job
     if last == "stage=bases":
-        return {cfg.recipe(each) for each in cfg.needed_by(config(" ".join(words)))}
-    return {cfg.recipe(config(" ".join(job)))}
+        return {cfg.train_config_hash(each) for each in cfg.needed_by(config(" ".join(words)))}
+    return {cfg.train_config_hash(config(" ".join(job)))}
 
 
 def needed(job: list[str]) -> set[str]:
     if job[-1] == "stage=bases":
         return set()
-    return {cfg.recipe(each) for each in cfg.needed_by(config(" ".join(job)))}
+    return {cfg.train_config_hash(each) for each in cfg.needed_by(config(" ".join(job)))}
 
 
 @given(st.lists(st.sampled_from(CELLS), unique=True))

@@ -20,7 +20,7 @@ from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.ensure import evaluated, passes, trained
-from defensive_tensorization.experiment.evaluation_config import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks, plan
 from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row, means, summarise
@@ -147,10 +147,10 @@ def test_every_row_says_what_it_is(smoke: tuple[Path, str]) -> None:
     assert list(scores(rows)) == [(*cell, seed) for seed in (0, 1) for cell in aimed]
     for row in rows:
         attack = aimed[row.attack, row.epsilon]
-        assert row.recipe == cfg.recipe(config)
+        assert row.recipe == cfg.train_config_hash(config)
         assert row.fingerprint == cfg.digest([row.recipe, row.data_digest], 16)
         assert row.run_id == path.stem == cfg.run_id(config, row.fingerprint)
-        assert row.protocol == protocol(config, attack)
+        assert row.protocol == eval_config_hash(config, attack)
         assert (row.scale, row.dataset, row.model, row.width) == ("smoke", "digits", "resnet18", 4)
         assert row.data == "scikit-learn digits, 1,797 images upscaled to 3x32x32"
         assert (row.precision, row.defence, row.theta) == ("real", "tensorization", 0.9)

@@ -250,7 +250,7 @@ def test_per_sample() -> None:
 
 def test_parts() -> None:
     layers = pair()
-    with sketching.parts(layers, 3):
+    with sketching.draws_per_batch(layers, 3):
         masks = layers[0](6)
         assert [tuple(m.shape) for m in masks] == [(6, 16), (6, 16)]
         assert all(torch.equal(m[::2], m[1::2]) for m in masks)  # two examples a part
@@ -259,10 +259,10 @@ def test_parts() -> None:
         assert sketch.draw(CPU, 6, whole=True)[0].shape == (3, 16)
         with pytest.raises(UsageError, match="7 examples have no 3 equal parts"):
             layers[0](7)
-    with sketching.parts(layers, 1):
+    with sketching.draws_per_batch(layers, 1):
         assert layers[0](6)[0].shape == (16,)
     with pytest.raises(UsageError, match="at least one part, got 0"):
-        sketching.parts(layers, 0)
+        sketching.draws_per_batch(layers, 0)
 
 
 def test_contexts_leave_the_live_stream_where_it_was() -> None:

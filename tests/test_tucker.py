@@ -154,7 +154,7 @@ def test_each_part_of_a_batch_meets_its_own_draw(
     conv = nn.Conv2d(24, 16, 3, stride=2, padding=1, groups=groups).double()
     layer = TuckerConv2d.from_conv(conv, 0.6, rescale=True, **options).requires_grad_(False)
     x = torch.randn(4, 24, size, size, dtype=torch.float64).requires_grad_()
-    with sketching.parts(layer, draws), sketching.record(layer) as ledger:
+    with sketching.draws_per_batch(layer, draws), sketching.record(layer) as ledger:
         y = layer(x)
     ((masks,),) = ledger.draws.values()
     assert masks is not None and masks[0] is not None

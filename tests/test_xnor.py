@@ -17,12 +17,12 @@ from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.tucker import TuckerConv1d, TuckerConv2d, TuckerLinear
 from defensive_tensorization.xnor import (
-    SURROGATES,
+    SIGN_GRADIENTS,
     XnorConv1d,
     XnorConv2d,
     XnorConv3d,
     XnorLinear,
-    surrogate,
+    sign_gradient,
 )
 from defensive_tensorization.xnor.product import latent
 from defensive_tensorization.xnor.sign import derivative
@@ -210,10 +210,10 @@ def test_the_sign_of_zero_is_one() -> None:
     assert signs_of(EDGES).tolist() == [-1, -1, -1, 1, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", SIGN_GRADIENTS)
 def test_a_surrogate_is_the_derivative_of_its_function(name: str) -> None:
     g = torch.randn(8, dtype=torch.float64)
-    with surrogate(name):
+    with sign_gradient(name):
         slope = derivative()
     torch.testing.assert_close(slope(g.clone(), EDGES), g * SLOPES[name](EDGES))
 
@@ -221,7 +221,7 @@ def test_a_surrogate_is_the_derivative_of_its_function(name: str) -> None:
 @pytest.mark.parametrize("name", ["tanh", "tanh075"])
 def test_a_surrogate_does_not_vanish_in_bfloat16(name: str) -> None:
     x = torch.tensor([0.5, 2.0, 3.0, 4.0, 6.0])
-    with surrogate(name):
+    with sign_gradient(name):
         found = derivative()(torch.ones(5).bfloat16(), x.bfloat16())
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.double(), SLOPES[name](x.double()), rtol=0.01, atol=0)
@@ -234,11 +234,11 @@ def test_a_surrogate_ends_with_its_block() -> None:
     def slope() -> Tensor:
         x = EDGES[:, None].clone().requires_grad_()
         y = layer(x)
-        with surrogate("identity"):  # what counts is the forward's
+        with sign_gradient("identity"):  # what counts is the forward's
             return torch.autograd.grad(y.sum(), x)[0][:, 0]
 
-    with surrogate("tanh"):
-        with surrogate("tanh075"):
+    with sign_gradient("tanh"):
+        with sign_gradient("tanh075"):
             torch.testing.assert_close(slope(), SLOPES["tanh075"](EDGES))
         torch.testing.assert_close(slope(), SLOPES["tanh"](EDGES))
     assert torch.equal(slope(), SLOPES["identity"](EDGES))
@@ -247,18 +247,18 @@ def test_a_surrogate_ends_with_its_block() -> None:
 def test_an_unknown_surrogate() -> None:
     with (
         pytest.raises(UsageError, match="must be one of identity, tanh, tanh075, got 'relu'"),
-        surrogate("relu"),
+        sign_gradient("relu"),
     ):
         pass
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", SIGN_GRADIENTS)
 @pytest.mark.parametrize("groups", [1, 2])
 def test_the_gradient_is_the_chain_rule_with_the_slope_for_sgn_s(name: str, groups: int) -> None:
     torch.manual_seed(0)
     layer = binary(nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=groups)).double()
     x = torch.randn(2, 4, 6, 6, dtype=torch.float64).requires_grad_()
-    with surrogate(name):
+    with sign_gradient(name):
         y = layer(x)
     g = torch.randn_like(y)
     (got,) = torch.autograd.grad(y, x, g)
@@ -315,8 +315,8 @@ def test_a_surrogate_changes_the_gradient_alone(autocast: bool) -> None:
     layer = nn.Sequential(binary(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), binary(nn.Conv2d(4, 5, 1)))
     x = example((6, 6)).requires_grad_()
     outputs, gradients = [], []
-    for name in SURROGATES:
-        with surrogate(name), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    for name in SIGN_GRADIENTS:
+        with sign_gradient(name), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             y = layer.eval()(x)
         outputs.append(y)
         gradients.append(torch.autograd.grad(y.float().square().sum(), x)[0])
@@ -325,7 +325,7 @@ def test_a_surrogate_changes_the_gradient_alone(autocast: bool) -> None:
     assert all(differ)
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", SIGN_GRADIENTS)
 @pytest.mark.parametrize("alpha", [True, False])
 def test_the_weight_s_gradient(name: str, alpha: bool) -> None:
     """By hand, some latent weights beyond 1; a surrogate is none of its business."""
@@ -333,7 +333,7 @@ def test_the_weight_s_gradient(name: str, alpha: bool) -> None:
     layer = binary(nn.Conv1d(3, 2, 3, bias=False), alpha=alpha).double()
     nn.init.normal_(layer.weight, 0.2, 0.8)
     x = torch.randn(2, 3, 7, dtype=torch.float64)
-    with surrogate(name):
+    with sign_gradient(name):
         y = layer(x)
     g = torch.randn_like(y)
     (got,) = torch.autograd.grad(y, layer.weight, g)

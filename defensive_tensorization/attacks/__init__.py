@@ -3,20 +3,21 @@
 from .attack import OUTCOMES, Attack, Ended, step_count
 from .auto_pgd import apgd
 from .eot import eot_pgd
-from .expectation import manner
+from .expectation import batching_note
 from .foolbox1 import foolbox1_bim, foolbox1_fgsm, foolbox1_pgd
 from .library import bim, fgsm, pgd
 from .square_windows import square
-from .step_checkpoints import walks
-from .threat_model import KNOWLEDGE, attacker, defender
+from .step_checkpoints import group_by_steps
+from .threat_model import THREAT_MODELS, attacker, defender
 
 __all__ = [
-    "KNOWLEDGE",
     "OUTCOMES",
+    "THREAT_MODELS",
     "Attack",
     "Ended",
     "apgd",
     "attacker",
+    "batching_note",
     "bim",
     "defender",
     "eot_pgd",
@@ -24,9 +25,8 @@ __all__ = [
     "foolbox1_bim",
     "foolbox1_fgsm",
     "foolbox1_pgd",
-    "manner",
+    "group_by_steps",
     "pgd",
     "square",
     "step_count",
-    "walks",
 ]

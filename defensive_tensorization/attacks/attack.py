@@ -54,10 +54,11 @@ class Attack:
 
     epsilon in the data's unit (8 means 8/255 on images), step_size in amplitude.
     surrogate  the derivative that binary layers give sgn while the attack computes gradients.
-    knowledge  what it knows of the network, one of KNOWLEDGE.
+    knowledge  what it knows of the network, one of THREAT_MODELS.
     options    whatever else decides its result, by name: `draws` is K, how many it averages over.
     input      computed `through` a defence that transforms the input, or `oblivious` of it.
-    walk       the same with the step counts to stop at: fewer steps are the beginning of more.
+    step_checkpointed  the same attack with several step counts to stop at; None where fewer
+               steps are not the beginning of more.
     ended      of an attack that stops: perturb's arguments to what became of each image.
     """
 
@@ -74,7 +75,7 @@ class Attack:
     knowledge: str = "fresh"
     options: tuple[tuple[str, Any], ...] = ()
     input: str = "through"
-    walk: Callable[..., Iterator[Tensor]] | None = field(default=None, compare=False)
+    step_checkpointed: Callable[..., Iterator[Tensor]] | None = field(default=None, compare=False)
     ended: Callable[..., Ended] | None = field(default=None, compare=False)
 
     @property
@@ -112,28 +113,32 @@ class Attack:
 
     def continues(self, other: "Attack") -> bool:
         """Whether this one is the other and then more steps."""
-        more = self.walk is not None and self.steps > other.steps
+        more = self.step_checkpointed is not None and self.steps > other.steps
         return more and replace(self, steps=other.steps) == other
 
-    def along(
+    def run_with_step_checkpoints(
         self,
         model: nn.Module,
         x: Tensor,
         y: Tensor,
         bounds: tuple[float, float],
-        stops: Sequence[int],
+        step_checkpoints: Sequence[int],
     ) -> Iterator[Tensor]:
         """x_adv after so many steps each (ascending), as the attack of so many would leave it.
 
         While one is at hand the model's draws stand where that attack leaves them.
         """
-        assert self.walk is not None
+        assert self.step_checkpointed is not None
         entry = self._entered(model, x, y, bounds)
         if not entry.x.numel():
-            yield from (entry.x.clone() for _ in stops)
+            yield from (entry.x.clone() for _ in step_checkpoints)
             return
-        ends = self.walk(entry.model, entry.x, entry.y, bounds, self.radius, stops)
-        for _ in stops:  # guarded step by step: the caller's code between them is its own
+        ends = self.step_checkpointed(
+            entry.model, entry.x, entry.y, bounds, self.radius, step_checkpoints
+        )
+        for (
+            _
+        ) in step_checkpoints:  # guarded step by step: the caller's code between them is its own
             with guarded(entry):
                 end = next(ends).detach()
             yield end

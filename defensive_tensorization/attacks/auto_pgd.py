@@ -43,38 +43,44 @@ def apgd(
         raise UsageError(f"attack.apgd.loss must be one of {', '.join(LOSSES)}, got {loss!r}")
 
     def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
-        now = before = ball.start()
-        each = (-1, *[1] * (now.ndim - 1))
-        made = asked(now, y)
-        best = Best(ball.x).offer(now, made)
-        size = torch.full_like(made.loss, 2 * ball.radius)
-        f, gradient = made.loss, made.gradient
-        top, top_f, top_gradient = now, f, gradient  # where the averaged loss was highest
-        last_f, rises, last = f, torch.zeros_like(f), 0
-        halved = torch.zeros_like(f, dtype=torch.bool)
-        judged = checkpoints(steps)
+        x_adv = x_previous = ball.start()
+        each = (-1, *[1] * (x_adv.ndim - 1))
+        estimate = asked(x_adv, y)
+        best = Best(ball.x).offer(x_adv, estimate)
+        eta = torch.full_like(estimate.loss, 2 * ball.radius)
+        loss_adv, grad_adv = estimate.loss, estimate.gradient
+        # where the averaged loss was highest
+        x_best, loss_best, grad_best = x_adv, loss_adv, grad_adv
+        loss_best_before, rises, last = loss_adv, torch.zeros_like(loss_adv), 0
+        halved = torch.zeros_like(loss_adv, dtype=torch.bool)
+        step_checkpoints = checkpoints(steps)
         for step in range(1, steps + 1):
-            assert gradient is not None and top_gradient is not None
+            assert grad_adv is not None and grad_best is not None
             a = MOMENTUM if step > 1 else 1.0
-            z = ball.project(now + size.view(each) * gradient.sign())
-            then = ball.project(now + a * (z - now) + (1 - a) * (now - before))
-            made = asked(then, y)
-            assert made.gradient is not None
-            best.offer(then, made)
-            rises = rises + (made.loss > f)
-            higher = made.loss > top_f
-            top = torch.where(higher.view(each), then, top)
-            top_gradient = torch.where(higher.view(each), made.gradient, top_gradient)
-            top_f = torch.where(higher, made.loss, top_f)
-            before, now, f, gradient = now, then, made.loss, made.gradient
-            if step in judged:
+            z = ball.project(x_adv + eta.view(each) * grad_adv.sign())
+            x_next = ball.project(x_adv + a * (z - x_adv) + (1 - a) * (x_adv - x_previous))
+            estimate = asked(x_next, y)
+            assert estimate.gradient is not None
+            best.offer(x_next, estimate)
+            rises = rises + (estimate.loss > loss_adv)
+            higher = estimate.loss > loss_best
+            x_best = torch.where(higher.view(each), x_next, x_best)
+            grad_best = torch.where(higher.view(each), estimate.gradient, grad_best)
+            loss_best = torch.where(higher, estimate.loss, loss_best)
+            x_previous, x_adv, loss_adv, grad_adv = x_adv, x_next, estimate.loss, estimate.gradient
+            if step in step_checkpoints:
                 few = rises <= RISING * (step - last)
-                halve = few | (~halved & (last_f >= top_f))
-                size = torch.where(halve, size / 2, size)
-                now = torch.where(halve.view(each), top, now)
-                gradient = torch.where(halve.view(each), top_gradient, gradient)
-                f = torch.where(halve, top_f, f)
-                last_f, halved, rises, last = top_f, halve, torch.zeros_like(f), step
+                halve = few | (~halved & (loss_best_before >= loss_best))
+                eta = torch.where(halve, eta / 2, eta)
+                x_adv = torch.where(halve.view(each), x_best, x_adv)
+                grad_adv = torch.where(halve.view(each), grad_best, grad_adv)
+                loss_adv = torch.where(halve, loss_best, loss_adv)
+                loss_best_before, halved, rises, last = (
+                    loss_best,
+                    halve,
+                    torch.zeros_like(loss_adv),
+                    step,
+                )
         return best
 
     return searching(

@@ -37,11 +37,13 @@ def eot_pgd(
 
     last = keep == "last" and restarts == 1  # nothing to compare it with
 
-    def walk(asked: Expectation, ball: Ball, y: Tensor, stops: Sequence[int]) -> Iterator[Best]:
+    def step_checkpointed(
+        asked: Expectation, ball: Ball, y: Tensor, step_checkpoints: Sequence[int]
+    ) -> Iterator[Best]:
         now, best = ball.start(), Best(ball.x)
-        for done in range(stops[-1] + 1):
-            end = done == stops[-1]
-            if last and done in stops:
+        for done in range(step_checkpoints[-1] + 1):
+            end = done == step_checkpoints[-1]
+            if last and done in step_checkpoints:
                 best.x = now
                 yield best
             if last and end:
@@ -49,13 +51,13 @@ def eot_pgd(
             made = asked(now, y, gradient=not end)
             if keep == "best" or end:
                 best.offer(now, made)
-            if done in stops and not last:
+            if done in step_checkpoints and not last:
                 yield best
             if made.gradient is not None:
                 now = ball.project(now + step * made.gradient.sign())
 
     def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
-        return next(walk(asked, ball, y, (count,)))
+        return next(step_checkpointed(asked, ball, y, (count,)))
 
     return searching(
         "eot_pgd",
@@ -68,6 +70,6 @@ def eot_pgd(
         draws=draws,
         average=average,
         restarts=restarts,
-        walk=walk,
+        step_checkpointed=step_checkpointed,
         keep=keep,
     )

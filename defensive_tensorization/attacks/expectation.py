@@ -59,7 +59,7 @@ def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
     return most if most >= WORTHWHILE.get(device.type, 1) else 1
 
 
-def manner(model: nn.Module, batch: int, device: torch.device) -> str:
+def batching_note(model: nn.Module, batch: int, device: torch.device) -> str:
     """The automatic choice in words, for a row."""
     most = most_together(model, batch, device)
     return "in a loop" if most == 1 else f"batched, up to {most} at a time"
@@ -134,7 +134,7 @@ class Expectation:
         for done in range(0, self.draws, self.together):
             k = min(self.together, self.draws - done)
             points = torch.cat([x] * k) if k > 1 else x  # keeps its layout
-            with sketching.parts(self.model, k) if k > 1 else nullcontext():
+            with sketching.draws_per_batch(self.model, k) if k > 1 else nullcontext():
                 z = self.model(points)
             yield points, z.unflatten(0, (k, len(x)))
 

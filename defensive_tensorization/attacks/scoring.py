@@ -7,7 +7,7 @@ from ..results.scores import Answers
 from .attack import Ended
 
 
-def judged(logits: Tensor, y: Tensor, ended: Ended | None = None) -> Answers:
+def score_logits(logits: Tensor, y: Tensor, ended: Ended | None = None) -> Answers:
     """logits [n, B, C] and labels y [B]; a majority is of the most votes, and a tie is none."""
     logits = logits if ended is None else ended.counted(logits, y)
     right = logits.argmax(2) == y

@@ -57,7 +57,7 @@ class Best:
 Search = Callable[[Expectation, Ball, Tensor], Best]
 """One start of an attack: the best points that it found for labels y [B]."""
 
-Walk = Callable[[Expectation, Ball, Tensor, Sequence[int]], Iterator[Best]]
+CheckpointedSearch = Callable[[Expectation, Ball, Tensor, Sequence[int]], Iterator[Best]]
 """The same, stopping after so many steps each (ascending): what a start of so many finds."""
 
 
@@ -73,12 +73,12 @@ def searching(
     draws: int,
     average: str,
     restarts: int,
-    walk: Walk | None = None,
+    step_checkpointed: CheckpointedSearch | None = None,
     **others: Any,
 ) -> Attack:
     """The attack that searches from `restarts` starts and keeps each image's best point.
 
-    walk  of a search whose fewer steps are the beginning of more.
+    step_checkpointed  of a search whose fewer steps are the beginning of more.
     step_size in amplitude; `others` are further settings, told in the row.
     """
     for key, value in (("draws", draws), ("restarts", restarts), ("steps", steps)):
@@ -100,22 +100,24 @@ def searching(
             best.offer(found.x, found)
         return best.x.detach()
 
-    def along(
+    def perturb_with_step_checkpoints(
         model: nn.Module,
         x: Tensor,
         y: Tensor,
         bounds: tuple[float, float],
         radius: float,
-        stops: Sequence[int],
+        step_checkpoints: Sequence[int],
     ) -> Iterator[Tensor]:
         asked = Expectation(model, x, objective, draws=draws, average=average)
-        assert walk is not None
-        for best in walk(asked, Ball(x, radius, bounds), y, stops):
+        assert step_checkpointed is not None
+        for best in step_checkpointed(asked, Ball(x, radius, bounds), y, step_checkpoints):
             yield best.x.detach()
 
     told = {"average": average, "draws": draws, "restarts": restarts, **others}
     return Attack(
         *(name, epsilon, unit, steps, step_size, True, perturb),
         options=tuple(told.items()),
-        walk=along if walk and restarts == 1 else None,
+        step_checkpointed=perturb_with_step_checkpoints
+        if step_checkpointed and restarts == 1
+        else None,
     )

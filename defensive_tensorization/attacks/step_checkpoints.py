@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from .attack import Attack
 
 
-def walks(
+def group_by_steps(
     attacks: Sequence[Attack | None], *, together: bool = True
 ) -> Iterator[list[Attack] | None]:
     """The attacks in their order (None: clean), those that `continue` one another as one walk."""
-    walk: list[Attack] = []
+    group: list[Attack] = []
     for attack in attacks:
-        if walk and not (together and attack and attack.continues(walk[-1])):
-            yield walk
-            walk = []
+        if group and not (together and attack and attack.continues(group[-1])):
+            yield group
+            group = []
         if attack:
-            walk.append(attack)
+            group.append(attack)
         else:
             yield None
-    if walk:
-        yield walk
+    if group:
+        yield group

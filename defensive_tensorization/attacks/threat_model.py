@@ -24,22 +24,22 @@ _HOLDS: dict[str, Holds] = {
     "omniscient": lambda model, seed: sketching.disabled(model),
     "blackbox": lambda model, seed: nullcontext(),
 }
-KNOWLEDGE = tuple(_HOLDS)
+THREAT_MODELS = tuple(_HOLDS)
 
 
 @contextmanager
 def attacker(
-    knowledge: str, model: nn.Module, seed: int, twin: nn.Module | None = None
+    threat_model: str, model: nn.Module, seed: int, surrogate_model: nn.Module | None = None
 ) -> Iterator[nn.Module]:
     """The model in the attacker's hands until the block ends; `seed` makes the draw it holds."""
-    if knowledge == "blackbox":
-        if twin is None:
+    if threat_model == "blackbox":
+        if surrogate_model is None:
             raise ValueError("a black-box attacker needs the dense twin")
-        model = twin
-    with _HOLDS[knowledge](model, seed):
+        model = surrogate_model
+    with _HOLDS[threat_model](model, seed):
         yield model
 
 
-def defender(knowledge: str, model: nn.Module, seed: int) -> AbstractContextManager[None]:
+def defender(threat_model: str, model: nn.Module, seed: int) -> AbstractContextManager[None]:
     """The defender's draws while it is scored."""
-    return _HOLDS["frozen" if knowledge == "frozen" else "fresh"](model, seed)
+    return _HOLDS["frozen" if threat_model == "frozen" else "fresh"](model, seed)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from .. import sketching
 from ..attacks import Attack, apgd, attacker, eot_pgd, fgsm, square
 from ..attacks.expectation import Expectation, margin
-from ..attacks.scoring import judged
+from ..attacks.scoring import score_logits
 from ..attacks.search import Ball, Best, searching
 from ..results.scores import Answers
-from ..sketching.seeded_rngs import streams
+from ..sketching.seeded_rngs import seeded_rngs
 from ..system.progress import bar
 
 
@@ -35,11 +35,11 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditTarget:
     """A deployed network, the images [N, ...] in `bounds` that it is audited on, their labels.
 
-    available  how many images there are, of which x are the first.
-    twin       another network of the same task, from which examples are transferred; or None.
+    available        how many images there are, of which x are the first.
+    surrogate_model  another network of the same task, from which examples are transferred.
     """
 
     model: nn.Module
@@ -49,7 +49,7 @@ class Subject:
     unit: float
     classes: int
     available: int
-    twin: nn.Module | None = None
+    surrogate_model: nn.Module | None = None
     batch_size: int = 100
 
     @property
@@ -61,7 +61,7 @@ class Subject:
 
 
 @dataclass
-class Shots:
+class AuditResults:
     """What the attacks left: answers by name, the attack behind each, the examples at epsilon."""
 
     answers: dict[str, Answers] = field(default_factory=dict)
@@ -74,20 +74,20 @@ WHITE = ("fgsm", "pgd", "eot", "apgd_ce", "apgd_dlr", "steps", "draws", "restart
 """White-box attacks at epsilon, by gradients of the very network."""
 
 
-def arsenal(of: Subject, budget: Budget) -> dict[str, Attack]:
+def attack_suite(of: AuditTarget, budget: Budget) -> dict[str, Attack]:
     """The attacks by the name that the checks know them by."""
     b = budget
     scale: dict[str, Any] = {"epsilon": b.epsilon, "unit": of.unit}
     half = (of.bounds[1] - of.bounds[0]) / 2 / of.unit
     size = 2.5 * b.epsilon / b.steps  # Madry et al. 2017: far enough to reach any corner
-    walk: dict[str, Any] = {"steps": b.steps, "step_size": size, "keep": "last"}
+    pgd_steps: dict[str, Any] = {"steps": b.steps, "step_size": size, "keep": "last"}
     strong: dict[str, Any] = {"steps": b.steps, "draws": b.draws, "restarts": b.restarts}
     made = {
         "zero": apgd(epsilon=0, unit=of.unit, steps=2, draws=b.draws),
         "noise": noise(**scale, steps=b.queries, draws=b.draws),
         "fgsm": fgsm(**scale),
-        "pgd": eot_pgd(**scale, **walk, draws=1),
-        "eot": eot_pgd(**scale, **walk, draws=b.draws),
+        "pgd": eot_pgd(**scale, **pgd_steps, draws=1),
+        "eot": eot_pgd(**scale, **pgd_steps, draws=b.draws),
         "apgd_ce": apgd(**scale, **strong),
         "apgd_dlr": apgd(**scale, **strong, loss="dlr"),
         "square": square(**scale, steps=b.queries, draws=b.draws),
@@ -95,7 +95,7 @@ def arsenal(of: Subject, budget: Budget) -> dict[str, Attack]:
         "restarts": apgd(**scale, **strong | {"restarts": 2 * b.restarts}),
         "double": eot_pgd(
             **{**scale, "epsilon": 2 * b.epsilon},
-            **walk | {"step_size": 2 * size},
+            **pgd_steps | {"step_size": 2 * size},
             draws=b.draws,
         ),
         "large": apgd(epsilon=half, unit=of.unit, **strong),
@@ -105,7 +105,7 @@ def arsenal(of: Subject, budget: Budget) -> dict[str, Attack]:
     if of.random:
         made["draws"] = apgd(**scale, **strong | {"draws": 2 * b.draws})
         made["omniscient"] = replace(made["apgd_ce"], knowledge="omniscient")
-    if of.twin is not None:
+    if of.surrogate_model is not None:
         made["transfer"] = replace(made["apgd_ce"], knowledge="blackbox")
     return made
 
@@ -133,7 +133,7 @@ def noise(*, epsilon: float, unit: float, steps: int, draws: int) -> Attack:
     )
 
 
-def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
+def run_attacks(of: AuditTarget, budget: Budget, seed: int) -> AuditResults:
     """Every attack of the arsenal, and `best`: of each image the strongest attack's example, or
     another's that is clearly better.
 
@@ -141,9 +141,9 @@ def shoot(of: Subject, budget: Budget, seed: int) -> Shots:
     may tell their examples apart. `best` is chosen by these (`choice`) and scored by others, so
     that luck does not count.
     """
-    found = Shots()
+    found = AuditResults()
     found.answers["clean"] = score(of, of.x, budget.scored, seed, "every attack")
-    attacks = arsenal(of, budget)
+    attacks = attack_suite(of, budget)
     for name, attack in bar(attacks.items(), len(attacks), "audit"):
         made = _examples(of, attack, seed, name)
         found.attacks[name] = attack
@@ -174,20 +174,20 @@ def choice(answers: Sequence[Answers]) -> NDArray[np.int_]:
     return np.asarray(order[np.where(clear, right.argmin(0), 0)])
 
 
-def score(of: Subject, x: Tensor, draws: int, seed: int, label: str) -> Answers:
+def score(of: AuditTarget, x: Tensor, draws: int, seed: int, label: str) -> Answers:
     """What x [N, ...] gets from fresh draws; one forward of a deterministic network."""
     found = []
-    with streams(of.model, seed, f"audit {label} scoring"), torch.no_grad():
+    with seeded_rngs(of.model, seed, f"audit {label} scoring"), torch.no_grad():
         for part, y in zip(x.split(of.batch_size), of.y.split(of.batch_size), strict=True):
             logits = [of.model(part) for _ in range(draws if of.random else 1)]
-            found.append(judged(torch.stack(logits), y))
+            found.append(score_logits(torch.stack(logits), y))
     return reduce(Answers.__add__, found)
 
 
-def _examples(of: Subject, attack: Attack, seed: int, name: str) -> Tensor:
+def _examples(of: AuditTarget, attack: Attack, seed: int, name: str) -> Tensor:
     made = []
-    with streams(of.model, seed, f"audit {name}"):
+    with seeded_rngs(of.model, seed, f"audit {name}"):
         for x, y in of.batches():
-            with attacker(attack.knowledge, of.model, seed, of.twin) as model:
+            with attacker(attack.knowledge, of.model, seed, of.surrogate_model) as model:
                 made.append(attack(model, x, y, of.bounds))
     return torch.cat(made)

@@ -7,7 +7,7 @@ from typing import Any
 from ..attacks import Attack
 from ..results.scores import Answers, interval
 from . import attack_suite, checks, gradients
-from .attack_suite import WHITE, Budget, Shots, Subject
+from .attack_suite import WHITE, AuditResults, AuditTarget, Budget
 from .comparisons import (
     AVERAGES,
     COMPARISONS,
@@ -23,11 +23,13 @@ from .verdict import verdict
 VERSION = 7  # raise it when the same settings measure or judge otherwise
 
 
-def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) -> dict[str, Any]:
+def examine(
+    of: AuditTarget, budget: Budget, seed: int, level: float | None = None
+) -> dict[str, Any]:
     """level: the robust accuracy that is claimed; None: chance."""
     chance = 1 / of.classes
     claimed = chance if level is None else level
-    met = attack_suite.shoot(of, budget, seed)
+    met = attack_suite.run_attacks(of, budget, seed)
     layers, blind = gradients.layers(of, budget, seed)
     surface = gradients.profile(of, budget, seed)
     near = gradients.PLACES.index(0.25)
@@ -72,7 +74,7 @@ def examine(of: Subject, budget: Budget, seed: int, level: float | None = None) 
     }
 
 
-def _attacks(met: Shots) -> list[dict[str, Any]]:
+def _attacks(met: AuditResults) -> list[dict[str, Any]]:
     return [_line(name, found, met.attacks) for name, found in met.answers.items()]
 
 

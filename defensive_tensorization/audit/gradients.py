@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..attacks.expectation import Expectation, cross_entropy, margin
-from ..sketching.seeded_rngs import streams
-from .attack_suite import Budget, Subject
+from ..sketching.seeded_rngs import seeded_rngs
+from .attack_suite import AuditTarget, Budget
 
 Array = NDArray[Any]
 LAYERS = ("Conv", "Linear")  # in the names of types: dense, factorized, binary
@@ -60,7 +60,7 @@ class _Sums:
         return Layer(name, float((signal / noise).median()), float(cosine.median()), zero)
 
 
-def layers(of: Subject, budget: Budget, seed: int) -> tuple[list[Layer], Array]:
+def layers(of: AuditTarget, budget: Budget, seed: int) -> tuple[list[Layer], Array]:
     """Of the input (first) and every convolution and linear layer, at the first LOOKED images.
 
     And whether each of these images' gradient by the input vanishes in every draw.
@@ -75,7 +75,7 @@ def layers(of: Subject, budget: Budget, seed: int) -> tuple[list[Layer], Array]:
         if hasattr(module, "weight") and any(w in type(module).__name__ for w in LAYERS)
     ]
     try:
-        with streams(of.model, seed, "audit gradients"):
+        with seeded_rngs(of.model, seed, "audit gradients"):
             for _ in range(k):
                 leaf = x.detach().requires_grad_()
                 outputs.clear()
@@ -92,11 +92,11 @@ def layers(of: Subject, budget: Budget, seed: int) -> tuple[list[Layer], Array]:
     return [each.layer(name, k) for name, each in sums.items()], blind
 
 
-def profile(of: Subject, budget: Budget, seed: int) -> dict[str, Array]:
+def profile(of: AuditTarget, budget: Budget, seed: int) -> dict[str, Array]:
     """The margin [places, N], averaged over draws, along sign(gradient) and along random signs."""
     made = torch.Generator().manual_seed(seed)
     noise = (torch.randint(2, of.x.shape, generator=made) * 2 - 1).to(of.x)
-    with streams(of.model, seed, "audit surface"):
+    with seeded_rngs(of.model, seed, "audit surface"):
         ask = Expectation(of.model, of.x, cross_entropy, draws=budget.draws, average="gradient")
         found = ask(of.x, of.y).gradient
         assert found is not None

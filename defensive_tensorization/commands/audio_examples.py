@@ -27,7 +27,7 @@ COUNT = 3  # clips in the figure
 
 
 @dataclass(frozen=True)
-class Twin:
+class AdversarialExample:
     """A clip and its attacked form, both [L] in [-1, 1], with what the network says of each."""
 
     name: str
@@ -48,7 +48,7 @@ class Twin:
         return float(10 * ratio.log10())
 
 
-def listen(config: Config) -> list[Path]:
+def audio_examples(config: Config) -> list[Path]:
     """Writes <results>/<scale>/audio.png and <runs>/audio/<run>/*.wav, and mirrors both to W&B."""
     from ..experiment.ensure import trained
     from ..experiment.plan import attacks, plan
@@ -59,29 +59,29 @@ def listen(config: Config) -> list[Path]:
     attack = next(iter(attacks(config)), None)
     if attack is None:
         raise UsageError("attack=[] leaves nothing to listen to: name one, such as attack=[fgsm]")
-    found = twins(p, trained(p).network)
+    found = adversarial_examples(p, trained(p).network)
     folder = folder_of(config)
     about = f"{attack.name.upper()} at ε = {attack.epsilon:g}"
     figure = waveforms.clip_figure(
-        [views(twin) for twin in found],
+        [views(example) for example in found],
         folder / "audio.png",
         title=f"Clips, their adversarial twins, and the difference: {about}",
         caption=f"{p.name}; {p.task.title}; predictions are each of one draw, and the last epoch's",
     )
-    sounds = [file for twin in found for file in written(twin, wavs(p))]
+    sounds = [file for example in found for file in written(example, wavs(p))]
     with wandb_log.opened(config, "audio", f"{p.name}-audio") as run:
         run.used(wandb_log.checkpoint(p))
         run.image(wandb_log.SOUNDS, lambda: figure)
-        for twin, at in zip(found, range(0, len(sounds), 3), strict=True):
+        for example, at in zip(found, range(0, len(sounds), 3), strict=True):
             for file in sounds[at : at + 3]:
-                run.audio(file.stem, file, f"{twin.truth}: {caption(twin)}")
+                run.audio(file.stem, file, f"{example.truth}: {caption(example)}")
     made = [figure, index.write_index(folder), *sounds]
     for path in made:
         print(f"wrote {path}")
     return made
 
 
-def twins(p: "Plan", network: "nn.Module") -> list[Twin]:
+def adversarial_examples(p: "Plan", network: "nn.Module") -> list[AdversarialExample]:
     """The first COUNT test clips, of a fixed permutation, that the network gets right."""
     import torch
 
@@ -105,40 +105,42 @@ def twins(p: "Plan", network: "nn.Module") -> list[Twin]:
         with torch.no_grad():
             after = classifier(attacked).argmax(1)
     return [
-        Twin(f"{i}-{_plain(classes[y[i]])}", classes[y[i]], x[i, 0].cpu(), attacked[i, 0].cpu(),
-             classes[clean[right[i]]], classes[after[i]])
+        AdversarialExample(
+            *(f"{i}-{_plain(classes[y[i]])}", classes[y[i]], x[i, 0].cpu(), attacked[i, 0].cpu()),
+            *(classes[clean[right[i]]], classes[after[i]]),
+        )
         for i in range(len(right))
-    ]  # fmt: skip
+    ]
 
 
-def views(twin: Twin) -> list[waveforms.View]:
+def views(example: AdversarialExample) -> list[waveforms.View]:
     from ..models.logmel import LogMelSpectrogram
 
     headings = (
-        f"clip '{twin.truth}': heard as '{twin.clean_prediction}'",
-        f"attacked: heard as '{twin.attacked_prediction}'",
-        f"difference, SNR {twin.snr:.1f} dB",
+        f"clip '{example.truth}': heard as '{example.clean_prediction}'",
+        f"attacked: heard as '{example.attacked_prediction}'",
+        f"difference, SNR {example.snr:.1f} dB",
     )
     spectrogram = LogMelSpectrogram()
     return [
         waveforms.View(heading, sound.numpy(), spectrogram(sound[None, None])[0, 0].numpy())
-        for heading, sound in zip(headings, sounds(twin).values(), strict=True)
+        for heading, sound in zip(headings, sounds(example).values(), strict=True)
     ]
 
 
-def sounds(twin: Twin) -> dict[str, "Tensor"]:
-    return {"clip": twin.clip, "attacked": twin.attacked, "difference": twin.difference}
+def sounds(example: AdversarialExample) -> dict[str, "Tensor"]:
+    return {"clip": example.clip, "attacked": example.attacked, "difference": example.difference}
 
 
-def caption(twin: Twin) -> str:
-    return f"{twin.clean_prediction} -> {twin.attacked_prediction}, SNR {twin.snr:.1f} dB"
+def caption(example: AdversarialExample) -> str:
+    return f"{example.clean_prediction} -> {example.attacked_prediction}, SNR {example.snr:.1f} dB"
 
 
 def wavs(p: "Plan") -> Path:
     return Path(p.config.paths.runs) / "audio" / p.name
 
 
-def written(twin: Twin, folder: Path) -> list[Path]:
+def written(example: AdversarialExample, folder: Path) -> list[Path]:
     """Three WAV files, 16 bits at 16 kHz."""
     import soundfile
 
@@ -147,8 +149,8 @@ def written(twin: Twin, folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for kind, sound in sounds(twin).items():
-        paths.append(folder / f"{twin.name}-{kind}.wav")
+    for kind, sound in sounds(example).items():
+        paths.append(folder / f"{example.name}-{kind}.wav")
         soundfile.write(paths[-1], stored(sound.numpy(), len(sound)), RATE)
     return paths
 
@@ -165,4 +167,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.insert(0, f"{key}={default}")
     output.log(logging.INFO)
     with in_one_line("paths.results"):
-        listen(cfg.composed(given))
+        audio_examples(cfg.composed(given))

@@ -13,7 +13,7 @@ from torch import nn
 
 from .. import config as cfg
 from .. import sketching
-from ..audit.attack_suite import Budget, Subject
+from ..audit.attack_suite import AuditTarget, Budget
 from ..audit.examine import VERSION, examine
 from ..audit.panel import MEMBERS, Member
 from ..config import Config
@@ -48,7 +48,7 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
     fingerprint, plain = checkpoint.described(found[0])
     was = cfg.restored(plain)
     made = cfg.amended(was, [f"paths.runs={runs}", *overrides])
-    if cfg.recipe(made) != cfg.recipe(was):
+    if cfg.train_config_hash(made) != cfg.train_config_hash(was):
         raise UsageError(
             f"an override changes what {found[0].stem} ({fingerprint}) was trained from: leave "
             "MODEL out to audit another network"
@@ -79,15 +79,15 @@ def _once(config: Config, command: str, member: Member | None) -> Path:
         )
     p = plan(config)
     of = trained(p)
-    twin = None if member and member.wrap else _twin(p)
+    surrogate_model = None if member and member.wrap else _twin(p)
     name = "-".join([p.name, *_joined(p), *([member.name] if member else [])])
     settings = {
         "version": VERSION,
         "audit": {k: v for k, v in vars(config.audit).items() if k != "rounds"},
         "seed": config.eval.seed,
         "weights": of.weights,
-        "twin": twin and twin.weights,
-        "fingerprint": p.fingerprint,
+        "twin": surrogate_model and surrogate_model.weights,
+        "fingerprint": p.weights_id,
         "autocast": config.eval.autocast,
         "sketch": config.eval.sketch,
         "batch_size": config.eval.batch_size,
@@ -101,7 +101,7 @@ def _once(config: Config, command: str, member: Member | None) -> Path:
     if not path.exists():
         started = time.perf_counter()
         budget = _budget(config)
-        audited = subject(p, of.network, member.wrap if member else None, twin)
+        audited = subject(p, of.network, member.wrap if member else None, surrogate_model)
         control = nullcontext() if config.eval.sketch else sketching.disabled(audited.model)
         with control:
             result = examine(audited, budget, config.eval.seed, config.audit.level)
@@ -126,15 +126,15 @@ def subject(
     p: Plan,
     network: nn.Module,
     wrap: Callable[[nn.Module, float], nn.Module] | None = None,
-    twin: Trained | None = None,
-) -> Subject:
+    surrogate_model: Trained | None = None,
+) -> AuditTarget:
     """twin: the dense network trained alike; a wrapped network's is itself, unwrapped."""
     c = p.config
     split = p.task.test.part(c.audit.images, "audit.images")
     plain = p.classifier(network)
     model = plain if wrap is None else wrap(plain, c.audit.epsilon * c.dataset.unit).eval()
-    other = p.twin.classifier(twin.network) if twin else None
-    return Subject(
+    other = p.surrogate_plan.classifier(surrogate_model.network) if surrogate_model else None
+    return AuditTarget(
         model=model,
         x=decode(split.inputs),
         y=split.labels,
@@ -142,16 +142,16 @@ def subject(
         unit=c.dataset.unit,
         classes=len(p.task.classes),
         available=len(p.task.test),
-        twin=plain if wrap else other,
+        surrogate_model=plain if wrap else other,
         batch_size=c.eval.batch_size,
     )
 
 
 def _twin(p: Plan) -> Trained | None:
     """The dense network trained alike, if it is there and is not this one."""
-    if p.config.defence.name == "none" or not p.twin.checkpoint.exists():
+    if p.config.defence.name == "none" or not p.surrogate_plan.checkpoint.exists():
         return None
-    return trained(p.twin)
+    return trained(p.surrogate_plan)
 
 
 def _joined(p: Plan) -> list[str]:
@@ -168,7 +168,7 @@ def _provenance(
     commit, dirty = provenance.commit()
     return {
         "run_id": p.name,
-        "fingerprint": p.fingerprint,
+        "fingerprint": p.weights_id,
         "weights": weights,
         "defence": c.defence.name,
         "theta": c.defence.conv.theta if c.defence.conv else 1.0,

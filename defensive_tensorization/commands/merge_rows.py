@@ -9,7 +9,7 @@ from ..results import store
 from ..results.row import Row
 
 
-def gather(sources: Sequence[Path], target: Path) -> int:
+def merge_rows(sources: Sequence[Path], target: Path) -> int:
     """Add to the rows in `target` those of other folders; how many were new.
 
     A source is a folder of rows, or one of runs that holds `rows`. A row that is there already, by
@@ -48,4 +48,4 @@ def main() -> None:
     with in_one_line("paths.runs"):
         if not sources:
             raise UsageError('name the folders to collect from: make collect FROM="A/runs B/runs"')
-        print(f"{gather(sources, target)} new rows in {target}")
+        print(f"{merge_rows(sources, target)} new rows in {target}")

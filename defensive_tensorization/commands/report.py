@@ -37,7 +37,9 @@ def publish(
         if e.form == "table":
             filled = layout.filled(mine, layout.own_data() if data is None else data)
         entries.append(Entry(e.name, e.title, command, filled, tuple(mine)))
-        identities |= {cfg.recipe(cell): cfg.identity(cell) for cell in layout.cells.values()}
+        identities |= {
+            cfg.train_config_hash(cell): cfg.identity(cell) for cell in layout.cells.values()
+        }
     found = []
     for file in sorted((folder / "rows").glob("*.jsonl")):
         if held := store.read([file]):

@@ -100,7 +100,7 @@ def lacking(
 
     have = {(row.recipe, row.protocol, row.eval_seed) for row in rows}
     mine = {(row.recipe, row.protocol, row.eval_seed) for row in own}
-    trained = {cfg.recipe(each.config): each for each in made}
+    trained = {cfg.train_config_hash(each.config): each for each in made}
     cells: dict[tuple[object, ...], bool] = {}  # whether one lacks a row
     work = Work()
     for number, config in enumerate(jobs):
@@ -116,7 +116,7 @@ def lacking(
             each.key: each for line in wanted for each in line if each.key not in mine
         }
         for each in (*cfg.needed_by(config), config):
-            recipe = cfg.recipe(each)
+            recipe = cfg.train_config_hash(each)
             left = trained[recipe].left if recipe in trained else each.train.epochs
             if left:
                 work.trainings[recipe] = each, left
@@ -127,17 +127,17 @@ def _taken(
     config: Config, aimed: Sequence["Attack | None"]
 ) -> Iterator[tuple["Attack | None", int]]:
     """Each attack with the steps that it takes beyond the one that it continues."""
-    from ..attacks import walks
+    from ..attacks import group_by_steps
 
     images, size = config.eval.images, config.eval.batch_size
-    for walk in walks(aimed, together=images is not None and images <= size):
-        taken = [0, *(attack.steps for attack in walk)] if walk else [0, 0]
-        aims: Sequence[Attack | None] = walk or [None]
+    for group in group_by_steps(aimed, together=images is not None and images <= size):
+        taken = [0, *(attack.steps for attack in group)] if group else [0, 0]
+        aims: Sequence[Attack | None] = group or [None]
         yield from zip(aims, (b - a for a, b in pairwise(taken)), strict=True)
 
 
 def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> Scoring:
-    from ..experiment.evaluation_config import protocol
+    from ..experiment.evaluation_config import eval_config_hash
 
     conv = config.defence.conv
     random = conv is not None and conv.theta < 1 and config.eval.sketch
@@ -146,8 +146,8 @@ def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> 
     apart = attack.name if attack and (attack.name == OUTSIDE or attack.ended) else ""
     averaged = attack.draws if attack and random else 1
     return Scoring(
-        cfg.recipe(c),
-        protocol(c, attack),
+        cfg.train_config_hash(c),
+        eval_config_hash(c, attack),
         seed,
         (*kind, cfg.batchnorm(c), c.scale.name, apart, c.eval.autocast),
         c.eval.images,

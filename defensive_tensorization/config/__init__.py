@@ -17,9 +17,9 @@ from .identity import (
     is_random,
     needed_by,
     plain,
-    recipe,
     run_id,
-    twin_of,
+    surrogate_config,
+    train_config_hash,
 )
 from .refuse import refusal
 from .rounds import rounds
@@ -50,11 +50,11 @@ __all__ = [
     "parse_epsilon",
     "plain",
     "plane_of",
-    "recipe",
     "refusal",
     "restored",
     "rounds",
     "run_id",
+    "surrogate_config",
     "told",
-    "twin_of",
+    "train_config_hash",
 ]

@@ -40,20 +40,20 @@ def base_of(config: Config) -> Config | None:
     return base
 
 
-def twin_of(config: Config) -> Config:
+def surrogate_config(config: Config) -> Config:
     """The same network trained alike without the defence: what a black-box attacker holds."""
-    twin = deepcopy(config)
-    twin.defence = DefenceConfig(name="none")
-    twin.model.batchnorm = DefenceConfig.batchnorm
-    twin.theta = 1.0
-    return twin
+    surrogate = deepcopy(config)
+    surrogate.defence = DefenceConfig(name="none")
+    surrogate.model.batchnorm = DefenceConfig.batchnorm
+    surrogate.theta = 1.0
+    return surrogate
 
 
 def needed_by(config: Config) -> list[Config]:
     """What must be trained before this run's network: its base, a black-box attacker's twin."""
     base = base_of(config)
     blackbox = any(attack.knowledge == "blackbox" for attack in config.attack.values())
-    return [*([base] if base else []), *([twin_of(config)] if blackbox else [])]
+    return [*([base] if base else []), *([surrogate_config(config)] if blackbox else [])]
 
 
 def trained_name(defence: DefenceConfig) -> str:
@@ -74,7 +74,7 @@ def is_random(config: Config) -> bool:
     return bool(d.prune or (d.conv and d.conv.theta < 1) or (d.last and d.last.rate > 0))
 
 
-def recipe(config: Config) -> str:
+def train_config_hash(config: Config) -> str:
     """16 hex digits that stand for everything in the configuration that decides the weights."""
     return digest(identity(config), 16)
 

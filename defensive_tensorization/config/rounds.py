@@ -7,7 +7,7 @@ networks of earlier rounds.
 
 from collections.abc import Sequence
 
-from .identity import needed_by, recipe
+from .identity import needed_by, train_config_hash
 from .schema import Config
 
 Job = list[str]
@@ -30,7 +30,7 @@ def rounds(jobs: Sequence[tuple[Job, Config]], *, together: bool = True) -> list
         making: set[str] = set()
         later = []
         for job, config in waiting:
-            own = recipe(config)
+            own = train_config_hash(config)
             if _needs(config) <= made and own not in making:
                 now.append(job)
                 making |= {own} - made
@@ -62,4 +62,4 @@ def _bases(jobs: Sequence[tuple[Job, Config]]) -> list[list[Job]]:
 
 
 def _needs(config: Config) -> set[str]:
-    return {recipe(each) for each in needed_by(config)}
+    return {train_config_hash(each) for each in needed_by(config)}

@@ -12,7 +12,7 @@ from torch import nn
 
 from .. import config as cfg
 from .. import sketching
-from ..attacks import Attack, walks
+from ..attacks import Attack, group_by_steps
 from ..errors import UsageError
 from ..results import row as results
 from ..results import store
@@ -26,7 +26,7 @@ from ..training.loop import Progress, train
 from ..training.microbatches import within_memory
 from . import examples, wandb_log
 from .evaluate import accuracy, evaluate
-from .evaluation_config import protocol, row
+from .evaluation_config import eval_config_hash, row
 from .plan import Plan, attacks, seeds
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def trained(p: Plan) -> Trained:
     lock = alone(Path(f"{p.checkpoint}.lock"), f"training {p.name}")
     with distributed.at_first(lock):
         network = p.network()
-        state = distributed.told(partial(checkpoint.load, p.checkpoint, p.fingerprint, network))
+        state = distributed.broadcast(partial(checkpoint.load, p.checkpoint, p.weights_id, network))
         progress = Progress(**state["progress"]) if state else None
         commits = checkpoint.commits(state) if state else []
         if progress is None and p.base:
@@ -67,7 +67,7 @@ def trained(p: Plan) -> Trained:
                     checkpoint.save(
                         p.checkpoint,
                         {
-                            "fingerprint": p.fingerprint,
+                            "fingerprint": p.weights_id,
                             "config": cfg.plain(p.config),
                             "commits": commits,
                             "hardware": provenance.hardware(p.task.train.inputs.device),
@@ -108,37 +108,49 @@ def clean_accuracy(p: Plan, network: nn.Module) -> float:
 def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
     aimed = [None, *attacks(p.config)]
-    done = {r.key: r for r in distributed.told(lambda: store.read([p.rows]))}
+    done = {r.key: r for r in distributed.broadcast(lambda: store.read([p.rows]))}
     if any(r.weights not in ("", of.weights) for r in done.values()):
         raise UsageError(
             f"{p.rows} holds rows of other weights than {p.checkpoint} ({of.weights}), trained "
             "anew since: move the rows away, they are made again"
         )
     keys = {
-        seed: {a: results.key(p.fingerprint, protocol(p.config, a), seed) for a in aimed}
+        seed: {a: results.key(p.weights_id, eval_config_hash(p.config, a), seed) for a in aimed}
         for seed in seeds(p.config)
     }
     missing = {s: [a for a, key in each.items() if key not in done] for s, each in keys.items()}
     wanted = [key for each in keys.values() for key in each.values()]
     if not any(missing.values()):
         return [done[key] for key in wanted]
-    classifier, twin = p.classifier(of.network), None
+    classifier, surrogate_model = p.classifier(of.network), None
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
-        twin = p.twin.classifier(trained(p.twin).network)
+        surrogate_model = p.surrogate_plan.classifier(trained(p.surrogate_plan).network)
     split = p.task.test.part(p.config.eval.images, "eval.images")
     size, draws = p.config.eval.batch_size, p.config.eval.draws
     work = sum(passes(a, draws) for todo in missing.values() for a in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
-    settled: dict[Attack | None, Answers] = {}
+    deterministic_cache: dict[Attack | None, Answers] = {}
     level = Level(f"attacking {p.name}", work, "passes")
     with control, wandb_log.of_network(p, "eval") as watched, level, signals.at_batches():
         for seed, todo in missing.items():
-            groups = _whole_walks(todo, together=len(split) <= size)
-            hand = [i for group in distributed.dealt(len(groups), seed) for i in groups[group]]
+            groups = _step_groups(todo, together=len(split) <= size)
+            hand = [
+                i for group in distributed.shard_indices(len(groups), seed) for i in groups[group]
+            ]
             aims = [todo[i] for i in hand]
-            scores = evaluate(classifier, p.task, split, aims, seed, size, twin, draws, settled)
+            scores = evaluate(
+                classifier,
+                p.task,
+                split,
+                aims,
+                seed,
+                size,
+                surrogate_model,
+                draws,
+                deterministic_cache,
+            )
             bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
-            for i, score in distributed.exchanged(zip(hand, bare, strict=True)):
+            for i, score in distributed.gather(zip(hand, bare, strict=True)):
                 score = replace(score, attack=todo[i])
                 made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
                 if distributed.first():
@@ -151,17 +163,19 @@ def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
         rows = [done[key] for key in wanted]
         wandb_log.evaluated(watched, p, rows)
         shown = [a for a in aimed if a]
-        watched.image(wandb_log.EXAMPLES, lambda: examples.figure(p, classifier, shown, twin))
+        watched.image(
+            wandb_log.EXAMPLES, lambda: examples.figure(p, classifier, shown, surrogate_model)
+        )
         log.info("W&B %s", watched.path or "disabled")
     return rows
 
 
-def _whole_walks(todo: Sequence[Attack | None], *, together: bool) -> list[range]:
+def _step_groups(todo: Sequence[Attack | None], *, together: bool) -> list[range]:
     """Places of those that one process must do."""
     found: list[range] = []
-    for walk in walks(todo, together=together):
+    for group in group_by_steps(todo, together=together):
         start = found[-1].stop if found else 0
-        found.append(range(start, start + (len(walk) if walk else 1)))
+        found.append(range(start, start + (len(group) if group else 1)))
     return found
 
 

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from .. import sketching
-from ..attacks import Attack, Ended, attacker, defender, manner, walks
-from ..attacks.scoring import judged
+from ..attacks import Attack, Ended, attacker, batching_note, defender, group_by_steps
+from ..attacks.scoring import score_logits
 from ..data import Split, Task, decode
 from ..errors import UsageError
 from ..results.scores import Answers
-from ..sketching.seeded_rngs import streams
+from ..sketching.seeded_rngs import seeded_rngs
 from ..system import signals
 from ..system.progress import bar
 from ..training.loop import autocast
 from ..training.microbatches import within_memory
-from ..xnor import surrogate
+from ..xnor import sign_gradient
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Score:
     images: int
     seconds: float
     answers: Answers
-    manner: str = ""  # how an averaging attack's draws were made
+    batching_note: str = ""  # how an averaging attack's draws were made
 
 
 class Classifier(nn.Module):
@@ -76,44 +76,51 @@ def evaluate(
     attacks: Sequence[Attack | None],
     seed: int,
     batch_size: int,
-    twin: nn.Module | None = None,
-    draws: int = 1,
-    settled: dict[Attack | None, Answers] | None = None,
+    surrogate_model: nn.Module | None = None,
+    score_samples: int = 1,
+    deterministic_cache: dict[Attack | None, Answers] | None = None,
 ) -> Iterator[Score]:
     """The scores of the attacks (None: clean) under one evaluation seed, as soon as known: those of
     a walk together, each with the seconds that it takes alone, by its steps.
 
-    twin     the network that black-box attacks are computed on.
-    draws    how many fresh ones score each image.
-    settled  kept from seed to seed: what no seed changes is found once (its rows cost 0 seconds).
+    surrogate_model      the network that black-box attacks are computed on.
+    score_samples        how many fresh draws score each image.
+    deterministic_cache  results that do not depend on the seed, kept from seed to seed (their rows
+                         cost 0 seconds).
     """
-    settled = {} if settled is None else settled
+    deterministic_cache = {} if deterministic_cache is None else deterministic_cache
 
-    def timed(walk: Sequence[Attack] | None) -> list[tuple[Answers, float]]:
-        aims: Sequence[Attack | None] = walk or [None]
-        if all(each in settled for each in aims):
-            return [(settled[each], 0.0) for each in aims]
+    def timed(group: Sequence[Attack] | None) -> list[tuple[Answers, float]]:
+        aims: Sequence[Attack | None] = group or [None]
+        if all(each in deterministic_cache for each in aims):
+            return [(deterministic_cache[each], 0.0) for each in aims]
         started = time.perf_counter()
-        found = _answers(classifier, task, split, walk, seed, batch_size, twin, draws)
-        if not is_random(aims[0], classifier, twin):
-            settled.update(zip(aims, found, strict=True))
+        found = _answers(
+            classifier, task, split, group, seed, batch_size, surrogate_model, score_samples
+        )
+        if not is_random(aims[0], classifier, surrogate_model):
+            deterministic_cache.update(zip(aims, found, strict=True))
         took = time.perf_counter() - started
-        parts = [each.steps / walk[-1].steps for each in walk] if walk else [1.0]
+        parts = [each.steps / group[-1].steps for each in group] if group else [1.0]
         return [(each, took * part) for each, part in zip(found, parts, strict=True)]
 
-    made = manner(classifier, min(batch_size, len(split)), split.labels.device)
+    made = batching_note(classifier, min(batch_size, len(split)), split.labels.device)
     clean = timed(None) if attacks else []
-    for walk in walks(attacks, together=len(split) <= batch_size):
-        scored = clean if walk is None else timed(walk)
-        aims: Sequence[Attack | None] = walk or [None]
+    for group in group_by_steps(attacks, together=len(split) <= batch_size):
+        scored = clean if group is None else timed(group)
+        aims: Sequence[Attack | None] = group or [None]
         for attack, (robust, seconds) in zip(aims, scored, strict=True):
             rates = (clean[0][0].accuracy, robust.accuracy)
             yield Score(attack, seed, *rates, len(split), seconds, robust, made)
 
 
-def is_random(attack: Attack | None, classifier: Classifier, twin: nn.Module | None) -> bool:
+def is_random(
+    attack: Attack | None, classifier: Classifier, surrogate_model: nn.Module | None
+) -> bool:
     """Whether an evaluation seed can change what the images get (None: unattacked)."""
-    drawn = any(sketching.is_live(each) for each in (classifier, twin) if each is not None)
+    drawn = any(
+        sketching.is_live(each) for each in (classifier, surrogate_model) if each is not None
+    )
     return drawn or (attack is not None and attack.random_start)
 
 
@@ -124,10 +131,10 @@ def accuracy(
     attack: Attack | None,
     seed: int,
     batch_size: int,
-    twin: nn.Module | None = None,
+    surrogate_model: nn.Module | None = None,
 ) -> float:
     """The fraction classified correctly after the attack (None: clean), on the draws it leaves."""
-    return answers(classifier, task, split, attack, seed, batch_size, twin).accuracy
+    return answers(classifier, task, split, attack, seed, batch_size, surrogate_model).accuracy
 
 
 def answers(
@@ -137,31 +144,33 @@ def answers(
     attack: Attack | None,
     seed: int,
     batch_size: int,
-    twin: nn.Module | None = None,
-    draws: int = 1,
+    surrogate_model: nn.Module | None = None,
+    score_samples: int = 1,
 ) -> Answers:
     """What each attacked image (None: clean) gets from so many draws, each shared by a batch."""
-    walk = [attack] if attack else None
-    return _answers(classifier, task, split, walk, seed, batch_size, twin, draws)[0]
+    group = [attack] if attack else None
+    return _answers(
+        classifier, task, split, group, seed, batch_size, surrogate_model, score_samples
+    )[0]
 
 
 def _answers(
     classifier: Classifier,
     task: Task,
     split: Split,
-    walk: Sequence[Attack] | None,
+    group: Sequence[Attack] | None,
     seed: int,
     batch_size: int,
-    twin: nn.Module | None,
-    draws: int,
+    surrogate_model: nn.Module | None,
+    score_samples: int,
 ) -> list[Answers]:
     """Of each attack of a walk (None: clean), what it alone would get; several need one batch."""
-    known = walk[0].knowledge if walk else "fresh"
-    label = f"{walk[0].name} {walk[0].epsilon:g}" if walk else "clean"
-    rows = f"{label}, {len(walk)} numbers of steps" if walk and len(walk) > 1 else label
-    found: list[list[Answers]] = [[] for _ in range(len(walk) if walk else 1)]
+    known = group[0].knowledge if group else "fresh"
+    label = f"{group[0].name} {group[0].epsilon:g}" if group else "clean"
+    rows = f"{label}, {len(group)} numbers of steps" if group and len(group) > 1 else label
+    found: list[list[Answers]] = [[] for _ in range(len(group) if group else 1)]
     remedy = f"take eval.batch_size below {batch_size} (its rows are a protocol of their own)"
-    with streams(classifier, seed, label), within_memory(remedy):
+    with seeded_rngs(classifier, seed, label), within_memory(remedy):
         for start in bar(
             range(0, len(split), batch_size), -(-len(split) // batch_size), f"{label}, seed {seed}"
         ):
@@ -170,19 +179,25 @@ def _answers(
             y = split.labels[start : start + batch_size]
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
-            held = sketching.stream(seed, label, "held", start)
-            ends = _ends(classifier, walk, x, y, task.bounds, held, twin) if walk else [(x, None)]
-            for made, (end, stopped) in zip(found, ends, strict=True):
-                with torch.no_grad(), defender(known, classifier, held):
-                    forwards = draws if sketching.is_live(classifier) else 1
+            frozen_draw_seed = sketching.stream(seed, label, "held", start)
+            adversarial_examples = (
+                _adversarial_examples(
+                    classifier, group, x, y, task.bounds, frozen_draw_seed, surrogate_model
+                )
+                if group
+                else [(x, None)]
+            )
+            for made, (end, stopped) in zip(found, adversarial_examples, strict=True):
+                with torch.no_grad(), defender(known, classifier, frozen_draw_seed):
+                    forwards = score_samples if sketching.is_live(classifier) else 1
                     logits = torch.stack([classifier(end) for _ in range(forwards)])
-                    logits = logits.expand(draws, -1, -1)
+                    logits = logits.expand(score_samples, -1, -1)
                 if not logits.isfinite().all():
                     raise UsageError(
                         f"{label}: the network's answers are infinite or no numbers, which cannot "
                         "be scored: train it again at a lower train.optimizer.lr"
                     )
-                made.append(judged(logits, y, stopped))
+                made.append(score_logits(logits, y, stopped))
     return [reduce(Answers.__add__, each) for each in found]
 
 
@@ -192,35 +207,44 @@ def attacked(
     x: Tensor,
     y: Tensor,
     bounds: tuple[float, float],
-    held: int,
-    twin: nn.Module | None = None,
+    frozen_draw_seed: int,
+    surrogate_model: nn.Module | None = None,
 ) -> tuple[Tensor, Ended | None]:
-    """x [B, ...] as an attacker leaves it, and its end; `held` seeds the draw that it may hold."""
+    """x [B, ...] as an attacker leaves it, and its end.
+
+    frozen_draw_seed  seeds the draw that the attacker may hold.
+    """
     target = classifier.seen(attack.input)
-    with surrogate(attack.surrogate), attacker(attack.knowledge, target, held, twin) as model:
+    with (
+        sign_gradient(attack.surrogate),
+        attacker(attack.knowledge, target, frozen_draw_seed, surrogate_model) as model,
+    ):
         return attack.end(model, x, y, bounds)
 
 
-def _ends(
+def _adversarial_examples(
     classifier: Classifier,
-    walk: Sequence[Attack],
+    group: Sequence[Attack],
     x: Tensor,
     y: Tensor,
     bounds: tuple[float, float],
-    held: int,
-    twin: nn.Module | None,
+    frozen_draw_seed: int,
+    surrogate_model: nn.Module | None,
 ) -> Iterator[tuple[Tensor, Ended | None]]:
     """`attacked` by each attack of a walk; at each, draws stand where it alone leaves them."""
-    if len(walk) == 1:
-        yield attacked(classifier, walk[0], x, y, bounds, held, twin)
+    if len(group) == 1:
+        yield attacked(classifier, group[0], x, y, bounds, frozen_draw_seed, surrogate_model)
         return
-    longest, target = walk[-1], classifier.seen(walk[-1].input)
-    with surrogate(longest.surrogate), attacker(longest.knowledge, target, held, twin) as model:
-        stops = [attack.steps for attack in walk]
-        ends = [
-            (end, sketching.streams(classifier))
-            for end in longest.along(model, x, y, bounds, stops)
+    longest, target = group[-1], classifier.seen(group[-1].input)
+    with (
+        sign_gradient(longest.surrogate),
+        attacker(longest.knowledge, target, frozen_draw_seed, surrogate_model) as model,
+    ):
+        step_checkpoints = [attack.steps for attack in group]
+        adversarial_examples = [
+            (end, sketching.rng_states(classifier))
+            for end in longest.run_with_step_checkpoints(model, x, y, bounds, step_checkpoints)
         ]
-    for end, there in ends:
+    for end, there in adversarial_examples:
         sketching.rewind(classifier, there, x.device)
         yield end, None

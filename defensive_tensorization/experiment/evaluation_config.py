@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PROTOCOL = 1  # raise it when the same settings attack or score otherwise
 
 
-def protocol(config: Config, attack: Attack | None) -> str:
+def eval_config_hash(config: Config, attack: Attack | None) -> str:
     """Identity of how a score is made, its seed apart; 12 hex digits, from the configuration."""
     handling = cfg.batchnorm(config)
     settings: dict[str, Any] = {
@@ -65,9 +65,9 @@ def row(
     commit, dirty = provenance.commit()
     return Row(
         run_id=p.name,
-        fingerprint=p.fingerprint,
-        recipe=cfg.recipe(c),
-        protocol=protocol(c, attack),
+        fingerprint=p.weights_id,
+        recipe=cfg.train_config_hash(c),
+        protocol=eval_config_hash(c, attack),
         scale=c.scale.name,
         dataset=c.dataset.name,
         data=p.task.title,
@@ -127,7 +127,7 @@ def _draws(config: Config, score: Score) -> str:
     if attack and attack.name == OUTSIDE and known == "fresh":
         return f"AutoAttack's: gradients averaged over {k}, loss and success of one; {scored}"
     if known == "fresh" and k > 1:
-        return f"{k} for each question of the attack, averaged, {score.manner}; {scored}"
+        return f"{k} for each question of the attack, averaged, {score.batching_note}; {scored}"
     if dict(attack.options if attack else ()).get("draw_per") == "image":
         return f"one per forward of the attack and image; {scored}"
     if known == "fresh" and n > 1:

@@ -13,7 +13,7 @@ from .. import sketching
 from ..attacks import Attack
 from ..data import decode
 from ..report import adversarial_examples
-from ..sketching.seeded_rngs import streams
+from ..sketching.seeded_rngs import seeded_rngs
 from .evaluate import Classifier, attacked
 
 if TYPE_CHECKING:
@@ -25,30 +25,35 @@ COUNT = 6
 DEAREST = 50  # forwards and backwards of the attack that is shown
 
 
-def shown(attacks: Sequence[Attack], twin: bool = False) -> Attack | None:
+def shown(attacks: Sequence[Attack], surrogate_model: bool = False) -> Attack | None:
     """The last attack that is cheap enough, at the middle one of its epsilons.
 
-    twin: whether there is the network that a black-box attacker needs.
+    surrogate_model: whether there is the network that a black-box attacker needs.
     """
-    able = [each for each in attacks if twin or each.knowledge != "blackbox"]
+    able = [each for each in attacks if surrogate_model or each.knowledge != "blackbox"]
     cheap = [each for each in able if each.steps * each.draws <= DEAREST]
     mine = {each.epsilon: each for each in cheap if each.name == cheap[-1].name}
     return list(mine.values())[len(mine) // 2] if mine else None
 
 
 def figure(
-    p: "Plan", classifier: Classifier, attacks: Sequence[Attack], twin: "nn.Module | None" = None
+    p: "Plan",
+    classifier: Classifier,
+    attacks: Sequence[Attack],
+    surrogate_model: "nn.Module | None" = None,
 ) -> Path | None:
     """Writes <runs>/examples/<run>.png; None where no attack or no image is to be seen."""
-    attack = shown(attacks, twin is not None)
+    attack = shown(attacks, surrogate_model is not None)
     if attack is None or p.task.kind != "images":
         return None
     seed = p.config.eval.seed
     split = p.task.test.part(p.config.eval.images, "eval.images")
     x, y = decode(split.inputs[:COUNT]), split.labels[:COUNT]
-    held = sketching.stream(seed, "examples", "held")
-    with streams(classifier, seed, "examples"):
-        adversarial, _ = attacked(classifier, attack, x, y, p.task.bounds, held, twin)
+    frozen_draw_seed = sketching.stream(seed, "examples", "held")
+    with seeded_rngs(classifier, seed, "examples"):
+        adversarial, _ = attacked(
+            classifier, attack, x, y, p.task.bounds, frozen_draw_seed, surrogate_model
+        )
         with torch.no_grad():
             before, after = (
                 classifier(x).argmax(1).tolist(),

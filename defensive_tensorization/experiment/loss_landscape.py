@@ -49,7 +49,7 @@ class Trained(Protocol):
     def commit(self) -> str: ...
 
 
-def protocol(config: "Config", plane: "Config | None") -> str:
+def panel_config_hash(config: "Config", plane: "Config | None") -> str:
     """Identity of how a panel is laid and evaluated; `plane`: whose gradient, None for its own."""
     of = config.landscape
     assert of is not None
@@ -57,7 +57,7 @@ def protocol(config: "Config", plane: "Config | None") -> str:
     return cfg.digest(
         {
             "version": PROTOCOL,
-            "plane": plane and cfg.recipe(plane),
+            "plane": plane and cfg.train_config_hash(plane),
             "image": of.image,
             "grid": [of.extent, of.points],
             "draws": of.draws,
@@ -99,7 +99,7 @@ def ensure(p: "Plan", of: Trained, laid: "Plan", by: Trained, command: str) -> P
 
     laid, by  the run whose gradient spans the plane; `p` and `of` themselves: each its own.
     """
-    how = protocol(p.config, None if laid is p else laid.config)
+    how = panel_config_hash(p.config, None if laid is p else laid.config)
     path = file(p, how)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -146,8 +146,8 @@ def _made(
         yield Panel(
             About(
                 run_id=p.name,
-                fingerprint=p.fingerprint,
-                recipe=cfg.recipe(p.config),
+                fingerprint=p.weights_id,
+                recipe=cfg.train_config_hash(p.config),
                 protocol=how,
                 weights=of.weights,
                 trained_commit=of.commit,

@@ -39,13 +39,13 @@ class Plan:
     task: Task
 
     @cached_property
-    def fingerprint(self) -> str:
+    def weights_id(self) -> str:
         """Identity of the trained weights: their recipe and the content of the data."""
-        return cfg.digest([cfg.recipe(self.config), self.task.digest], 16)
+        return cfg.digest([cfg.train_config_hash(self.config), self.task.digest], 16)
 
     @property
     def name(self) -> str:
-        return cfg.run_id(self.config, self.fingerprint)
+        return cfg.run_id(self.config, self.weights_id)
 
     @property
     def checkpoint(self) -> Path:
@@ -67,9 +67,9 @@ class Plan:
         return [replace(self, config=each) for each in cfg.needed_by(self.config)]
 
     @property
-    def twin(self) -> "Plan":
+    def surrogate_plan(self) -> "Plan":
         """The dense network that a black-box attacker holds."""
-        return replace(self, config=cfg.twin_of(self.config))
+        return replace(self, config=cfg.surrogate_config(self.config))
 
     def network(self) -> nn.Module:
         """The network with its initial weights, on the task's device."""

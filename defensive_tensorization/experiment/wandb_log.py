@@ -71,7 +71,7 @@ def opened(config: Config, job_type: str, name: str, **facts: Any) -> tracking.R
 
 def of_network(p: "Plan", job_type: str) -> tracking.Run:
     """The W&B run of a network's training or evaluation."""
-    return opened(p.config, job_type, p.name, fingerprint=p.fingerprint, data=p.task.title)
+    return opened(p.config, job_type, p.name, fingerprint=p.weights_id, data=p.task.title)
 
 
 def epochs(run: tracking.Run, history: Iterable[dict[str, float]]) -> None:
@@ -124,7 +124,7 @@ def dataset(p: "Plan") -> tracking.Item:
 
 
 def checkpoint(p: "Plan") -> tracking.Item:
-    facts = {"fingerprint": p.fingerprint, "epochs": p.schedule.epochs}
+    facts = {"fingerprint": p.weights_id, "epochs": p.schedule.epochs}
     return tracking.Item(f"{p.name}-checkpoint", "checkpoint", facts, (p.checkpoint,), large=True)
 
 

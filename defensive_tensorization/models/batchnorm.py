@@ -153,7 +153,7 @@ class Recalibrated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return cast(Tensor, self.network(x))
-        if sketching.is_parted(self.network):
+        if sketching.has_several_draws(self.network):
             raise UsageError(
                 "several draws in a batch have no common statistics: use model.batchnorm=running, "
                 "or one draw for the batch"

@@ -13,9 +13,9 @@ from defensive_tensorization.report.selection import Column, cell_rows, one_trai
 from defensive_tensorization.report.surface import (
     Surface,
     answers,
+    convergence_failure,
     surface,
     surface_rows,
-    unsettled,
 )
 from defensive_tensorization.results.row import OUTSIDE, Row
 from defensive_tensorization.results.scores import NAMES, Answers, Interval, difference, interval
@@ -110,7 +110,7 @@ def _refused(
     least = min(row.scored for row in headline)
     if least < LEAST:
         return f"it is scored on {least} draws, {LEAST} are the least"
-    return unsettled(own, _answers(headline))
+    return convergence_failure(own, _answers(headline))
 
 
 def _by_attack(rows: Sequence[Row], column: Column, epsilon: float) -> dict[str, list[Row]]:

@@ -1,7 +1,7 @@
 """Robust accuracy over steps x draws: whether an attack that averages has converged.
 
 A headline is a claim about the strongest attack, so it is refused until neither more steps nor more
-draws lower it (`unsettled`).
+draws lower it (`convergence_failure`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +82,7 @@ def _fall(to: Sequence[Answers], of: Sequence[Answers]) -> Interval:
     return difference(to, of, level=LEVEL, more=0)
 
 
-def unsettled(found: Surface, headline: Sequence[Answers] | None = None) -> str:
+def convergence_failure(found: Surface, headline: Sequence[Answers] | None = None) -> str:
     """Why a headline (None: the surface's own) is refused, in words; "" where it is not.
 
     It needs every cell, no edge that falls, and an attack that leaves no more than the surface's
@@ -133,7 +133,7 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
                 cells = (found.get((s, k)) for k in ks)
                 texts = (shown(interval(c)) if c else "—" for c in cells)
                 parts.append(f"| {s} | {' | '.join(texts)} |")
-            open_ = unsettled(found)
+            open_ = convergence_failure(found)
             parts += [
                 "",
                 f"Not settled: {open_}." if open_ else "Settled: no fall beyond noise.",

@@ -1,43 +1,43 @@
 """Who draws random kernels and when: the public control of every draw.
 
 By default draws are live, in training and in evaluation; the context managers change that for one
-model: `frozen`, `disabled`, `per_sample`, `parts`, `drawn`, `record`, `replay`, `repeat`.
+model: `frozen`, `disabled`, `per_sample`, `draws_per_batch`, `drawn`, `record`, `replay`, `repeat`.
 """
 
 from .control import (
     Ledger,
     disabled,
     drawn,
+    draws_per_batch,
     frozen,
+    has_several_draws,
     is_live,
-    is_parted,
-    parts,
     per_sample,
     record,
     repeat,
     replay,
     rewind,
+    rng_states,
     seed,
     sketches,
     stream,
-    streams,
 )
 
 __all__ = [
     "Ledger",
     "disabled",
     "drawn",
+    "draws_per_batch",
     "frozen",
+    "has_several_draws",
     "is_live",
-    "is_parted",
-    "parts",
     "per_sample",
     "record",
     "repeat",
     "replay",
     "rewind",
+    "rng_states",
     "seed",
     "sketches",
     "stream",
-    "streams",
 ]

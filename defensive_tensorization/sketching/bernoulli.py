@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from .draws import Drawn, Draws
+from .draws import Drawn, RandomState
 
 Masks = Drawn
 """One 0/1 mask a mode, [n] or, of parts of a batch, [parts, n]; None where it is not sketched."""
 
 
-class Sketch(Draws):
+class Sketch(RandomState):
     """What a layer draws: Bernoulli(theta) masks for the sketched modes of a core.
 
     theta     probability of keeping a component, in (0, 1].

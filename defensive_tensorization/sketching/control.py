@@ -1,4 +1,4 @@
-"""Who controls the draws of a model: of its sketches, and of whatever else `Draws`.
+"""Who controls the draws of a model: of its sketches, and of whatever else `RandomState`.
 
 By default they are live, in training and in evaluation alike; the context managers below change
 that for one model until the block ends, in the current thread and in those that it starts inside
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .draws import EACH, LIVE, Control, Drawn, Draws, controls
+from .draws import EACH, LIVE, Control, Drawn, RandomState, controls
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -59,12 +59,12 @@ class Ledger:
         return cls({name: [masks(m) for m in made] for name, made in plain.items()})
 
 
-def sketches(model: nn.Module) -> dict[str, Draws]:
+def sketches(model: nn.Module) -> dict[str, RandomState]:
     """What draws in a model, by layer name; a shared layer appears once."""
-    found: dict[str, Draws] = {}
+    found: dict[str, RandomState] = {}
     for name, module in model.named_modules():
         sketch = getattr(module, "sketch", None)
-        if isinstance(sketch, Draws) and sketch not in found.values():
+        if isinstance(sketch, RandomState) and sketch not in found.values():
             found[name] = sketch
     return found
 
@@ -75,7 +75,7 @@ def seed(model: nn.Module, value: int) -> None:
         sketch.seed(stream(value, index))
 
 
-def streams(model: nn.Module) -> dict[str, Tensor]:
+def rng_states(model: nn.Module) -> dict[str, Tensor]:
     """Where the private generators stand, by layer; those not yet begun are not among them."""
     return {
         f"{name} {device.type}": generator.get_state()
@@ -85,7 +85,7 @@ def streams(model: nn.Module) -> dict[str, Tensor]:
 
 
 def rewind(model: nn.Module, states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put every layer's generator on the device back to where `streams` found it."""
+    """Put every layer's generator on the device back to where `rng_states` found it."""
     for name, sketch in sketches(model).items():
         sketch._generators.pop(device, None)
         if f"{name} {device.type}" in states:
@@ -125,17 +125,17 @@ def disabled(model: nn.Module) -> AbstractContextManager[None]:
 
 def per_sample(model: nn.Module) -> AbstractContextManager[None]:
     """Every example of a batch has a draw of its own."""
-    return _controlled(model, lambda i, _, c: replace(c, parts=EACH))
+    return _controlled(model, lambda i, _, c: replace(c, draws_per_batch=EACH))
 
 
-def parts(model: nn.Module, count: int) -> AbstractContextManager[None]:
+def draws_per_batch(model: nn.Module, count: int) -> AbstractContextManager[None]:
     """Each of `count` equal parts of a batch, one after the other, has a draw of its own.
 
-    Within `parts` each part is parted again; within `per_sample` nothing changes.
+    Within `draws_per_batch` each part is parted again; within `per_sample` nothing changes.
     """
     if count < 1:
         raise UsageError(f"a batch has at least one part, got {count}")
-    return _controlled(model, lambda i, _, c: replace(c, parts=c.parts * count))
+    return _controlled(model, lambda i, _, c: replace(c, draws_per_batch=c.draws_per_batch * count))
 
 
 @contextmanager
@@ -155,10 +155,10 @@ def drawn(model: nn.Module, device: torch.device, batch: int) -> Iterator[None]:
             sketch.ahead = ()
 
 
-def is_parted(model: nn.Module) -> bool:
+def has_several_draws(model: nn.Module) -> bool:
     """Whether a batch meets several draws in any layer, here and now."""
     found = (controls.get(sketch, LIVE, warn=False) for sketch in sketches(model).values())
-    return any(control.parts != 1 for control in found)
+    return any(control.draws_per_batch != 1 for control in found)
 
 
 def is_live(model: nn.Module) -> bool:

@@ -49,11 +49,11 @@ EACH = 0  # every example is a part
 class Control:
     """What the contexts in force make of a layer's draws.
 
-    parts  how many equal parts of the batch, one after the other, have a draw of their own.
+    draws_per_batch  how many equal parts of a batch, one after the other, have their own draw.
     """
 
     enabled: bool = True
-    parts: int = 1
+    draws_per_batch: int = 1
     seed: int = 0
     frozen: dict[Held, Drawn] | None = None
     record: tuple[list[Drawn | None], ...] = ()
@@ -61,10 +61,10 @@ class Control:
 
 
 LIVE = Control()
-controls: ThreadContext[Draws, Control] = ThreadContext("sketching")
+controls: ThreadContext[RandomState, Control] = ThreadContext("sketching")
 
 
-class Draws(ABC):
+class RandomState(ABC):
     """The attribute `sketch` of a layer that draws; `_sample` says what."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Draws(ABC):
 
     def flat(self, device: torch.device, size: int) -> Tensor:
         """What a compiled graph meets at one call: the masks one after the other, [size]."""
-        if controls.get(self, LIVE).parts != 1:
+        if controls.get(self, LIVE).draws_per_batch != 1:
             in_graph.refuse_parts()
         drawn = self.draw(device)
         if drawn is not None:
@@ -122,7 +122,7 @@ class Draws(ABC):
         if torch.compiler.is_dynamo_compiling():
             return in_graph.draw(self, device, batch, size, whole)
         control = controls.get(self, LIVE)
-        lead = None if control.parts == 1 else control.parts or batch
+        lead = None if control.draws_per_batch == 1 else control.draws_per_batch or batch
         if recompute.ordinary():
             drawn = self._decide(control, device, lead, size)
         else:
@@ -189,10 +189,10 @@ class Draws(ABC):
         return self._generators[device]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = copy.copy(self)
-        twin._generators = {d: g.clone_state() for d, g in self._generators.items()}
-        twin.calls, twin.number = self.calls.clone(), in_graph.know(twin)
-        return twin
+        copied = copy.copy(self)
+        copied._generators = {d: g.clone_state() for d, g in self._generators.items()}
+        copied.calls, copied.number = self.calls.clone(), in_graph.know(copied)
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_generators": {}}
@@ -202,7 +202,7 @@ class Draws(ABC):
         self.number = in_graph.know(self)
 
 
-class Uniform(Draws):
+class Uniform(RandomState):
     """`size` independent numbers, uniform in [0, 1): one tensor, [size] or [batch, size]."""
 
     @property

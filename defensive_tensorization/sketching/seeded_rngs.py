@@ -10,7 +10,7 @@ from . import control
 
 
 @contextmanager
-def streams(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
+def seeded_rngs(classifier: nn.Module, seed: int, label: str) -> Iterator[None]:
     """The defence's draws and the attack's random choices, on two streams of this row alone."""
     control.seed(classifier, control.stream(seed, label, "defence"))
     with torch.random.fork_rng():

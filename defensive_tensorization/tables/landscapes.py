@@ -27,11 +27,11 @@ def collected(
     cells  the configuration of each place, by method; words  what composed them; kept  the
     committed file. Where a panel is both in runs/ and there, the former stands.
     """
-    from ..experiment.loss_landscape import protocol
+    from ..experiment.loss_landscape import panel_config_hash
 
     plane = cfg.plane_of(config, words)
     wanted = {
-        (cfg.recipe(cell), protocol(cell, plane)): config.experiment.columns[m]
+        (cfg.train_config_hash(cell), panel_config_hash(cell, plane)): config.experiment.columns[m]
         for m, cell in cells.items()
     }
     own = _of(wanted, landscape_panels.read(Path(config.paths.runs) / "landscapes"))

@@ -101,7 +101,9 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
         there = store.read([rows])
         recipes = {panel.about.recipe for panel in drawn}
         for option in options:
-            if any(map(option.takes, there)) or recipes & {*map(cfg.recipe, option.cells.values())}:
+            if any(map(option.takes, there)) or recipes & {
+                *map(cfg.train_config_hash, option.cells.values())
+            }:
                 return option
     return layout
 
@@ -173,9 +175,9 @@ def _column(
     label: str, paper: str, config: Config, more: tables.Column | None = None
 ) -> tables.Column:
     """What of the rows is this method's, from its configuration alone; and those of `more`."""
-    from ..experiment.evaluation_config import protocol
+    from ..experiment.evaluation_config import eval_config_hash
     from ..experiment.plan import attacks
 
-    protocols = frozenset(protocol(config, attack) for attack in (None, *attacks(config)))
+    protocols = frozenset(eval_config_hash(config, attack) for attack in (None, *attacks(config)))
     protocols |= (more and more.protocols) or frozenset()
-    return tables.Column(label, paper, cfg.recipe(config), protocols, config.eval.sketch)
+    return tables.Column(label, paper, cfg.train_config_hash(config), protocols, config.eval.sketch)

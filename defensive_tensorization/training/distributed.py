@@ -71,7 +71,7 @@ def at_first(context: AbstractContextManager[T]) -> AbstractContextManager[T | N
     return context if first() else nullcontext()
 
 
-def told(value: Callable[[], T]) -> T:
+def broadcast(value: Callable[[], T]) -> T:
     """What the first process finds, to everybody; plain values and tensors on the CPU."""
     if size() == 1:
         return value()
@@ -88,12 +88,12 @@ def align(network: nn.Module) -> None:
             dist.broadcast(value, src=0)
 
 
-def dealt(count: int, shift: int = 0) -> list[int]:
+def shard_indices(count: int, shift: int = 0) -> list[int]:
     """Which of `count` things are this process's; `shift` deals the next hand from another seat."""
     return [i for i in range(count) if (i + shift) % size() == rank()]
 
 
-def exchanged(mine: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
+def gather(mine: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
     """Everybody's pairs in order, when all are there; as they come where there is one process."""
     if size() == 1:
         yield from mine

@@ -26,8 +26,8 @@ from ..system.progress import bar
 from .batches import batches
 from .compile import compiled
 from .distributed import ALONE, Team
-from .microbatches import Pieces, gradients
-from .rng_state import Streams
+from .microbatches import Microbatches, gradients
+from .rng_state import RngState
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def train(
     split = task.train.part(schedule.images, "train.images")
     device = next(network.parameters()).device
     noise = torch.Generator()
-    streams = Streams(network, noise, device)
+    streams = RngState(network, noise, device)
     replica = team.replica(network)
     forward = replica if schedule.compile is None else compiled(replica, schedule.compile)
 
@@ -107,7 +107,7 @@ def train(
         state = network.state_dict(), optimizer.state_dict(), progress.history
         return Progress(epoch, *state, done, {"total": total, **streams.now()}, pieces.count)
 
-    pieces = Pieces(network, streams.now, streams.rewind, progress.pieces)
+    pieces = Microbatches(network, streams.now, streams.rewind, progress.pieces)
     step_gradients = pieces.gradients if team.alone else partial(gradients, pieces=pieces.count)
     epochs = range(progress.epoch, schedule.epochs)
     for epoch in bar(epochs, schedule.epochs, f"training {label}", "epochs", progress.epoch):

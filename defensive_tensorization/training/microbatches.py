@@ -46,7 +46,7 @@ def _first(error: Exception) -> str:
     return " ".join(str(error).split(". ")[0].split())
 
 
-class Pieces:
+class Microbatches:
     """How many pieces a batch is cut into: twice as many whenever the memory ran out.
 
     streams, rewind  read and set whatever is random, so that a second try draws as the first did.
@@ -55,17 +55,17 @@ class Pieces:
     def __init__(
         self,
         network: nn.Module,
-        streams: Callable[[], Any],
+        rng_states: Callable[[], Any],
         rewind: Callable[[Any], None],
         count: int = 1,
     ) -> None:
         self.network, self.buffers = network, list(network.buffers())
-        self.streams, self.rewind, self.count = streams, rewind, count
+        self.rng_states, self.rewind, self.count = rng_states, rewind, count
 
     def gradients(self, loss_of: Loss, x: Tensor, y: Tensor) -> Tensor:
         """As the function of that name; UsageError where one example alone is too much."""
         while True:
-            buffers, drawn = [b.clone() for b in self.buffers], self.streams()
+            buffers, drawn = [b.clone() for b in self.buffers], self.rng_states()
             try:
                 return gradients(loss_of, x, y, self.count)
             except torch.OutOfMemoryError as error:

@@ -11,7 +11,7 @@ from .. import sketching
 
 
 @dataclass(frozen=True)
-class Streams:
+class RngState:
     """The generators of a network's sketches, of the `noise` of its attack, and of torch."""
 
     network: nn.Module
@@ -22,7 +22,7 @@ class Streams:
         """Their states, for `rewind` and for a checkpoint."""
         cuda = self.device.type == "cuda"
         return {
-            "sketch": sketching.streams(self.network),
+            "sketch": sketching.rng_states(self.network),
             "noise": self.noise.get_state(),
             "torch": torch.get_rng_state(),
             **({"cuda": torch.cuda.get_rng_state(self.device)} if cuda else {}),

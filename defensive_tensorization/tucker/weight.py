@@ -83,7 +83,7 @@ class TuckerWeight(nn.Module):
         return kernel.clone() if masks is None else kernel  # the full kernel may be a kept one
 
     def draw(self, batch: int | None = None, *, whole: bool = False) -> Masks | None:
-        """As `Draws.draw`."""
+        """As `RandomState.draw`."""
         return self.sketch.draw(self.core.device, batch, whole=whole)
 
     def kernel(self, masks: Masks | None) -> Tensor:

@@ -2,15 +2,15 @@
 
 from .convert import binarize, binary_layer
 from .layers import XnorConv1d, XnorConv2d, XnorConv3d, XnorLinear
-from .sign import SURROGATES, surrogate
+from .sign import SIGN_GRADIENTS, sign_gradient
 
 __all__ = [
-    "SURROGATES",
+    "SIGN_GRADIENTS",
     "XnorConv1d",
     "XnorConv2d",
     "XnorConv3d",
     "XnorLinear",
     "binarize",
     "binary_layer",
-    "surrogate",
+    "sign_gradient",
 ]

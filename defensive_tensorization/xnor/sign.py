@@ -42,7 +42,7 @@ def _tanh(slope: float) -> Derivative:
     return derivative
 
 
-SURROGATES: dict[str, Derivative] = {
+SIGN_GRADIENTS: dict[str, Derivative] = {
     "identity": clipped,
     "tanh": _tanh(1.0),
     "tanh075": _tanh(0.75),
@@ -52,10 +52,10 @@ _chosen: ContextVar[str] = ContextVar("surrogate", default="identity")
 
 
 @contextmanager
-def surrogate(name: str) -> Iterator[None]:
+def sign_gradient(name: str) -> Iterator[None]:
     """Until the block ends, in this thread: the derivative taken for sgn's at a layer's input."""
-    if name not in SURROGATES:
-        raise UsageError(f"surrogate must be one of {', '.join(SURROGATES)}, got {name!r}")
+    if name not in SIGN_GRADIENTS:
+        raise UsageError(f"surrogate must be one of {', '.join(SIGN_GRADIENTS)}, got {name!r}")
     token = _chosen.set(name)
     try:
         yield
@@ -65,4 +65,4 @@ def surrogate(name: str) -> Iterator[None]:
 
 def derivative() -> Derivative:
     """The one in force for inputs."""
-    return SURROGATES[_chosen.get()]
+    return SIGN_GRADIENTS[_chosen.get()]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_rows import row
 
-from defensive_tensorization.commands.merge_rows import gather
+from defensive_tensorization.commands.merge_rows import merge_rows
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row
@@ -31,11 +31,11 @@ def test_every_row_is_there_once_and_what_was_there_stays(tmp_path: Path) -> Non
     target = folder(tmp_path / "runs" / "rows", *mine)
     before = (target / "a.jsonl").read_bytes()
     sources = [folder(tmp_path / "one", *theirs), folder(tmp_path / "two" / "rows", *others).parent]
-    assert gather(sources, target) == 2
+    assert merge_rows(sources, target) == 2
     assert keys(target) == sorted(r.key for r in [*mine, theirs[1], *others])
     assert (target / "a.jsonl").read_bytes().startswith(before)
     whole = {path.name: path.read_bytes() for path in target.glob("*.jsonl")}
-    assert gather(sources, target) == 0
+    assert merge_rows(sources, target) == 0
     assert {path.name: path.read_bytes() for path in target.glob("*.jsonl")} == whole
 
 
@@ -45,7 +45,7 @@ def test_two_trainings_of_one_network_are_not_mixed(tmp_path: Path, among: str) 
     two = folder(tmp_path / "two", row(run_id="a", weights="2" * 16, eval_seed=1))
     target = tmp_path / "rows" if among == "sources" else one
     with pytest.raises(UsageError) as caught:
-        gather([one, two] if among == "sources" else [two], target)
+        merge_rows([one, two] if among == "sources" else [two], target)
     assert str(caught.value) == (
         f"a was trained twice, as {'1' * 16} in {one} and as {'2' * 16} in {two}: "
         "leave out its file in one of them"
@@ -56,7 +56,7 @@ def test_two_trainings_of_one_network_are_not_mixed(tmp_path: Path, among: str) 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere holds no rows: name a folder of "):
-        gather([tmp_path / "nowhere"], tmp_path / "rows")
+        merge_rows([tmp_path / "nowhere"], tmp_path / "rows")
     command = [sys.executable, str(ROOT / "scripts" / "collect.py")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -8,7 +8,12 @@ import pytest
 import soundfile
 import torch
 
-from defensive_tensorization.commands.audio_examples import Twin, listen, main, written
+from defensive_tensorization.commands.audio_examples import (
+    AdversarialExample,
+    audio_examples,
+    main,
+    written,
+)
 from defensive_tensorization.config import composed
 from defensive_tensorization.errors import UsageError
 
@@ -24,8 +29,8 @@ AUDIO = (
 )
 
 
-def twin(clip: torch.Tensor, attacked: torch.Tensor) -> Twin:
-    return Twin("0-yes", "yes", clip, attacked, "yes", "no")
+def twin(clip: torch.Tensor, attacked: torch.Tensor) -> AdversarialExample:
+    return AdversarialExample("0-yes", "yes", clip, attacked, "yes", "no")
 
 
 @pytest.mark.parametrize("decibels", [0.0, 10.0, 20.0, 26.0])
@@ -50,7 +55,9 @@ def test_from_a_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    figure, index, *sounds = listen(composed([*AUDIO, "paths.runs=runs", "paths.results=results"]))
+    figure, index, *sounds = audio_examples(
+        composed([*AUDIO, "paths.runs=runs", "paths.results=results"])
+    )
     assert figure == Path("results/smoke/audio.png") and figure.is_file()
     assert "[audio.png](audio.png): Clips, their adversarial twins" in index.read_text()
     assert len(sounds) in (3, 6, 9) and capsys.readouterr().out.count("wrote ") == len(sounds) + 2
@@ -81,4 +88,4 @@ def test_errors_are_one_line(
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {text}")
     with pytest.raises(UsageError):
-        listen(composed(["experiment=quickstart", "dataset.cache=null"]))
+        audio_examples(composed(["experiment=quickstart", "dataset.cache=null"]))

@@ -9,7 +9,7 @@ from fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import KNOWLEDGE, Attack, attacker
+from defensive_tensorization.attacks import THREAT_MODELS, Attack, attacker
 from defensive_tensorization.experiment.evaluate import Classifier, accuracy
 from defensive_tensorization.tucker import TuckerConv2d
 
@@ -82,7 +82,7 @@ def test_blackbox_never_meets_the_network() -> None:
         pass
 
 
-@pytest.mark.parametrize("knowledge", [k for k in KNOWLEDGE if k not in ("fresh", "blackbox")])
+@pytest.mark.parametrize("knowledge", [k for k in THREAT_MODELS if k not in ("fresh", "blackbox")])
 def test_nothing_is_to_know_of_a_deterministic_network(knowledge: str) -> None:
     classifier, data = randomized(theta=1), task(split(16), split(16))
 

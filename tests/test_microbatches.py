@@ -118,7 +118,7 @@ def test_streams_go_back_to_where_they_were() -> None:
     sketching.seed(net, 3)
     x = torch.rand(2, 3, 8, 8)
     net(x)
-    at = sketching.streams(net)
+    at = sketching.rng_states(net)
     first = [net(x) for _ in range(3)]
     sketching.rewind(net, at, x.device)
     assert all(torch.equal(a, net(x)) for a in first)

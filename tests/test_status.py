@@ -48,7 +48,7 @@ def test_a_table_without_anything_lacks_everything(layout: Layout) -> None:
     assert (cells, missing) == (10, 10)
     epochs = layout.config.train.epochs
     assert {name: left for name, (_, left) in work.trainings.items()} == {
-        cfg.recipe(config): epochs for config in layout.cells.values()
+        cfg.train_config_hash(config): epochs for config in layout.cells.values()
     }
     assert len(work.scorings) == 5 * 2 * 2  # methods, clean and FGSM, seeds
     assert Rates([], []).of(work) == (0, 5, 20)
@@ -63,8 +63,8 @@ def test_what_is_there_is_not_done_again(layout: Layout, tmp_path: Path) -> None
     have = [*baseline, *ours[:-1]]
     _, missing, work = lacking(jobs(layout), have, ours[:-1], made)
     assert missing == 1 + 3 * 2
-    assert cfg.recipe(layout.cells["baseline"]) not in work.trainings
-    left = {name: work.trainings[cfg.recipe(layout.cells[name])][1] for name in OURS}
+    assert cfg.train_config_hash(layout.cells["baseline"]) not in work.trainings
+    left = {name: work.trainings[cfg.train_config_hash(layout.cells[name])][1] for name in OURS}
     assert left == dict.fromkeys(OURS, epochs) | {"ours_1": epochs - 1}
     assert len(work.scorings) == 1 + 3 * 4
     # rows that lie in results alone say what a table has; a run here would make them all again

@@ -241,7 +241,7 @@ def test_what_changes_no_surface_is_not_in_the_protocol(tmp_path: Path) -> None:
 
 
 def how(config: Config) -> str:
-    return loss_landscape.protocol(config, None)
+    return loss_landscape.panel_config_hash(config, None)
 
 
 def test_the_plane_s_configuration_is_found_inside_a_job_too() -> None:
