@@ -21,7 +21,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-slow golden docs-numbers lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -138,6 +138,12 @@ test: $(READY) ## the test suite, without the slow tests, a process a core (ARGS
 
 test-slow: $(READY) ## the slow tests alone
 	$(PY) -m pytest -q -m slow $(ARGS)
+
+golden: $(READY) ## renew the golden values of the tests, saying what changed (ARGS=--check: write nothing)
+	PYTHONPATH=.:tests $(PY) -m golden $(ARGS)
+
+docs-numbers: $(READY) ## render the numbers in README and docs from results/*.csv, between their markers
+	$(PY) scripts/docs_numbers.py $(ARGS)
 
 lint: $(READY) ## ruff and mypy, changing nothing
 	$(PY) -m ruff check .
