@@ -34,7 +34,7 @@ def asked() -> Iterator[dict[str, int]]:
             kind = tuple("#" if isinstance(key, int) else key for key in keys)
             if isinstance(keys, tuple) and kind not in kinds:  # a list: the data's digest
                 kinds.add(kind)
-                found[repr(keys)] = int.from_bytes(made.digest()) >> 1
+                found[repr(keys)] = int.from_bytes(made.digest(), "big") >> 1
         return made
 
     hashlib.blake2b = listening  # type: ignore[assignment, misc]
