@@ -25,7 +25,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-avx2 test-slow test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -148,6 +148,12 @@ test-avx2: $(READY) ## the test suite as a processor with AVX2 alone would run i
 
 test-slow: $(READY) ## the slow tests alone
 	$(PY) -m pytest -q -m slow $(ARGS)
+
+golden: $(READY) ## renew the golden values of the tests, saying what changed (ARGS=--check: write nothing)
+	PYTHONPATH=.:tests $(PY) -m golden $(ARGS)
+
+docs-numbers: $(READY) ## render the numbers in README and docs from results/*.csv, between their markers
+	$(PY) scripts/docs_numbers.py $(ARGS)
 
 test-wheel: $(READY) ## the package as others install it: built, without extras, at the lowest versions, under every Python
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow tests/test_wheel.py $(ARGS)

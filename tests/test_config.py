@@ -93,15 +93,6 @@ def test_every_file_composes(path: Path) -> None:
         assert list(config.attack) == [path.stem]
 
 
-@pytest.mark.parametrize(
-    ("experiment", "method"), [(e, m) for e, methods in METHODS.items() for m in methods]
-)
-def test_every_method_of_every_experiment_composes(experiment: str, method: str) -> None:
-    config = composed([f"experiment={experiment}", f"method={method}"])
-    assert config.experiment.name == experiment
-    assert (config.defence.conv is None) == ("tensorization" not in config.defence.name)
-
-
 @pytest.mark.parametrize("experiment", METHODS)
 def test_an_experiment_trains_its_table_s_columns(experiment: str) -> None:
     sweep = yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())["hydra"]

@@ -1,0 +1,145 @@
+"""Numbers in README.md and docs/*.md, rendered from the committed csv files.
+
+    make docs-numbers                          # render every marked block anew
+    python scripts/docs_numbers.py --check     # exit 1 and name the pages whose blocks are stale
+
+A block stands between two comments; what is between them is replaced:
+
+    <!-- begin: results/cpu/table1.csv rows=attack,epsilon columns=method value=ours_mean
+         attack=clean|pgd epsilon=0|2|8 -->
+    | attack | epsilon | Baseline | ...
+    <!-- end -->
+
+`rows` and `columns` name fields of the csv, `value` the field that is shown with one decimal; every
+other key=a|b keeps the lines whose field has one of the values (quote what holds spaces), and its
+order is the order of rows and columns. Without `rows` and `columns` one line must remain: its
+value stands in the sentence as a percentage.
+"""
+
+import csv
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"(<!-- begin: (?P<words>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+TYPED = re.compile(r"\d+(?:\.\d+)?(?:\s?%| points?\b)")
+CODE = re.compile(r"^```.*?^```|^ {4}.*?$", re.DOTALL | re.MULTILINE)
+Line = dict[str, str]
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+def rendered(text: str, root: Path = ROOT) -> str:
+    """The page with every block made anew; ValueError for one that cannot be."""
+
+    def block(match: re.Match[str]) -> str:
+        start, words, _, end = match.groups()
+        return f"{start}{_snippet(words, root)}{end}"
+
+    if text.count("<!-- begin: ") != len(BLOCK.findall(text)):
+        raise ValueError("a block has no end: close each `<!-- begin: ... -->` by `<!-- end -->`")
+    return BLOCK.sub(block, text)
+
+
+def typed(text: str) -> list[str]:
+    """Percentages and points outside of blocks and code: typed by hand."""
+    return TYPED.findall(CODE.sub("", BLOCK.sub("", text)))
+
+
+def _snippet(words: str, root: Path) -> str:
+    path, *pairs = shlex.split(words)
+    options = dict(pair.split("=", 1) for pair in pairs)
+    rows = [name for name in options.pop("rows", "").split(",") if name]
+    columns, value = options.pop("columns", ""), options.pop("value", "value")
+    wanted = {name: each.split("|") for name, each in options.items()}
+    with (root / path).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for name in [*rows, *filter(None, [columns]), value, *wanted]:
+        if name not in lines[0]:
+            raise ValueError(f"{path} has no field {name!r}: take one of {', '.join(lines[0])}")
+    kept = [
+        line
+        for line in lines
+        if all(_among(line[n], each) is not None for n, each in wanted.items())
+    ]
+    if not columns:
+        return f"{_number(_only(kept, words), value)}%"
+    return "\n" + "\n".join(_table(kept, rows, columns, value, wanted, words)) + "\n"
+
+
+def _table(
+    kept: list[Line], rows: list[str], columns: str, value: str, wanted: dict[str, list[str]],
+    words: str,
+) -> Iterator[str]:  # fmt: skip
+    def order(line: Line, names: list[str]) -> tuple[int, ...]:
+        return tuple(_among(line[n], wanted[n]) or 0 if n in wanted else 0 for n in names)
+
+    across = list(
+        dict.fromkeys(x[columns] for x in sorted(kept, key=lambda x: order(x, [columns])))
+    )
+    down = list(
+        dict.fromkeys(tuple(x[n] for n in rows) for x in sorted(kept, key=lambda x: order(x, rows)))
+    )
+    yield f"| {' | '.join([*rows, *across])} |"
+    yield f"|{'|'.join([' --- '] * len(rows) + [' ---: '] * len(across))}|"
+    for at in down:
+        row = [x for x in kept if tuple(x[n] for n in rows) == at]
+        cells = [
+            _number(_only([x for x in row if x[columns] == name], f"{words}: {at}, {name}"), value)
+            for name in across
+        ]
+        yield f"| {' | '.join([*map(_plain, at), *cells])} |"
+
+
+def _among(value: str, wanted: list[str]) -> int | None:
+    """The place of a value, numbers compared as such."""
+    plain = [_plain(each) for each in wanted]
+    return plain.index(_plain(value)) if _plain(value) in plain else None
+
+
+def _plain(value: str) -> str:
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
+
+
+def _only(lines: list[Line], words: str) -> Line:
+    if len(lines) != 1:
+        raise ValueError(f"{words}: {len(lines)} lines of the csv fit, one must: filter further")
+    return lines[0]
+
+
+def _number(line: Line, value: str) -> str:
+    if not line[value]:
+        return "—"
+    return f"{float(line[value]):.1f}{' (not converged)' if line.get('refused') else ''}"
+
+
+def main(words: list[str]) -> int:
+    if words not in ([], ["--check"]):
+        print(f"{' '.join(words)}: the one option is --check", file=sys.stderr)
+        return 2
+    stale = 0
+    for page in pages():
+        text = page.read_text()
+        try:
+            made = rendered(text)
+        except (OSError, ValueError) as error:
+            print(f"{page.relative_to(ROOT)}: {error}", file=sys.stderr)
+            return 2
+        if made != text:
+            stale += 1
+            print(f"{page.relative_to(ROOT)}: {'stale, run make docs-numbers' if words else 'new'}")
+            if not words:
+                page.write_text(made)
+    return int(bool(words and stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
