@@ -4,8 +4,8 @@ import pytest
 from golden import identities
 from golden.files import read
 
-from defensive_tensorization import store
 from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.results import store
 
 GOLDEN = read(identities.FILE)
 

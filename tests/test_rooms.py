@@ -39,8 +39,8 @@ INSIDE["experiment"] = LIBRARY
 INSIDE["tables"] = LIBRARY | {"experiment"}
 INSIDE["commands"] = LIBRARY | {"experiment", "tables", "__init__"}
 INSIDE["run"] = LIBRARY | {"experiment", "tables", "commands"}
-INSIDE["__main__"] = {"cli"}
 INSIDE["cli"] = {"errors", "__init__"}
+INSIDE["__main__"] = {"cli"}
 FLOORS = list(INSIDE)
 
 # room -> the only libraries, beyond Python's own, that it may import

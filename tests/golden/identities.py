@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.build import attacks
 from defensive_tensorization.config import CONFIGS, Config, composed
-from defensive_tensorization.rows import protocol
+from defensive_tensorization.experiment.evaluation_config import eval_config_hash
+from defensive_tensorization.experiment.plan import attacks
 
 FILE = Path(__file__).with_name("identities.jsonl")
 SCALE = "scale=cpu scale.autocast=bfloat16"
@@ -49,7 +49,7 @@ def identity(config: Config) -> dict[str, Any]:
         "base": base and cfg.recipe(base),
         "twin": cfg.recipe(cfg.twin_of(config)),
         "run_id": cfg.run_id(config, NOWHERE),
-        "protocols": [protocol(config, attack) for attack in (None, *attacks(config))],
+        "protocols": [eval_config_hash(config, attack) for attack in (None, *attacks(config))],
     }
 
 

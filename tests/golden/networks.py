@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.build import Plan, attacks, plan
 from defensive_tensorization.config import amended, composed
 from defensive_tensorization.data import decode
-from defensive_tensorization.ensure import Trained, evaluated, trained
-from defensive_tensorization.results import Row
+from defensive_tensorization.experiment.ensure import Trained, evaluated, trained
+from defensive_tensorization.experiment.plan import Plan, attacks, plan
+from defensive_tensorization.results.row import Row
 
 WEIGHTS = Path(__file__).with_name("weights.npz")
 Numbers = dict[str, list[float]]
