@@ -45,9 +45,9 @@ def identity(config: Config) -> dict[str, Any]:
     """The hashes of a configuration: of its weights, of those that it needs, of each row."""
     base = cfg.base_of(config)
     return {
-        "recipe": cfg.recipe(config),
-        "base": base and cfg.recipe(base),
-        "twin": cfg.recipe(cfg.twin_of(config)),
+        "recipe": cfg.train_config_hash(config),
+        "base": base and cfg.train_config_hash(base),
+        "twin": cfg.train_config_hash(cfg.surrogate_config(config)),
         "run_id": cfg.run_id(config, NOWHERE),
         "protocols": [eval_config_hash(config, attack) for attack in (None, *attacks(config))],
     }
