@@ -1,21 +1,21 @@
 """Convolutions whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..draws import draws_in, spread
-from ..errors import UsageError
 from ..sketch import Masks
 from .decompose import Rank
+from .drop_in import DropIn
 from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight, one_of
 
 
-class _TuckerConvNd(nn.Module):
+class _TuckerConvNd(DropIn):
     """[B, in_channels, ...] to [B, out_channels, ...], as the dense layer with the drawn kernel.
 
     At theta = 1 it equals the dense convolution it was made from.
@@ -39,25 +39,24 @@ class _TuckerConvNd(nn.Module):
     padding_mode: str
 
     def __init__(self, weight: TuckerWeight, bias: Tensor | None, **geometry: Any) -> None:
-        super().__init__()
-        self.weight = weight
-        self.bias = None if bias is None else nn.Parameter(bias)
+        super().__init__(weight, bias)
         for name in self.geometry:
-            setattr(self, name, geometry[name])
+            value = geometry[name]
+            several = name in ("stride", "padding", "dilation", "output_padding")
+            if several and isinstance(value, int):  # as functional code and users write it
+                value = (value,) * (weight.ndim - 2)
+            setattr(self, name, value)
 
     @classmethod
     def from_conv(cls, conv: nn.modules.conv._ConvNd, theta: float, **options: Any) -> Self:
         """Start at `conv`; `options` as in TuckerWeight.from_dense."""
-        if type(conv) is not cls.dense_type:
-            raise UsageError(
-                f"{cls.__name__} is made from {cls.dense_type.__name__}, got {type(conv).__name__}"
-            )
+        cls._checked(conv)
         layer = cls(
             TuckerWeight.from_dense(conv.weight, theta, **options),
             None if conv.bias is None else conv.bias.detach().clone(),
             **{name: getattr(conv, name) for name in cls.geometry},
         )
-        return layer.train(conv.training)
+        return layer._like(conv)
 
     @property
     def in_channels(self) -> int:
@@ -68,26 +67,41 @@ class _TuckerConvNd(nn.Module):
         return self.weight.shape[0]
 
     @property
+    def kernel_size(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def transposed(self) -> bool:
+        return False
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        return (0,) * len(self.kernel_size)
+
+    @property
+    def _reversed_padding_repeated_twice(self) -> Sequence[int]:
+        pads = self._pads(self.kernel_size)
+        return pads if isinstance(self.padding, str) else tuple(pads)
+
+    @property
     def shared_draws(self) -> bool:
         """Several draws at once would make a kernel for each: activations cannot take the masks."""
         return self.groups != 1 or any(mode >= 2 for mode in self.weight.sketch.modes)
 
     def dense(self) -> nn.modules.conv._ConvNd:
         """A plain layer with the full weights (theta = 1)."""
-        kernel = self.weight.kernel(None).detach()
-        conv = self.dense_type(
+        return cast(nn.modules.conv._ConvNd, self._filled())
+
+    def _empty(self, kernel: Tensor) -> nn.Module:
+        return self.dense_type(
             self.in_channels,
             self.out_channels,
-            kernel.shape[2:],
+            self.kernel_size,
             bias=self.bias is not None,
             device=kernel.device,
             dtype=kernel.dtype,
             **{name: getattr(self, name) for name in self.geometry},
         )
-        conv.load_state_dict(
-            {"weight": kernel} | ({} if self.bias is None else {"bias": self.bias})
-        )
-        return conv.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         batched = x.ndim == len(self.weight.shape)
@@ -170,7 +184,7 @@ class _TuckerConvNd(nn.Module):
     def extra_repr(self) -> str:
         core = "x".join(map(str, self.weight.core.shape))
         return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.weight.shape[2:]}, "
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"core={core}, theta={self.weight.sketch.theta:g}"
         )
 
