@@ -28,7 +28,8 @@ def audit(
 
     Args:
         layers: The layers that go, by name.
-        new: The type of the layer that comes in the place of each.
+        new: The type of the layer that comes in the place of each; a layer without one stays
+            and gets another weight.
         same_weights: Whether the new layers keep the old ones' parameters.
 
     Raises:
@@ -47,13 +48,15 @@ def audit(
             raise UsageError(
                 f"layer '{name}' is lazy and has no weights yet: run the model once first"
             )
-        reason = lost(layer, same_weights=same_weights) or clash(layer, new[layer])
+        reason = lost(layer, same_weights=same_weights)
+        if layer in new:
+            reason = reason or clash(layer, new[layer])
         if not same_weights and "weight" in layer._parameters:
             reason = reason or unfit(layer)
         if reason:
             _refuse(name, reason)
     weights = {} if same_weights else _sole_owners(model, layers)
-    return _movable(model, layers, weights)
+    return _movable(model, {n: m for n, m in layers.items() if m in new}, weights)
 
 
 def _weights(layer: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
@@ -106,8 +109,8 @@ def _movable(
     model: nn.Module, layers: Mapping[str, nn.Module], weights: Mapping[int, str]
 ) -> list[Reference]:
     names = {id(layer): name for name, layer in layers.items()}
-    parts = [p for layer in layers.values() for _, _, p in _weights(layer)] if weights else []
-    found = references(model, [*layers.values(), *parts])
+    parameters = {id(p): p for p in model.parameters() if id(p) in weights}
+    found = references(model, [*layers.values(), *parameters.values()])
     for each in found:
         if id(each.target) in weights:
             _refuse(

@@ -27,7 +27,8 @@ def own_computation(layer: nn.Module, dense: type[nn.Module]) -> str | None:
             "torch.nn.utils.parametrize.remove_parametrizations"
         )
     for name in ("weight", "bias"):
-        if name not in layer._parameters and not isinstance(layer._modules.get(name), nn.Module):
+        known = name in layer._parameters or isinstance(layer._modules.get(name), nn.Module)
+        if not known and getattr(layer, name, None) is not None:
             return f"has a {name} that {_maker(layer, name)}"
     patched = [name for name in FORWARDS if name in vars(layer)]
     if patched:
@@ -83,10 +84,10 @@ def read_by_parent(parent: nn.Module, child: str) -> bool:
         if kind is nn.Module:
             break
         for name, value in vars(kind).items():
-            setting_up = "init" in name or name.startswith(("reset", "_load", "_reset"))
-            if isinstance(value, FunctionType) and not setting_up:
-                if _reads(value.__code__, child):
-                    return True
+            if "init" in name or name.startswith(("reset", "_load", "_reset")):
+                continue  # setting up, not computing
+            if isinstance(value, FunctionType) and _reads(value.__code__, child):
+                return True
     return False
 
 

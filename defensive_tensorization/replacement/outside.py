@@ -22,8 +22,14 @@ def warn_of_outsiders(
     layers = {id(layer): name for name, layer in gone.items()}
     inside = {id(m) for root in (model, *gone.values()) for m in root.modules()}
     lines = []
+    interesting: dict[type, bool] = {}  # a look-up is faster than issubclass, a million times
     for each in gc.get_objects():
         kind = type(each)
+        wanted = interesting.get(kind)
+        if wanted is None:
+            wanted = interesting[kind] = issubclass(kind, Optimizer | nn.Module)
+        if not wanted:
+            continue
         if issubclass(kind, Optimizer):
             held = [p for group in getattr(each, "param_groups", ()) for p in group["params"]]
             if names := {weights[id(p)] for p in held if id(p) in weights}:
@@ -31,9 +37,11 @@ def warn_of_outsiders(
                     f"an optimizer ({kind.__name__}) made before {verb} holds the old weights of "
                     f"{_some(names)} and would not train the new ones: make it after {verb}"
                 )
-        elif issubclass(kind, nn.Module) and id(each) not in inside:
+        elif id(each) not in inside:
             registers = vars(each)
-            names = {layers[id(m)] for m in registers.get("_modules", {}).values() if id(m) in layers}
+            names = {
+                layers[id(m)] for m in registers.get("_modules", {}).values() if id(m) in layers
+            }
             parameters = registers.get("_parameters", {}).values()
             names |= {weights[id(p)] for p in parameters if id(p) in weights}
             if names:
@@ -42,7 +50,7 @@ def warn_of_outsiders(
                     "old weights, no longer shared"
                 )
     if lines:
-        warnings.warn("; ".join(dict.fromkeys(lines)), stacklevel=stacklevel)
+        warnings.warn("; ".join(sorted(set(lines))), stacklevel=stacklevel)
 
 
 def _some(names: set[str], most: int = 4) -> str:

@@ -6,8 +6,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..draws import LIVE, Draws, controls
+from ..draws import LIVE, controls
 from ..errors import UsageError
+from ..sketch import Sketch
 
 
 class AsTensor(nn.Module):
@@ -18,7 +19,7 @@ class AsTensor(nn.Module):
 
     shape: torch.Size
     core: nn.Parameter
-    sketch: Draws
+    sketch: Sketch
 
     @property
     def dtype(self) -> torch.dtype:

@@ -135,7 +135,7 @@ def _chosen(
     return choice
 
 
-def _dense_type(module: nn.Module) -> type[nn.Module]:
+def _dense_type(module: Any) -> type[nn.Module]:
     return next(kind for kind in TUCKER if isinstance(module, kind))
 
 
@@ -152,9 +152,7 @@ def _made(
     name: str, module: nn.Module, dense: type[nn.Module], theta: float, options: dict[str, Any]
 ) -> nn.Module:
     build = cast(Any, TUCKER[dense])
-    make: Callable[..., nn.Module] = (
-        build.from_linear if dense is nn.Linear else build.from_conv
-    )
+    make: Callable[..., nn.Module] = build.from_linear if dense is nn.Linear else build.from_conv
     try:
         return make(module, theta, **options)
     except UsageError:

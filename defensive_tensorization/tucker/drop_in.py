@@ -34,11 +34,13 @@ class DropIn(nn.Module):
                 f"{cls.__name__} is made from {cls.dense_type.__name__}, got {type(layer).__name__}"
             )
         if reason := own_computation(layer, cls.dense_type):
-            raise UsageError(f"{cls.__name__} is made from {cls.dense_type.__name__}; this {reason}")
+            raise UsageError(
+                f"{cls.__name__} is made from {cls.dense_type.__name__}; this {reason}"
+            )
 
     def _like(self, layer: nn.Module) -> Self:
         """Mode and frozen bias as `layer` has them."""
-        frozen = layer._parameters["bias"]
+        frozen = layer._parameters.get("bias")
         if self.bias is not None and frozen is not None:
             self.bias.requires_grad_(frozen.requires_grad)
         return self.train(layer.training)
@@ -61,8 +63,7 @@ class DropIn(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start anew where the dense layer's own reset_parameters would."""
-        layer: Any = self._filled()
-        layer.reset_parameters()
+        layer: Any = self._empty(self.weight.kernel(None))  # which resets itself, once
         self.weight.load_state_dict(self.weight.decomposed(layer.weight))
         if self.bias is not None:
             self.bias.copy_(layer.bias)
