@@ -34,7 +34,7 @@ def detensorize(model: M) -> M:
         and isinstance(module._modules.get("weight"), TuckerWeight)
     }
     if not layers and not others:
-        raise UsageError(f"{type(model).__name__} has no tensorized layer")
+        raise UsageError(f"{type(model).__name__} has no layer that is tensorized")
     for name, module in others.items():
         if not hasattr(module, "take_weight"):
             raise UsageError(
