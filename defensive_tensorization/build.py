@@ -173,7 +173,16 @@ def plan(config: Config) -> Plan:
             f"model.reference must be at most {len(task.train)}, the training images, "
             f"got {config.model.reference}"
         )
-    return laid
+    return _begun(laid)
+
+
+def _begun(p: Plan) -> Plan:
+    """The plan in the precision in which its training was begun, where autocast=auto leaves it."""
+    if "train" in p.config.autocast_auto and not p.checkpoint.exists():
+        other = replace(p, config=cfg.others(p.config)[0])
+        if other.checkpoint.exists():
+            return other
+    return p
 
 
 def attacks(config: Config) -> list[Attack]:

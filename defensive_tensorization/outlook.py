@@ -14,7 +14,7 @@ from .catalogue import catalogue
 from .config import Config
 from .errors import in_one_line
 from .inventory import Training, aligned, listed, size, trainings
-from .layout import folder_of
+from .layout import folder_of, laid, precision_words
 from .progress import bar
 from .report.caption import duration
 from .results import OUTSIDE, Row
@@ -205,9 +205,9 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
                 [name, f"figure {there}", "—", "—", "—" if there == "there" else "no estimate"]
             )
             continue
-        cells, missing, work = lacking(
-            cfg.jobs([f"experiment={name}", *overrides]), every, own, made
-        )
+        named = precision_words(laid(name, overrides).config) if each.autocast_auto else ()
+        jobs = cfg.jobs([f"experiment={name}", *overrides, *named])
+        cells, missing, work = lacking(jobs, every, own, made)
         total.add(work)
         counts = [len(work.trainings), len(work.scorings)]
         told = [str(count or "—") for count in counts]

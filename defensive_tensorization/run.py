@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import hydra
@@ -38,6 +39,7 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
     distributed.join()
     with distributed.one_a_machine_first():
         p = plan(config)
+    _tell(cfg.told(p.config))
     if config.stage == "bases":
         for each in p.needed:
             trained(each)
@@ -56,6 +58,12 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
         spans = of if laid is p else trained(laid)
         if distributed.first():
             log.info("panels %s", landscape.ensure(p, of, laid, spans, command))
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once, for all jobs of a process."""
+    log.info(line)
 
 
 @hydra.main(config_path=str(cfg.CONFIGS), config_name="config", version_base="1.3")

@@ -21,13 +21,14 @@ INSIDE = {
     "errors": set(),
     "provenance": set(),
     "scores": set(),
+    "convolution": set(),
     "draws": set(),
     "sketch": {"draws"},
     "sketching": {"draws"},
     "replacement": set(),
-    "tucker": {"draws", "sketch", "replacement"},
-    "xnor": {"sketching", "replacement"},
-    "models": {"sketching"},
+    "tucker": {"draws", "sketch", "convolution", "replacement"},
+    "xnor": {"sketching", "convolution", "replacement"},
+    "models": {"sketching", "convolution"},
     "attacks": {"sketching", "shares", "data.task"},
     "shares": set(),
     "distributed": {"shares", "batchnorm"},
@@ -45,6 +46,7 @@ NOT_INSIDE = {
 # room -> the only libraries, beyond Python's own, that it may import
 LIBRARIES = {
     "scores": {"numpy"},
+    "convolution": {"torch"},
     "draws": {"torch"},
     "sketch": {"torch"},
     "sketching": {"torch"},
@@ -200,7 +202,11 @@ def test_nothing_imports_scripts(folder: str) -> None:
     ("file", "line", "complaint"),
     [
         ("xnor.py", "import foolbox", "only ['tensorly', 'torch']"),
-        ("tucker/layers.py", "from ..xnor import sign", "only ['draws', 'replacement', 'sketch']"),
+        (
+            "tucker/layers.py",
+            "from ..xnor import sign",
+            "only ['convolution', 'draws', 'replacement', 'sketch']",
+        ),
         ("models/resnet.py", "from defensive_tensorization.tucker import TuckerConv2d", "only"),
         ("models/resnet.py", "def f():\n    from defensive_tensorization import xnor", "only"),
         ("data/digits.py", "from defensive_tensorization import attacks", "no model and no attack"),

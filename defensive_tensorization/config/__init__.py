@@ -3,6 +3,7 @@
 With run.py, the only room that knows Hydra and OmegaConf.
 """
 
+from .autocast import others, told
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
@@ -39,6 +40,7 @@ __all__ = [
     "launched",
     "named",
     "needed_by",
+    "others",
     "parse_epsilon",
     "plain",
     "plane_of",
@@ -47,5 +49,6 @@ __all__ = [
     "restored",
     "rounds",
     "run_id",
+    "told",
     "twin_of",
 ]

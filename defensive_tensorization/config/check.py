@@ -19,6 +19,7 @@ from .attack import (
     check_knowledge,
     check_surrogate,
 )
+from .autocast import resolve
 from .defence import check_defence, check_input
 from .landscape import check_landscape
 from .refuse import usage_error
@@ -37,8 +38,8 @@ _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
     "train.init": ("theta1", "scratch"),
     "train.decay": ("steps", "linear"),
-    "train.autocast": ("float32", "bfloat16"),
-    "eval.autocast": ("float32", "bfloat16"),
+    "train.autocast": ("auto", "float32", "bfloat16"),
+    "eval.autocast": ("auto", "float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
     "logger.artifacts": ("none", "reference", "upload"),
     "tucker.init": ("hosvd", "random"),
@@ -109,6 +110,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
+    resolve(config)
     _check_parallel(config.train.parallel)
     if config.train.compile not in (None, *_COMPILE):
         raise UsageError(
