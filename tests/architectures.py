@@ -90,6 +90,22 @@ def _timm(name: str, **options: Any) -> Callable[[], nn.Module]:
     return make
 
 
+def _standardized() -> nn.Module:
+    """BiT: weight standardization and group normalization."""
+    from timm.layers import GroupNormAct, StdConv2d
+    from timm.models.resnetv2 import ResNetV2
+
+    return ResNetV2(
+        layers=(1, 1, 1, 1),
+        channels=(128, 128, 128, 128),
+        stem_chs=32,
+        num_classes=5,
+        stem_type="fixed",
+        norm_layer=GroupNormAct,
+        conv_layer=StdConv2d,
+    )
+
+
 def _wav2vec2() -> nn.Module:
     import torchaudio
 
@@ -104,9 +120,12 @@ def _wav2vec2() -> nn.Module:
 
 IMAGE = (2, 3, 64, 64)
 SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "torchvision fcn_resnet50": (_torchvision("fcn_resnet50", weights_backbone=None), IMAGE),
+    "torchvision deeplabv3_mobilenet_v3_large": (
+        _torchvision("deeplabv3_mobilenet_v3_large", weights_backbone=None, num_classes=5),
+        IMAGE,
+    ),
     "torchvision lraspp_mobilenet_v3_large": (
-        _torchvision("lraspp_mobilenet_v3_large", weights_backbone=None),
+        _torchvision("lraspp_mobilenet_v3_large", weights_backbone=None, num_classes=5),
         IMAGE,
     ),
     "torchvision fasterrcnn_mobilenet_v3_large_fpn": (
@@ -123,24 +142,36 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "torchvision quantizable shufflenet_v2_x0_5": (_quantizable("shufflenet_v2_x0_5"), IMAGE),
     "torchvision quantizable googlenet": (_quantizable("googlenet"), IMAGE),
     "torchvision regnet_y_400mf": (_torchvision("regnet_y_400mf", num_classes=5), IMAGE),
-    "timm convnext_atto": (_timm("convnext_atto"), IMAGE),
-    "timm efficientnet_b0": (_timm("efficientnet_b0"), IMAGE),
-    "timm tf_efficientnet_b0": (_timm("tf_efficientnet_b0"), IMAGE),
+    "timm convnext": (_timm("test_convnext"), IMAGE),
+    "timm efficientnet": (_timm("test_efficientnet"), IMAGE),
+    "timm mobilenetv3, TensorFlow's padding": (_timm("tf_mobilenetv3_small_minimal_100"), IMAGE),
     "timm regnetx_002": (_timm("regnetx_002"), IMAGE),
-    "timm swin_tiny_patch4_window7_224": (
-        _timm("swin_tiny_patch4_window7_224", img_size=56, depths=(1, 1), num_heads=(2, 4)),
+    "timm swin": (
+        _timm(
+            "swin_tiny_patch4_window7_224",
+            img_size=56,
+            embed_dim=24,
+            depths=(1, 1),
+            num_heads=(2, 4),
+        ),
         (2, 3, 56, 56),
     ),
-    "timm vit_tiny_patch16_224": (_timm("vit_tiny_patch16_224", img_size=64, depth=2), IMAGE),
-    "timm resnetv2_50": (_timm("resnetv2_50", layers=(1, 1, 1, 1)), IMAGE),
-    "timm resnetv2_50x1_bit": (_timm("resnetv2_50x1_bit", layers=(1, 1, 1, 1)), IMAGE),
-    "timm nfnet_l0": (_timm("nfnet_l0"), IMAGE),
-    "timm repvgg_a0": (_timm("repvgg_a0"), IMAGE),
+    "timm vit": (
+        _timm("vit_tiny_patch16_224", img_size=64, embed_dim=48, depth=2, num_heads=3),
+        IMAGE,
+    ),
+    "timm resnetv2": (
+        _timm("resnetv2_50", layers=(1, 1, 1, 1), channels=(32, 48, 64, 96), stem_chs=16),
+        IMAGE,
+    ),
+    "timm resnetv2, weight standardization": (_standardized, IMAGE),
+    "timm nfnet": (_timm("test_nfnet"), IMAGE),
+    "timm repvgg": (_timm("repvgg_a0"), IMAGE),
     "torchaudio wav2vec2": (_wav2vec2, (2, 1600)),
     "torchaudio conformer": (Conformer, (2, 12, 16)),
 }
 """Name: how to make it, and the shape of its input."""
 
-STANDARDIZED = ("timm resnetv2_50x1_bit", "timm nfnet_l0")
+STANDARDIZED = ("timm resnetv2, weight standardization", "timm nfnet")
 """Their convolutions standardize their weights in a forward of their own and stay dense; what else
 they have, a linear head or a plain convolution, is replaced."""
