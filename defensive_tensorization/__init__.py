@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .tucker import detensorize, tensorize
     from .xnor import binarize
 
-__all__ = ["binarize", "detensorize", "sketching", "tensorize"]
+__version__ = "0.1.0"  # pyproject.toml reads it here
+
+__all__ = ["__version__", "binarize", "detensorize", "sketching", "tensorize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
+
+from . import output
 
 _STORAGE = "ENOSPC EDQUOT EFBIG EIO ESTALE EROFS EACCES EPERM ENOTDIR EISDIR EEXIST".split()
 
@@ -15,6 +17,41 @@ class UsageError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class MissingExtra(UsageError, ImportError):
+    """A package that an extra of this one installs is not there: one line names the extra."""
+
+
+EXTRAS = {  # top-level modules
+    "foolbox": "attacks",
+    "pyautoattack": "attacks",
+} | dict.fromkeys(
+    (
+        "filelock hydra matplotlib omegaconf PIL sklearn soundfile torchaudio torchvision tqdm "
+        "wandb wandb_workspaces"
+    ).split(),
+    "experiments",
+)
+
+
+def of_missing(error: ModuleNotFoundError) -> MissingExtra | None:
+    """One line for a package of an extra; None for any other."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return MissingExtra(
+        f'{package} is not installed: pip install "defensive-tensorization[{EXTRAS[package]}]"'
+    )
+
+
+@contextmanager
+def from_extra() -> Iterator[None]:
+    """Around an import of an extra's package. Raises MissingExtra where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise of_missing(error) or error from None
 
 
 def of_storage(error: OSError, key: str) -> UsageError | None:
@@ -33,12 +70,27 @@ def of_storage(error: OSError, key: str) -> UsageError | None:
 
 @contextmanager
 def in_one_line(key: str) -> Iterator[None]:
-    """Ends the program with one line and exit code 2 for bad input or storage; `key` as above."""
+    """Ends the program with one line and exit code 2 for bad input, storage or a missing extra.
+
+    key  as above.
+    """
     try:
-        yield
+        try:
+            yield
+        except SystemExit:
+            output.flush()
+            raise
+        output.flush()
     except UsageError as error:
         end(f"error: {error}", 2)
+    except ModuleNotFoundError as error:
+        if (missing := of_missing(error)) is None:
+            raise
+        end(f"error: {missing}", 2)
     except OSError as error:
+        if output.unread(error):
+            output.silence()
+            sys.exit(output.CODE)
         if (refused := of_storage(error, key)) is None:
             raise
         end(f"error: {refused}", 2)
@@ -47,5 +99,6 @@ def in_one_line(key: str) -> Iterator[None]:
 def end(line: str, code: int) -> NoReturn:
     """Leave the program with a line on standard error, of several processes the first's alone."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(line, file=sys.stderr)
+        with suppress(OSError):
+            print(line, file=sys.stderr)
     sys.exit(code)

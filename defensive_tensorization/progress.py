@@ -9,9 +9,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, TypeVar
+
+from . import output
 
 T = TypeVar("T")
 
@@ -32,7 +35,8 @@ class Level:
 
     def __enter__(self) -> "Level":
         with ExitStack() as held:
-            terminal = sys.stderr.isatty()
+            seen = sys.stderr is not None and sys.stderr.isatty()
+            terminal = seen and find_spec("tqdm") is not None
             if not _open:
                 held.enter_context(_above_the_bars() if terminal else _lines(EVERY))
             if terminal:
@@ -72,10 +76,8 @@ class Level:
         return spent * (self.total - self.n) / mine if mine > 0 else None
 
     def __str__(self) -> str:
-        from tqdm import tqdm
-
         left = self.left
-        time_left = "" if left is None else f", {tqdm.format_interval(left)} left"
+        time_left = "" if left is None else f", {_clock(left)} left"
         return f"{self.label} {self.n:g}/{self.total:g} {self.unit}{time_left}"
 
 
@@ -98,6 +100,13 @@ def finished() -> None:
 def line() -> str:
     """Every level, the outermost first."""
     return " | ".join(map(str, list(_open)))
+
+
+def _clock(seconds: float) -> str:
+    """mm:ss, from an hour on h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
 @contextmanager
@@ -123,6 +132,8 @@ def _above_the_bars() -> Iterator[None]:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     with logging_redirect_tqdm():
+        for handler in logging.root.handlers:
+            output.watch(handler)
         yield
 
 

@@ -5,6 +5,7 @@ Heavy imports wait until a configuration has passed its checks.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import heap, provenance, stopping, tracking
+from . import heap, output, provenance, stopping, tracking
 from .config import Config
 from .errors import end, in_one_line
 from .progress import Level, finished
@@ -83,7 +84,7 @@ def prepare() -> None:
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     quiet = os.environ.get("RANK", "0") != "0"  # torchrun's others
     level = logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+    output.log(level)
 
 
 def main() -> None:
@@ -91,7 +92,8 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     prepare()
     sweep = ("-m", "--multirun")
-    words = cfg.launched(sys.argv[1:])
+    with _ended_in_one_line():
+        words = cfg.launched(cfg.flags(sys.argv[1:]))
     sys.argv[1:] = sorted(words, key=lambda word: word not in sweep)  # argparse wants it so
     words = [word for word in sys.argv[1:] if word not in sweep]
     jobs: list[Config] = []
@@ -102,7 +104,8 @@ def main() -> None:
             tracking.mode_of(config.logger.mode)
         elsewhere = any(word.startswith("hydra/launcher=") for word in words)
         several = len(jobs) > 1 and not elsewhere  # whose progress is told there
-        with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
+        level = Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext()
+        with level, cfg.in_one_line(words):
             _job()
 
 
@@ -113,4 +116,6 @@ def _ended_in_one_line(*, launched: bool = False) -> Iterator[None]:
         with nullcontext() if launched else in_one_line("paths.runs"), stopping.listening():
             yield
     except stopping.Stopped as stop:
+        if stop.by is signal.SIGPIPE:
+            sys.exit(output.CODE)
         end(str(stop), stop.code)

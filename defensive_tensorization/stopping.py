@@ -61,6 +61,15 @@ def _note(number: int, frame: FrameType | None) -> None:
         raise Stopped(_noted)
 
 
+def ask(by: signal.Signals) -> None:
+    """As if the program had got this signal; from another thread, the next batch ends it."""
+    global _noted
+    if threading.current_thread() is threading.main_thread():
+        _note(by, None)
+    else:
+        _noted = by
+
+
 @contextmanager
 def at_batches() -> Iterator[None]:
     """Inside, a signal waits for `stop` to be called, at the latest until the block has ended."""

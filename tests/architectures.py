@@ -67,6 +67,24 @@ def _torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:
     return make
 
 
+def _calibrated(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> Callable[[], nn.Module]:
+    """With BatchNorm's statistics from a batch: untrained, these nets forget their input else."""
+
+    def calibrated() -> nn.Module:
+        model = make().train()
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        momenta = [m.momentum for m in norms]
+        for m in norms:
+            m.momentum = 1.0
+        with torch.no_grad():
+            model(torch.rand(shape))
+        for m, momentum in zip(norms, momenta, strict=True):
+            m.momentum = momentum
+        return model
+
+    return calibrated
+
+
 def _detector(name: str) -> Callable[[], nn.Module]:
     make = _torchvision(name, weights_backbone=None, num_classes=3)
     return lambda: Parts(make())
@@ -121,11 +139,17 @@ def _wav2vec2() -> nn.Module:
 IMAGE = (2, 3, 64, 64)
 SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "torchvision deeplabv3_mobilenet_v3_large": (
-        _torchvision("deeplabv3_mobilenet_v3_large", weights_backbone=None, num_classes=5),
+        _calibrated(
+            _torchvision("deeplabv3_mobilenet_v3_large", weights_backbone=None, num_classes=5),
+            IMAGE,
+        ),
         IMAGE,
     ),
     "torchvision lraspp_mobilenet_v3_large": (
-        _torchvision("lraspp_mobilenet_v3_large", weights_backbone=None, num_classes=5),
+        _calibrated(
+            _torchvision("lraspp_mobilenet_v3_large", weights_backbone=None, num_classes=5),
+            IMAGE,
+        ),
         IMAGE,
     ),
     "torchvision fasterrcnn_mobilenet_v3_large_fpn": (
@@ -139,7 +163,10 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "torchvision r3d_18": (_torchvision("r3d_18", num_classes=5), (1, 3, 4, 32, 32)),
     "torchvision mc3_18": (_torchvision("mc3_18", num_classes=5), (1, 3, 4, 32, 32)),
     "torchvision quantizable mobilenet_v2": (_quantizable("mobilenet_v2"), IMAGE),
-    "torchvision quantizable shufflenet_v2_x0_5": (_quantizable("shufflenet_v2_x0_5"), IMAGE),
+    "torchvision quantizable shufflenet_v2_x0_5": (
+        _calibrated(_quantizable("shufflenet_v2_x0_5"), IMAGE),
+        IMAGE,
+    ),
     "torchvision quantizable googlenet": (_quantizable("googlenet"), IMAGE),
     "torchvision regnet_y_400mf": (_torchvision("regnet_y_400mf", num_classes=5), IMAGE),
     "timm convnext": (_timm("test_convnext"), IMAGE),

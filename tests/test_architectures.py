@@ -75,7 +75,7 @@ def test_an_architecture_is_the_same_at_theta_1(name: str) -> None:
     got = measured(name)
     assert got["layers"] > 0
     assert got["exact"] < 1e-4 and got["reloaded"] < 1e-4
-    assert got["live"] > 20 * got["exact"] + 1e-5  # an untrained head can be mostly its bias
+    assert got["live"] > 1e-3
     assert got["trained"]
 
 

@@ -4,11 +4,17 @@ The gradient of every step comes from one fresh draw of a randomized network, an
 result fools it is scored elsewhere: nothing stops early, nothing is picked by luck.
 """
 
+import os
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from ..errors import from_extra
 from .attack import Attack, positive, step_count
+
+# Foolbox imports GitPython, whose import fails where there is no git, unless it is told otherwise.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 def fgsm(*, epsilon: float, unit: float) -> Attack:
@@ -17,7 +23,8 @@ def fgsm(*, epsilon: float, unit: float) -> Attack:
     def perturb(
         model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
     ) -> Tensor:
-        from foolbox.attacks import LinfFastGradientAttack
+        with from_extra():
+            from foolbox.attacks import LinfFastGradientAttack
 
         return _run(LinfFastGradientAttack(random_start=False), model, x, y, bounds, r)
 
@@ -60,7 +67,8 @@ def _iterated(
     def perturb(
         model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
     ) -> Tensor:
-        from foolbox.attacks import LinfProjectedGradientDescentAttack
+        with from_extra():
+            from foolbox.attacks import LinfProjectedGradientDescentAttack
 
         attack = LinfProjectedGradientDescentAttack(
             abs_stepsize=step, steps=steps, random_start=random_start
@@ -77,4 +85,14 @@ def _run(
     from foolbox.criteria import Misclassification
 
     target = PyTorchModel(model, bounds=bounds, device=x.device)
+    attack.value_and_grad = _value_and_grad
     return cast(Tensor, attack.run(target, x, Misclassification(y), epsilon=radius))
+
+
+def _value_and_grad(loss_fn: Any, x: Any) -> tuple[Any, Any]:
+    """As Foolbox's, whose `backward` would leave gradients in every parameter that it meets, those
+    in plain lists too, and call the hooks of an optimizer that steps in the backward."""
+    leaf = x.raw.clone().requires_grad_()
+    loss = loss_fn(type(x)(leaf)).raw
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return type(x)(loss.detach()), type(x)(gradient)

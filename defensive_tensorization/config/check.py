@@ -1,5 +1,6 @@
 """The rules a composed configuration must keep: a breach is one line with key, value, remedy."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -10,17 +11,21 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .. import epsilon as epsilons
 from ..errors import UsageError
 from .attack import (
     check_attack,
     check_control,
+    check_draw_per,
     check_held,
     check_is_attack,
     check_knowledge,
+    check_readings,
     check_surrogate,
 )
 from .autocast import resolve
 from .defence import check_defence, check_input
+from .flags import at_home, home
 from .landscape import check_landscape
 from .refuse import usage_error
 from .schema import (
@@ -32,7 +37,9 @@ from .schema import (
     TuckerConfig,
 )
 
+log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=Composed)
+OmegaConf.register_new_resolver("home", lambda path: home(path, "paths.runs"), replace=True)
 
 _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
@@ -110,6 +117,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
+    at_home(config)
     resolve(config)
     _check_parallel(config.train.parallel)
     if config.train.compile not in (None, *_COMPILE):
@@ -128,6 +136,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
         attack.knowledge = attack.knowledge or knowledge
         check_knowledge(f"attack.{name}", attack.knowledge, config.defence)
+        check_readings(f"attack.{name}", attack)
         check_input(f"attack.{name}.input", attack.input, config.defence)
         attack.input = attack.input or through
     for share in config.train.milestones:
@@ -138,6 +147,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             )
     check_control(config)
     check_held(config)
+    check_draw_per(config)
     if config.eval.draws > 255:
         raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
@@ -231,4 +241,9 @@ def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:
             f"{key}={text} cannot be read: write a number >= 0 (8 means 8/255 on images) or a "
             "fraction such as 8/255"
         )
-    return number if unit == 1 else round(number, 9)
+    number = number if unit == 1 else round(number, 9)
+    if fraction:
+        epsilons.settled(number)  # its unit is written down
+    elif line := epsilons.warning(number, unit):
+        log.warning("%s", line)
+    return number

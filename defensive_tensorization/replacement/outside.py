@@ -3,6 +3,7 @@
 import gc
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -24,7 +25,8 @@ def warn_of_outsiders(
     lines = []
     optimizers, modules = _with_subclasses(Optimizer), _with_subclasses(nn.Module)
     either = optimizers | modules  # a look-up is faster than issubclass, half a million times
-    for each in [each for each in gc.get_objects() if type(each) in either]:
+    found: list[Any] = [thing for thing in gc.get_objects() if type(thing) in either]
+    for each in found:
         kind = type(each)
         if kind in optimizers:
             held = [p for group in getattr(each, "param_groups", ()) for p in group["params"]]

@@ -14,7 +14,7 @@ def unfit(layer: nn.Module) -> str | None:
         return f"has a weight of type {kind}: only plain parameters are decomposed"
     if reason := unfit_values(weight.detach()):
         return f"has a weight {reason}"
-    if weight._backward_hooks or weight._post_accumulate_grad_hooks:
+    if weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None):
         return "has a gradient hook on its weight, which becomes a core and factors: remove it"
     return None
 

@@ -2,9 +2,9 @@
 
 from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d, conv_factory
 from .convert import tensorize
-from .detensorize import detensorize
 from .linear import TuckerLinear
 from .paths import reconstruct
+from .plain import detensorize
 from .transposed import TuckerConvTranspose1d, TuckerConvTranspose2d, TuckerConvTranspose3d
 from .weight import TuckerWeight
 

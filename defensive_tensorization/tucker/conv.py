@@ -1,7 +1,9 @@
 """Convolutions whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,9 @@ from .drop_in import DropIn
 from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight, one_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
+
 
 class _TuckerConvNd(DropIn):
     """[B, in_channels, ...] to [B, out_channels, ...], as the dense layer with the drawn kernel.
@@ -25,12 +30,8 @@ class _TuckerConvNd(DropIn):
     dense_type: ClassVar[type[nn.modules.conv._ConvNd]]
     convolution: ClassVar[Callable[..., Tensor]]
 
-    geometry: ClassVar[tuple[str, ...]] = (
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "padding_mode",
+    geometry: ClassVar[tuple[str, ...]] = tuple(
+        "stride padding dilation groups padding_mode".split()
     )
 
     stride: tuple[int, ...]

@@ -1,6 +1,8 @@
 """What the layers here have of the dense layers whose place they take."""
 
-from typing import Any, ClassVar, Self
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from ..errors import UsageError
 from ..replacement import decompose_on_loading
 from ..replacement.kinds import own_computation
 from .weight import TuckerWeight
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class DropIn(nn.Module):
