@@ -167,7 +167,7 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         _calibrated(_quantizable("shufflenet_v2_x0_5"), IMAGE),
         IMAGE,
     ),
-    "torchvision quantizable googlenet": (_quantizable("googlenet"), IMAGE),
+    "torchvision quantizable googlenet": (_calibrated(_quantizable("googlenet"), IMAGE), IMAGE),
     "torchvision regnet_y_400mf": (_torchvision("regnet_y_400mf", num_classes=5), IMAGE),
     "timm convnext": (_timm("test_convnext"), IMAGE),
     "timm efficientnet": (_timm("test_efficientnet"), IMAGE),

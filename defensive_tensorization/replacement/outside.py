@@ -53,7 +53,8 @@ def warn_of_outsiders(
 
 def _with_subclasses(kind: type) -> set[type]:
     found = {kind}
-    for each in type.__subclasses__(kind):
+    direct: list[type] = type.__subclasses__(kind)
+    for each in direct:
         if each not in found:
             found |= _with_subclasses(each)
     return found
