@@ -5,6 +5,7 @@ import defensive_tensorization as dt
 net = dt.tensorize(torchvision.models.resnet50(), theta=0.9)   # in place; the same at theta = 1
 with dt.sketching.frozen(net, seed=0): ...                     # one draw, replayed
 with dt.sketching.disabled(net): ...                           # theta = 1
+net = dt.detensorize(net)                                      # plain layers of theta = 1
 net = dt.binarize(net)                                         # XNOR layers in their place
 """
 
@@ -13,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import sketching
-    from .tucker import tensorize
+    from .tucker import detensorize, tensorize
     from .xnor import binarize
 
 __version__ = "0.1.0"  # pyproject.toml reads it here
 
-__all__ = ["__version__", "binarize", "sketching", "tensorize"]
+__all__ = ["__version__", "binarize", "detensorize", "sketching", "tensorize"]
 
 
 def __getattr__(name: str) -> Any:
     """Loaded when first used: torch is heavy, and `--help` should not wait for it."""
-    if name == "tensorize":
-        return import_module(".tucker", __name__).tensorize
+    if name in ("tensorize", "detensorize"):
+        return getattr(import_module(".tucker", __name__), name)
     if name == "binarize":
         return import_module(".xnor", __name__).binarize
     if name == "sketching":

@@ -4,6 +4,7 @@ from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d, conv_factory
 from .convert import tensorize
 from .linear import TuckerLinear
 from .paths import reconstruct
+from .plain import detensorize
 from .transposed import TuckerConvTranspose1d, TuckerConvTranspose2d, TuckerConvTranspose3d
 from .weight import TuckerWeight
 
@@ -17,6 +18,7 @@ __all__ = [
     "TuckerLinear",
     "TuckerWeight",
     "conv_factory",
+    "detensorize",
     "reconstruct",
     "tensorize",
 ]

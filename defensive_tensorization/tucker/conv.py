@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UsageError
 from ..sketching.bernoulli import Masks
 from ..sketching.draws import draws_in, spread
 from ..system.convolution import laid_out_as, unit_stride
 from .decompose import Rank
+from .drop_in import DropIn
 from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight, one_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
 
 
-class _TuckerConvNd(nn.Module):
+class _TuckerConvNd(DropIn):
     """[B, in_channels, ...] to [B, out_channels, ...], as the dense layer with the drawn kernel.
 
     At theta = 1 it equals the dense convolution it was made from.
@@ -30,12 +30,8 @@ class _TuckerConvNd(nn.Module):
     dense_type: ClassVar[type[nn.modules.conv._ConvNd]]
     convolution: ClassVar[Callable[..., Tensor]]
 
-    geometry: ClassVar[tuple[str, ...]] = (
-        "stride",
-        "padding",
-        "dilation",
-        "groups",
-        "padding_mode",
+    geometry: ClassVar[tuple[str, ...]] = tuple(
+        "stride padding dilation groups padding_mode".split()
     )
 
     stride: tuple[int, ...]
@@ -45,25 +41,24 @@ class _TuckerConvNd(nn.Module):
     padding_mode: str
 
     def __init__(self, weight: TuckerWeight, bias: Tensor | None, **geometry: Any) -> None:
-        super().__init__()
-        self.weight = weight
-        self.bias = None if bias is None else nn.Parameter(bias)
+        super().__init__(weight, bias)
         for name in self.geometry:
-            setattr(self, name, geometry[name])
+            value = geometry[name]
+            several = name in ("stride", "padding", "dilation", "output_padding")
+            if several and isinstance(value, int):  # as functional code and users write it
+                value = (value,) * (weight.ndim - 2)
+            setattr(self, name, value)
 
     @classmethod
     def from_conv(cls, conv: nn.modules.conv._ConvNd, theta: float, **options: Any) -> Self:
         """Start at `conv`; `options` as in TuckerWeight.from_dense."""
-        if type(conv) is not cls.dense_type:
-            raise UsageError(
-                f"{cls.__name__} is made from {cls.dense_type.__name__}, got {type(conv).__name__}"
-            )
+        cls._checked(conv)
         layer = cls(
             TuckerWeight.from_dense(conv.weight, theta, **options),
             None if conv.bias is None else conv.bias.detach().clone(),
             **{name: getattr(conv, name) for name in cls.geometry},
         )
-        return layer.train(conv.training)
+        return layer._like(conv)
 
     @property
     def in_channels(self) -> int:
@@ -74,26 +69,41 @@ class _TuckerConvNd(nn.Module):
         return self.weight.shape[0]
 
     @property
+    def kernel_size(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def transposed(self) -> bool:
+        return False
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        return (0,) * len(self.kernel_size)
+
+    @property
+    def _reversed_padding_repeated_twice(self) -> Sequence[int]:
+        pads = self._pads(self.kernel_size)
+        return pads if isinstance(self.padding, str) else tuple(pads)
+
+    @property
     def shared_draws(self) -> bool:
         """Several draws at once would make a kernel for each: activations cannot take the masks."""
         return self.groups != 1 or any(mode >= 2 for mode in self.weight.sketch.modes)
 
     def dense(self) -> nn.modules.conv._ConvNd:
         """A plain layer with the full weights (theta = 1)."""
-        kernel = self.weight.kernel(None).detach()
-        conv = self.dense_type(
+        return cast(nn.modules.conv._ConvNd, self._filled())
+
+    def _empty(self, kernel: Tensor) -> nn.Module:
+        return self.dense_type(
             self.in_channels,
             self.out_channels,
-            kernel.shape[2:],
+            self.kernel_size,
             bias=self.bias is not None,
             device=kernel.device,
             dtype=kernel.dtype,
             **{name: getattr(self, name) for name in self.geometry},
         )
-        conv.load_state_dict(
-            {"weight": kernel} | ({} if self.bias is None else {"bias": self.bias})
-        )
-        return conv.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         batched = x.ndim == len(self.weight.shape)
@@ -176,7 +186,7 @@ class _TuckerConvNd(nn.Module):
     def extra_repr(self) -> str:
         core = "x".join(map(str, self.weight.core.shape))
         return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.weight.shape[2:]}, "
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"core={core}, theta={self.weight.sketch.theta:g}"
         )
 

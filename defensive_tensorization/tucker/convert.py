@@ -1,79 +1,33 @@
 """Any architecture, in one call: replace its convolutions by randomized Tucker ones."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from numbers import Integral, Real
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.utils.parametrize import is_parametrized
 
 from ..errors import UsageError
+from ..replacement import Choice, Selector, audit, choose, replace, warn_of_outsiders
 from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d
 from .decompose import Rank, resolve_rank
 from .linear import TuckerLinear
+from .report import Layer, Report
 from .transposed import TuckerConvTranspose1d, TuckerConvTranspose2d, TuckerConvTranspose3d
 from .weight import TuckerWeight
 
 M = TypeVar("M", bound=nn.Module)
-Selector = str | type[nn.Module]
 
-LAYERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
-    nn.Conv1d: TuckerConv1d.from_conv,
-    nn.Conv2d: TuckerConv2d.from_conv,
-    nn.Conv3d: TuckerConv3d.from_conv,
-    nn.ConvTranspose1d: TuckerConvTranspose1d.from_conv,
-    nn.ConvTranspose2d: TuckerConvTranspose2d.from_conv,
-    nn.ConvTranspose3d: TuckerConvTranspose3d.from_conv,
-    nn.Linear: TuckerLinear.from_linear,
+TUCKER: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv1d: TuckerConv1d,
+    nn.Conv2d: TuckerConv2d,
+    nn.Conv3d: TuckerConv3d,
+    nn.ConvTranspose1d: TuckerConvTranspose1d,
+    nn.ConvTranspose2d: TuckerConvTranspose2d,
+    nn.ConvTranspose3d: TuckerConvTranspose3d,
+    nn.Linear: TuckerLinear,
 }
-CONVOLUTIONS = tuple(kind for kind in LAYERS if kind is not nn.Linear)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What became of one layer; `error` is ||W - reconstruction|| / ||W||."""
-
-    name: str
-    shape: tuple[int, ...]
-    ranks: tuple[int, ...]
-    sketched: tuple[int, ...]
-    parameters_before: int
-    parameters_after: int
-    error: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `tensorize` did; its text is a table."""
-
-    theta: float
-    layers: tuple[Layer, ...]
-
-    def __str__(self) -> str:
-        lines = [("layer", "kernel", "core", "sketched modes", "parameters", "error")]
-        for layer in self.layers:
-            lines.append(
-                (
-                    layer.name or "(the model itself)",
-                    "x".join(map(str, layer.shape)),
-                    "x".join(map(str, layer.ranks)),
-                    ",".join(map(str, layer.sketched)) or "none",
-                    f"{layer.parameters_before:,} -> {layer.parameters_after:,}",
-                    f"{layer.error:.1e}",
-                )
-            )
-        before = sum(layer.parameters_before for layer in self.layers)
-        after = sum(layer.parameters_after for layer in self.layers)
-        lines.append((f"{len(self.layers)} layers", "", "", "", f"{before:,} -> {after:,}", ""))
-        widths = [max(len(line[i]) for line in lines) for i in range(6)]
-        rows = [
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([f"tensorized at theta = {self.theta:g}", *rows])
+CONVOLUTIONS = tuple(kind for kind in TUCKER if kind is not nn.Linear)
 
 
 def tensorize(
@@ -104,95 +58,112 @@ def tensorize(
     init      "hosvd" or "random": the basis of the latent space (see `decompose`).
 
     `model.tensorization` is the Report of what was done. A layer used twice stays one layer.
-    UsageError: nothing to replace, a lazy, parametrized or tensorized layer, an unknown name.
+    Hooks, attributes, frozen and tied parameters, and lists that hold a layer stay with it.
+    Layers with a forward of their own (subclasses, parametrizations, pruning masks) stay dense:
+    the report and one warning name them. Make optimizers, and wrap the model for several devices,
+    after this call: an optimizer made before would train the old weights, and a warning says so.
+
+    Raises:
+        UsageError: Nothing to replace; a lazy or tensorized layer; an argument out of range; an
+            unknown name; a layer with something on it that would be lost. The model is as before.
     """
-    if not 0 < theta <= 1:
-        raise UsageError(f"theta must lie in (0, 1], got {theta}: 1 keeps every component")
+    _check_arguments(model, theta, modes, min_dim, min_keep)
     for name, module in model.named_modules():
         if isinstance(module, TuckerWeight):
             raise UsageError(
                 f"layer '{name.rpartition('.')[0]}' is tensorized already: start from a dense model"
             )
-    chosen = _chosen(model, include, exclude)
-    if not chosen:
-        raise UsageError(
-            f"{type(model).__name__} has no layer to tensorize: it needs a convolution, or "
-            "Linear layers named in include"
-        )
+    choice = _chosen(model, include, exclude)
     options: dict[str, Any] = {
-        "modes": modes,
-        "min_dim": min_dim,
-        "min_keep": min_keep,
-        "rescale": rescale,
+        **{"rank": rank, "init": init, "modes": modes},
+        **{"min_dim": min_dim, "min_keep": min_keep, "rescale": rescale},
     }
-    for name, module in chosen.items():
-        _refuse_unready(name, module)
-        resolve_rank(tuple(module.weight.shape), rank)  # type: ignore[arg-type]
+    dense = {module: _dense_type(module) for module in choice.layers.values()}
+    found = audit(model, choice.layers, {m: TUCKER[kind] for m, kind in dense.items()})
     made: dict[nn.Module, nn.Module] = {}
+    tied: dict[int, TuckerWeight] = {}
     layers = []
-    for name, module in chosen.items():
-        layer = LAYERS[type(module)](module, theta, rank=rank, init=init, **options)
+    for name, module in choice.layers.items():
+        resolve_rank(tuple(module.weight.shape), rank)  # type: ignore[arg-type]
+        layer = _made(name, module, dense[module], theta, options)
+        layer.weight = tied.setdefault(id(module.weight), cast(TuckerWeight, layer.weight))
         made[module] = layer
         layers.append(_described(name, module, layer))
-    for parent in model.modules():
-        for child_name, child in parent._modules.items():  # a shared layer has several names
-            if child in made:
-                setattr(parent, child_name, made[child])
-    result = cast(M, made.get(model, model))
-    result.tensorization = Report(theta, tuple(layers))  # type: ignore[assignment]
+    result = replace(model, made, found, dense)
+    result.tensorization = Report(  # type: ignore[assignment]
+        float(theta), tuple(layers), choice.left
+    )
+    choice.warn("tensorize", "tensorization")
+    warn_of_outsiders("tensorize", result, choice.layers)
     return result
+
+
+def _check_arguments(model: Any, theta: Any, modes: Any, min_dim: Any, min_keep: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"tensorize takes a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(theta, Real) or isinstance(theta, bool):
+        raise UsageError(f"theta must be a number in (0, 1], got {theta!r}")
+    if not 0 < float(theta) <= 1:
+        raise UsageError(f"theta must lie in (0, 1], got {theta}: 1 keeps every component")
+    for name, value in (("min_dim", min_dim), ("min_keep", min_keep)):
+        if not isinstance(value, Integral):
+            raise UsageError(f"{name} must be a whole number, got {value!r}")
+    if modes is not None:
+        whole = isinstance(modes, Iterable) and all(isinstance(m, Integral) for m in modes)
+        if not whole:
+            raise UsageError(f"modes must be a list of whole numbers, as [0, 1], got {modes!r}")
 
 
 def _chosen(
     model: nn.Module, include: Iterable[Selector] | None, exclude: Iterable[Selector] | None
-) -> dict[str, nn.Module]:
-    """The layers to replace, by their first name."""
-    layers = {
-        n: m for n, m in model.named_modules() if type(m) in LAYERS or _lazy(m) or _parametrized(m)
-    }
-    wanted = _matching(layers, CONVOLUTIONS if include is None else include, include is None)
-    for name in _matching(layers, exclude or (), False):
-        wanted.pop(name, None)
-    return wanted
-
-
-def _matching(
-    layers: dict[str, nn.Module], selectors: Iterable[Selector], silent: bool
-) -> dict[str, nn.Module]:
-    if isinstance(selectors, str):
+) -> Choice:
+    modules = dict(model.named_modules())
+    kinds = {n: _dense_type(m) for n, m in modules.items() if isinstance(m, tuple(TUCKER))}
+    foreign = {n: reason for n, m in modules.items() if n not in kinds and (reason := _foreign(m))}
+    wanted: Iterable[Selector] = (
+        (*CONVOLUTIONS, *{type(modules[n]) for n in foreign}) if include is None else include
+    )
+    choice = choose(
+        *(model, kinds, wanted, exclude or ()), silent=include is None, unsupported=foreign
+    )
+    if not choice.layers:
+        because = "".join(f"; {each}" for each in choice.left[:4])
         raise UsageError(
-            f"include and exclude are lists, got the string {selectors!r}: write [{selectors!r}]"
+            f"{type(model).__name__} has no layer to tensorize: it needs a convolution, or "
+            f"Linear layers named in include{because}"
         )
-    found: dict[str, nn.Module] = {}
-    for selector in selectors:
-        if isinstance(selector, str):
-            hits = {n: m for n, m in layers.items() if fnmatchcase(n, selector)}
-        else:
-            hits = {n: m for n, m in layers.items() if isinstance(m, selector)}
-        if not hits and not silent:
-            raise UsageError(
-                f"no layer matches {selector!r}: there are {_shortened(list(layers)) or 'none'}"
-            )
-        found |= hits
-    return {n: m for n, m in layers.items() if n in found}  # in the model's order
+    return choice
 
 
-def _refuse_unready(name: str, module: nn.Module) -> None:
-    if _lazy(module):
-        raise UsageError(f"layer '{name}' is lazy and has no weights yet: run the model once first")
-    if _parametrized(module):
+def _dense_type(module: Any) -> type[nn.Module]:
+    return next(kind for kind in TUCKER if isinstance(module, kind))
+
+
+def _foreign(module: nn.Module) -> str | None:
+    """Why a convolution that is none of torch.nn's stays dense; None: it is no convolution."""
+    weight = module._parameters.get("weight")
+    if "conv" not in type(module).__name__.lower() or weight is None or weight.ndim < 3:
+        return None
+    known = ", ".join(kind.__name__ for kind in CONVOLUTIONS)
+    return f"is a {type(module).__name__}: only {known} have a tensorized form"
+
+
+def _made(
+    name: str, module: nn.Module, dense: type[nn.Module], theta: float, options: dict[str, Any]
+) -> nn.Module:
+    build = cast(Any, TUCKER[dense])
+    make: Callable[..., nn.Module] = build.from_linear if dense is nn.Linear else build.from_conv
+    try:
+        return make(module, theta, **options)
+    except UsageError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = list(cast(Tensor, module.weight).shape)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(
-            f"layer '{name}' is parametrized (weight or spectral norm, say): remove that first "
-            "with torch.nn.utils.parametrize.remove_parametrizations"
-        )
-
-
-def _lazy(module: nn.Module) -> bool:
-    return isinstance(module, LazyModuleMixin)
-
-
-def _parametrized(module: nn.Module) -> bool:
-    return isinstance(module, tuple(LAYERS)) and is_parametrized(module)
+            f"layer '{name}' with a weight of shape {shape} cannot be decomposed ({reason}): "
+            f"leave it dense with exclude=[{name!r}]"
+        ) from error
 
 
 def _described(name: str, dense: nn.Module, layer: nn.Module) -> Layer:
@@ -208,8 +179,3 @@ def _described(name: str, dense: nn.Module, layer: nn.Module) -> Layer:
         sum(p.numel() for p in layer.parameters()),
         float((weight.kernel(None).detach() - kernel).norm() / size),
     )
-
-
-def _shortened(names: list[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,5 +1,6 @@
 """From a dense kernel to a core and factors."""
 
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -12,10 +13,11 @@ Rank = Literal["full", "same"] | float
 
 
 def decompose(
-    kernel: Tensor, rank: Rank = "full", init: str = "hosvd"
+    kernel: Tensor, rank: Rank | tuple[int, ...] = "full", init: str = "hosvd"
 ) -> tuple[Tensor, list[Tensor]]:
     """core [r_0, ..., r_d] and orthonormal factors [n_m, r_m] with kernel ~ core x_m factors.
 
+    rank  As in `tensorize`, or the size of each mode of the core.
     Full rank is exact; lower ranks are the higher-order orthogonal iteration's fit (TensorLy).
     init  "hosvd": components ordered by energy, the first of a mode carry most of the kernel.
           "random": the same kernel in a random orthonormal basis of each latent space, its energy
@@ -24,7 +26,7 @@ def decompose(
     """
     if init not in ("hosvd", "random"):
         raise UsageError(f"init must be 'hosvd' or 'random', got {init!r}")
-    ranks = resolve_rank(tuple(kernel.shape), rank)
+    ranks = rank if isinstance(rank, tuple) else resolve_rank(tuple(kernel.shape), rank)
     exact = kernel.double()
     if ranks == tuple(kernel.shape):
         factors = [_eigenbasis(exact, mode) for mode in range(exact.ndim)]
@@ -49,7 +51,7 @@ def resolve_rank(shape: tuple[int, ...], rank: Rank) -> tuple[int, ...]:
         import tensorly as tl
 
         return tuple(tl.tucker_tensor.validate_tucker_rank(shape, rank="same"))
-    if isinstance(rank, str) or not 0 < rank <= 1:
+    if not isinstance(rank, Real) or isinstance(rank, bool) or not 0 < rank <= 1:
         raise UsageError(f"rank must be 'full', 'same' or a fraction in (0, 1], got {rank!r}")
     return tuple(max(1, round(rank * n)) for n in shape)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UsageError
 from ..sketching.draws import draws_in
+from .drop_in import DropIn
 from .paths import factorized_is_cheaper
 from .weight import TuckerWeight
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
 
 
-class TuckerLinear(nn.Module):
+class TuckerLinear(DropIn):
     """[..., in_features] to [..., out_features], as nn.Linear with W = U_F G U_C^T, G sketched.
 
     Under `sketching.per_sample` the first dimension of the input counts the examples.
@@ -25,34 +25,33 @@ class TuckerLinear(nn.Module):
     shared_draws = True  # several would make a matrix for each example
     dense_type: ClassVar[type[nn.Module]] = nn.Linear
 
-    def __init__(self, weight: TuckerWeight, bias: Tensor | None) -> None:
-        super().__init__()
-        self.weight = weight
-        self.bias = None if bias is None else nn.Parameter(bias)
-
     @classmethod
     def from_linear(cls, linear: nn.Linear, theta: float, **options: Any) -> Self:
         """Start at `linear`; `options` as in TuckerWeight.from_dense."""
-        if type(linear) is not nn.Linear:
-            raise UsageError(f"TuckerLinear is made from Linear, got {type(linear).__name__}")
+        cls._checked(linear)
         bias = None if linear.bias is None else linear.bias.detach().clone()
-        weight = TuckerWeight.from_dense(linear.weight, theta, **options)
-        return cls(weight, bias).train(linear.training)
+        return cls(TuckerWeight.from_dense(linear.weight, theta, **options), bias)._like(linear)
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.shape[0]
 
     def dense(self) -> nn.Linear:
         """A plain layer with the full weights (theta = 1)."""
-        weight = self.weight.kernel(None).detach()
-        linear = nn.Linear(
-            weight.shape[1],
-            weight.shape[0],
+        return cast(nn.Linear, self._filled())
+
+    def _empty(self, kernel: Tensor) -> nn.Module:
+        return nn.Linear(
+            self.in_features,
+            self.out_features,
             bias=self.bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
+            device=kernel.device,
+            dtype=kernel.dtype,
         )
-        linear.load_state_dict(
-            {"weight": weight} | ({} if self.bias is None else {"bias": self.bias})
-        )
-        return linear.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         masks = self.weight.draw(len(x))

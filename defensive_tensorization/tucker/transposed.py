@@ -17,7 +17,7 @@ class _TuckerConvTransposeNd(_TuckerConvNd):
     """
 
     geometry: ClassVar[tuple[str, ...]] = (*_TuckerConvNd.geometry, "output_padding")
-    output_padding: tuple[int, ...]
+    output_padding: tuple[int, ...] = ()  # each layer has its own; no property as with the others
 
     @property
     def in_channels(self) -> int:
@@ -26,6 +26,10 @@ class _TuckerConvTransposeNd(_TuckerConvNd):
     @property
     def out_channels(self) -> int:
         return self.weight.shape[1] * self.groups
+
+    @property
+    def transposed(self) -> bool:
+        return True
 
     def _cheaper_factorized(self, x: Tensor) -> bool:
         return False

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..replacement.weights import unfit_values
 from ..sketching import eager
 from ..sketching.bernoulli import Masks, Sketch
 from ..sketching.draws import draws_in
+from .as_tensor import AsTensor
 from .decompose import Rank, decompose
 from .paths import contract_channels, contract_window
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
 
 
-class TuckerWeight(nn.Module):
+class TuckerWeight(AsTensor):
     """The randomized kernel of one layer; calling it draws a sketch and gives a dense kernel.
 
     core     [r_0, ..., r_d], factors  [n_m, r_m] for each mode m, kernel  [n_0, ..., n_d].
@@ -50,7 +52,8 @@ class TuckerWeight(nn.Module):
             raise UsageError(
                 f"the core's shape {list(core.shape)} must equal the factors' ranks {ranks}"
             )
-        self.shape = tuple(u.shape[0] for u in factors)
+        self.shape = torch.Size([u.shape[0] for u in factors])
+        self.init = "hosvd"
         self.core = nn.Parameter(_channels_last(core))
         self.factors = nn.ParameterList([nn.Parameter(u) for u in factors])
         self.sketch = Sketch(core.shape, theta, modes=modes, min_dim=min_dim, min_keep=min_keep)
@@ -71,7 +74,20 @@ class TuckerWeight(nn.Module):
     ) -> TuckerWeight:
         """Start at `kernel` exactly (full rank) or at its best Tucker approximation."""
         core, factors = decompose(kernel.detach(), rank, init)
-        return cls(core, factors, theta, **options)
+        weight = cls(core, factors, theta, **options)
+        weight.init = init
+        if isinstance(kernel, nn.Parameter):
+            for p in weight._all:
+                p.requires_grad_(kernel.requires_grad)
+                p.__dict__.update(kernel.__dict__)  # what other code marked it with
+        return weight
+
+    def decomposed(self, kernel: Tensor) -> dict[str, Tensor]:
+        """The state of this module for a dense kernel [n_0, ..., n_d], at its own ranks."""
+        if reason := unfit_values(kernel):
+            raise UsageError(f"a kernel {reason}")
+        core, factors = decompose(kernel.detach(), tuple(self.core.shape), self.init)
+        return {"core": core} | {f"factors.{i}": u for i, u in enumerate(factors)}
 
     def forward(self, batch: int | None = None) -> Tensor:
         """One kernel [n_0, ..., n_d] under a fresh draw (or whatever `sketching` has in force).

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .. import sketching
 from ..errors import UsageError
+from ..replacement import decompose_on_loading
 from .product import Geometry, binary_product, binary_weight
 
 if TYPE_CHECKING:
@@ -55,10 +56,47 @@ class XnorConvNd(nn.Module):
             raise UsageError(f"a binary convolution pads with zeros, got padding_mode={mode!r}")
         made = cls(layer.weight, layer.bias, K=K, alpha=alpha)  # type: ignore[arg-type]
         for name in cls.geometry:
-            setattr(made, name, getattr(layer, name))
+            value = getattr(layer, name)
+            whole = isinstance(value, int) and name != "groups"  # as users write it
+            setattr(made, name, (value,) * cls.window if whole else value)
         if isinstance(made.padding, str):
             made.padding = _numbers(made.padding, layer)
         return made.train(layer.training)
+
+    def take_weight(self, weight: nn.Module | nn.Parameter) -> None:
+        """Go on with another weight, of the same shape."""
+        self._parameters.pop("weight", None)
+        self._modules.pop("weight", None)
+        self.weight = weight
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, *lists: Any
+    ) -> None:
+        decompose_on_loading(self, state_dict, prefix, lists[-1])
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)
+
+    padding_mode: ClassVar[str] = "zeros"
+    transposed: ClassVar[bool] = False
+
+    @property
+    def in_channels(self) -> int:
+        return self._shape[1] * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return self._shape[0]
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        return self._shape[2:]
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        return (0,) * self.window
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(cast(Tensor, self.weight).shape)
 
     def kernel(self, batch: int = 1) -> Tensor:
         """alpha sgn(W), for a random weight under a fresh draw."""
@@ -122,6 +160,14 @@ class XnorLinear(XnorConv1d):
 
     geometry = ()
     stride, padding, dilation, groups = (1,), (0,), (1,), 1
+
+    @property
+    def in_features(self) -> int:
+        return self._shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self._shape[0]
 
     def _drawn(self, batch: int) -> Tensor:
         return super()._drawn(batch).unsqueeze(-1)

@@ -1,0 +1,439 @@
+"""What people hang on a layer goes with it, or the layer is refused by name and nothing changes."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune, spectral_norm, weight_norm
+
+import defensive_tensorization as dt
+from defensive_tensorization import sketching
+
+KINDS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "Conv1d": (lambda: nn.Conv1d(4, 4, 3, padding=1), (2, 4, 6)),
+    "Conv2d": (lambda: nn.Conv2d(4, 4, 3, padding="same", padding_mode="circular"), (2, 4, 5, 6)),
+    "Conv3d": (lambda: nn.Conv3d(4, 4, (1, 3, 3), padding=(0, 1, 1), groups=2), (2, 4, 3, 5, 4)),
+    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 4, 3, padding=1), (2, 4, 6)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 4, 3, padding=1, groups=2), (2, 4, 5, 6)),
+    "ConvTranspose3d": (lambda: nn.ConvTranspose3d(4, 4, 3, padding=1), (2, 4, 3, 4, 3)),
+    "Linear": (lambda: nn.Linear(4, 4), (2, 3, 4)),
+}
+
+
+class Holder(nn.Module):
+    """Two layers of a kind; `last` is never touched, `first` has things hung on it."""
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.first, self.last = make(), make()
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = self.__dict__.get("plain")
+        first = self.first if kept is None else kept() if callable_ref(kept) else kept[0]
+        return self.last(torch.relu(first(x)))
+
+
+def callable_ref(kept: Any) -> bool:
+    return callable(kept) and not isinstance(kept, nn.Module)
+
+
+def scaled(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    return 2 * output
+
+
+def doubled_input(module: nn.Module, args: Any) -> Any:
+    return (2 * args[0],)
+
+
+def clamped(module: nn.Module, args: Any) -> None:
+    module.weight.data.clamp_(-0.1, 0.1)
+
+
+def clamped_all(module: nn.Module, args: Any) -> None:
+    with torch.no_grad():
+        for p in module.parameters():
+            p.clamp_(-0.1, 0.1)
+
+
+class Halved(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / 2
+
+
+def tie(model: Holder) -> None:
+    model.last.weight = model.first.weight
+
+
+def alias(model: Holder) -> None:
+    model.last.weight = nn.Parameter(model.first.weight.data)
+
+
+def in_list(model: Holder) -> None:
+    model.__dict__["plain"] = [model.first]
+
+
+def in_tuple(model: Holder) -> None:
+    model.__dict__["plain"] = (model.first,)
+
+
+def in_closure(model: Holder) -> None:
+    layer = model.first
+    model.__dict__["plain"] = lambda: layer
+
+
+def weight_in_list(model: Holder) -> None:
+    model.__dict__["penalized"] = [model.first.weight]
+
+
+def tied_outside_the_layers(model: Holder) -> None:
+    model.free = model.first.weight
+
+
+def own_forward(model: Holder) -> None:
+    old = model.first.forward
+    model.first.forward = lambda x: -old(x)  # type: ignore[method-assign]
+
+
+def on_first(change: Callable[[Any], Any]) -> Callable[[Holder], None]:
+    def hang(model: Holder) -> None:
+        change(model.first)
+
+    return hang
+
+
+MOVED: dict[str, Callable[[Holder], None]] = {
+    "forward hook": on_first(lambda m: m.register_forward_hook(scaled)),
+    "forward hook, partial": on_first(lambda m: m.register_forward_hook(partial(scaled))),
+    "pre-hook": on_first(lambda m: m.register_forward_pre_hook(doubled_input)),
+    "with keywords": on_first(
+        lambda m: m.register_forward_hook(lambda m, a, k, y: 3 * y, with_kwargs=True)
+    ),
+    "buffer": on_first(lambda m: m.register_buffer("scale", torch.ones(3))),
+    "buffer, not kept": on_first(lambda m: m.register_buffer("b", torch.ones(3), persistent=False)),
+    "parameter": on_first(lambda m: m.register_parameter("gain", nn.Parameter(torch.ones(2)))),
+    "submodule": on_first(lambda m: m.add_module("adapter", nn.BatchNorm1d(2))),
+    "attribute": on_first(lambda m: setattr(m, "tag", "stem")),
+    "frozen": on_first(lambda m: m.requires_grad_(False)),
+    "frozen weight": on_first(lambda m: m.weight.requires_grad_(False)),
+    "mode": on_first(lambda m: m.eval()),
+    "double": lambda model: model.double(),  # type: ignore[dict-item, return-value]
+    "marked parameter": on_first(lambda m: setattr(m.weight, "decay", 0.0)),
+    "tied": tie,
+    "plain list": in_list,
+}
+REFUSED: dict[str, Callable[[Holder], None]] = {
+    "clamping hook": on_first(lambda m: m.register_forward_pre_hook(clamped)),
+    "clamping hook, all": on_first(lambda m: m.register_forward_pre_hook(clamped_all)),
+    "state dict hook": on_first(lambda m: m.register_state_dict_post_hook(lambda *a: None)),
+    "load hook": on_first(lambda m: m.register_load_state_dict_post_hook(lambda *a: None)),
+    "gradient hook": on_first(lambda m: m.weight.register_hook(lambda g: 2 * g)),
+    "accumulation hook": on_first(
+        lambda m: m.weight.register_post_accumulate_grad_hook(lambda p: None)
+    ),
+    "memory shared": alias,
+    "tuple": in_tuple,
+    "closure": in_closure,
+    "weight in a list": weight_in_list,
+    "tied outside": tied_outside_the_layers,
+    "not finite": on_first(lambda m: m.weight.data.view(-1)[:1].fill_(float("inf"))),
+    "name taken": on_first(lambda m: setattr(m, "shared_draws", 1)),
+}
+LEFT: dict[str, Callable[[Holder], None]] = {
+    "weight_norm": on_first(weight_norm),
+    "spectral_norm": on_first(spectral_norm),
+    "parametrized": on_first(lambda m: parametrize.register_parametrization(m, "weight", Halved())),
+    "pruned": on_first(lambda m: prune.l1_unstructured(m, "weight", 0.5)),
+    "pruned bias": on_first(lambda m: prune.l1_unstructured(m, "bias", 0.5)),
+    "forward": own_forward,
+}
+
+
+def made(kind: str, hang: Callable[[Holder], None]) -> tuple[Holder, Tensor]:
+    torch.manual_seed(0)
+    make, shape = KINDS[kind]
+    model = Holder(make)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hang(model)
+    return model, torch.randn(shape, dtype=model.last.weight.dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_can_be_moved_is(kind: str) -> None:
+    for what, hang in MOVED.items():
+        model, x = made(kind, hang)
+        expected, before = model(x).detach(), model.first
+        names = {n for n, _ in before.named_buffers()} | {n for n, _ in before.named_children()}
+        grads = {n: p.requires_grad for n, p in before.named_parameters()}
+        trains, attributes = (
+            before.training,
+            {k: vars(before)[k] for k in ("tag",) if k in vars(before)},
+        )
+        dt.tensorize(model, theta=0.7, include=["first", "last"])
+        layer = model.first
+        assert layer is not before, what
+        with sketching.disabled(model):
+            torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5, msg=what)
+        assert layer.weight.requires_grad == grads.pop("weight"), what
+        now = {n: p.requires_grad for n, p in layer.named_parameters()}
+        assert all(now[n] == flag for n, flag in grads.items()), what
+        present = {n for n, _ in layer.named_buffers()} | {n for n, _ in layer.named_children()}
+        assert names <= present and layer.training == trains, what
+        assert all(getattr(layer, k) == v for k, v in attributes.items())
+        if what == "marked parameter":
+            assert all(p.decay == 0.0 for p in layer.weight.parameters())
+        if what == "tied":
+            assert model.last.weight is layer.weight
+        dt.detensorize(model)
+        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5, msg=what)
+        assert (model.first.weight is model.last.weight) == (what == "tied")
+        assert type(model.first) is type(KINDS[kind][0]())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_moved_is_refused_and_nothing_changes(kind: str) -> None:
+    for what, hang in REFUSED.items():
+        model, _ = made(kind, hang)
+        modules = list(model.modules())
+        values = [(id(p), p.detach().clone(), p.requires_grad) for p in model.parameters()]
+        before = [{**vars(m), "_modules": dict(m._modules)} for m in modules]
+        with pytest.raises(ValueError, match="layer '(first|last)'.*exclude=") as refusal:
+            dt.tensorize(model, theta=0.7, include=["*"])
+        assert "\n" not in str(refusal.value), what
+        assert list(model.modules()) == modules, what
+        for module, was in zip(modules, before, strict=True):
+            assert vars(module).keys() == was.keys(), what
+        for p, (key, value, flag) in zip(model.parameters(), values, strict=True):
+            assert id(p) == key and p.requires_grad == flag, what
+            assert torch.equal(p.detach().nan_to_num(), value.nan_to_num()), what
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_something_computes_stay_and_are_named(kind: str) -> None:
+    for what, hang in LEFT.items():
+        if "spectral" in what and "Transpose" in kind:
+            continue  # torch itself warns there
+        model, x = made(kind, hang)
+        expected = model.eval()(x).detach()
+        first = model.first
+        with pytest.warns(UserWarning, match="layer 'first'"):
+            dt.tensorize(model, theta=0.7, include=["*st"])
+        assert model.first is first, what
+        assert [each.name for each in model.tensorization.left] == ["first"]
+        assert "left dense: layer 'first'" in str(model.tensorization)
+        with sketching.disabled(model):
+            torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5, msg=what)
+        model, _ = made(kind, hang)
+        with pytest.raises(ValueError, match="layer 'first'"):
+            dt.tensorize(model, theta=0.7, include=["first"])
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if "Transpose" not in k and k != "Conv2d"])
+def test_binary_layers_take_the_same_along(kind: str) -> None:
+    for what, hang in (MOVED | LEFT).items():
+        model, x = made(kind, hang)
+        parameters = {id(p) for p in model.parameters()}
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            dt.binarize(model, exclude=[])
+        assert {id(p) for p in model.parameters()} == parameters, what
+        left = what in LEFT
+        assert bool(told) == left == bool(model.binarization.left), what
+        if what in ("forward hook", "pre-hook"):
+            bare, _ = made(kind, lambda model: None)
+            bare = dt.binarize(bare, exclude=[])
+            inner = 2 * x if what == "pre-hook" else x
+            y = bare.first(inner)
+            torch.testing.assert_close(model.first(x), 2 * y if what == "forward hook" else y)
+
+
+def test_handles_go_on_removing_hooks() -> None:
+    model, x = made("Conv2d", lambda model: None)
+    expected = model(x)
+    handle = model.first.register_forward_hook(scaled)
+    dt.tensorize(model, theta=1.0)
+    handle.remove()
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_full_backward_hook_sees_the_gradients_of_the_dense_layer() -> None:
+    seen: list[Tensor] = []
+    model, x = made("Conv2d", lambda model: None)
+    model.first.register_full_backward_hook(lambda m, gi, go: seen.extend((gi[0], go[0])))
+    x.requires_grad_()
+    model(x).square().sum().backward()
+    dt.tensorize(model, theta=1.0)
+    model(x).square().sum().backward()
+    for old, new in zip(seen[:2], seen[2:], strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-5)
+
+
+def test_subclasses_with_the_plain_forward_are_replaced() -> None:
+    class Same(nn.Conv2d):
+        levels = 3
+
+        @staticmethod
+        def stride_of(step: int) -> int:
+            return 2 * step
+
+    class Standardized(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+    class Extended(nn.Conv2d):
+        def twice(self, x: Tensor) -> Tensor:
+            return self(x) + self(x)
+
+    net = nn.Sequential(Same(3, 3, 3), Standardized(3, 3, 3), Extended(3, 3, 3))
+    x = torch.randn(1, 3, 9, 9)
+    expected = net(x)
+    with pytest.warns(UserWarning, match="left 2.*'1' is a Standardized.*forward.*'2'.*twice"):
+        dt.tensorize(net, theta=0.9)
+    assert net[0].levels == 3 and net[0].stride_of(2) == 4
+    with sketching.disabled(net):
+        torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="no layer to tensorize.*layer '0' is a Standardized"):
+        dt.tensorize(nn.Sequential(Standardized(3, 3, 3)), theta=0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dt.tensorize(nn.Sequential(Same(3, 3, 3), Extended(3, 3, 3)), theta=0.9, exclude=["1"])
+
+
+def test_optimizers_and_other_models_that_hold_the_old_weights_are_told_of() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 3, 3))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    other = nn.Sequential(net[0], nn.ReLU())
+    with pytest.warns(UserWarning, match="Sequential, outside.*layer '0'.*SGD"):
+        dt.tensorize(net, theta=0.9)
+    assert isinstance(other[0], nn.Conv2d) and optimizer.param_groups
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        later = torch.optim.SGD(net.parameters(), lr=0.1)
+        dt.tensorize(nn.Sequential(nn.Conv2d(3, 3, 3)), theta=0.9)
+    del later
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_has_every_attribute_of_the_dense_one(kind: str) -> None:
+    dense = KINDS[kind][0]()
+    layer = dt.tensorize(nn.Sequential(copy.deepcopy(dense)), theta=0.9, include=["*"])[0]
+    for name in (set(vars(dense)) | set(dense.__constants__)) - set(vars(nn.Module())):
+        assert getattr(layer, name) == getattr(dense, name), name
+    for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda", "layout"):
+        assert getattr(layer.weight, name) == getattr(dense.weight, name), name
+    assert layer.weight.size(0) == dense.weight.size(0)
+    assert layer.weight.numel() == dense.weight.numel()
+    torch.manual_seed(3)
+    layer.reset_parameters()
+    torch.manual_seed(3)
+    dense.reset_parameters()
+    torch.testing.assert_close(layer.dense().weight, dense.weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.bias, dense.bias)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dense_state_dict_loads(kind: str) -> None:
+    model, x = made(kind, lambda model: None)
+    other = Holder(KINDS[kind][0])
+    state = {k: v.clone() for k, v in other.state_dict().items()}
+    dt.tensorize(model, theta=0.8, include=["*"], init="random").load_state_dict(other.state_dict())
+    with sketching.disabled(model):
+        torch.testing.assert_close(model(x), other(x), rtol=1e-4, atol=1e-5)
+    for key, value in other.state_dict().items():  # the user's own dict is not touched
+        assert torch.equal(value, state[key])
+    state["first.weight"] = torch.zeros(1)
+    with pytest.raises(RuntimeError, match=r"first.weight: a dense kernel of shape \[1\]"):
+        model.load_state_dict(state)
+    state["first.weight"] = torch.full_like(other.first.weight, float("nan"))
+    with pytest.raises(RuntimeError, match="first.weight.*not finite"):
+        model.load_state_dict(state)
+    with pytest.raises(RuntimeError, match="Missing key.*first.weight.core"):
+        model.load_state_dict({})
+
+
+def test_torchs_transformers_read_the_drawn_weights() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 8)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    encoder = nn.TransformerEncoder(copy.deepcopy(layer), 2).eval()
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    calls: dict[nn.Module, Callable[[Any], Tensor]] = {
+        layer: lambda net: net(x),
+        encoder: lambda net: net(x),
+        attention: lambda net: net(x, x, x)[0],
+    }
+    for net, call in calls.items():
+        with torch.no_grad():
+            expected = call(net)
+            dt.tensorize(net, theta=0.7, include=[nn.Linear])
+            with sketching.disabled(net):
+                torch.testing.assert_close(call(net), expected, rtol=1e-4, atol=1e-5)
+            assert not torch.equal(call(net), call(net))
+        call(net).square().sum().backward()
+        assert all(p.grad is not None for p in net.parameters())
+        with pytest.raises(ValueError, match="draw of its own"), sketching.per_sample(net):
+            call(net)
+        for each in net.modules():
+            if hasattr(each, "out_proj"):
+                with pytest.raises(ValueError, match="kaiming_uniform_ cannot write"):
+                    nn.init.kaiming_uniform_(each.out_proj.weight)
+    binary = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 8))
+    with pytest.warns(UserWarning, match="reads its weight past its forward"):
+        dt.binarize(binary, exclude=[])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"theta": "0.9"}, "theta must be a number"),
+        ({"theta": float("nan")}, "theta must lie"),
+        ({"theta": True}, "theta must be a number"),
+        ({"modes": "01"}, "modes must be a list of whole numbers"),
+        ({"min_dim": "3"}, "min_dim must be a whole number"),
+        ({"rank": None}, "rank must be"),
+        ({"init": "svd"}, "init must be"),
+        ({"include": 5}, "include is a list"),
+        ({"include": [nn.ReLU()]}, "include holds layer names"),
+        ({"exclude": nn.Conv2d}, "write \\[Conv2d\\]"),
+    ],
+)
+def test_bad_arguments_are_one_line(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text) as refusal:
+        dt.tensorize(nn.Sequential(nn.Conv2d(3, 3, 3)), **({"theta": 0.9} | options))
+    assert "\n" not in str(refusal.value)
+
+
+def test_bad_models_are_one_line() -> None:
+    def refused(model: Any, text: str) -> None:
+        for call in (partial(dt.tensorize, theta=0.9), dt.detensorize):
+            with pytest.raises(ValueError, match=text):
+                call(model)
+        with pytest.raises(ValueError, match=text.replace("tensorize", "binarize")):
+            dt.binarize(model)
+
+    refused(None, "takes a torch.nn.Module, got NoneType")
+    refused([], "takes a torch.nn.Module, got list")
+    refused(nn.Sequential(), "Sequential has no layer")
+    for layer, text in {
+        nn.Conv2d(3, 3, 3, device="meta"): "meta device",
+        nn.Conv2d(3, 3, 3).to(torch.complex64): "only real floating-point",
+    }.items():
+        with pytest.raises(ValueError, match=f"layer '0'.*{text}"):
+            dt.tensorize(nn.Sequential(layer), theta=0.9)
+
+
+def test_detensorize_a_binary_network() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3)).eval()
+    dt.binarize(dt.tensorize(net, theta=0.7))
+    x = torch.randn(2, 3, 9, 9)
+    with sketching.disabled(net), torch.no_grad():
+        expected = net(x)
+    dt.detensorize(net)
+    assert not sketching.sketches(net) and not hasattr(net, "tensorization")
+    torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-5)
