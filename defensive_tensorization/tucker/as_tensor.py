@@ -97,7 +97,7 @@ def _among(values: Iterable[Any]) -> bool:
 
 def _drawn(value: Any) -> Any:
     if isinstance(value, AsTensor):
-        if controls.get(value.sketch, LIVE).parts != 1:
+        if controls.get(value.sketch, LIVE).draws_per_batch != 1:
             raise UsageError(
                 "code outside the layer reads its weight as one tensor, but each example has a "
                 "draw of its own here: leave per_sample or parts, or exclude that layer"
