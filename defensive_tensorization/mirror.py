@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import config as cfg
-from . import results, tracking
+from . import results, scheduled, tracking
 from .config import Config
 from .results import Row
 
@@ -54,6 +54,8 @@ def opened(config: Config, job_type: str, name: str, **facts: Any) -> tracking.R
     from . import distributed
 
     told = {"label": label(config), "setting": setting(config), **facts}
+    if scheduled.restarts():
+        told["queued_again"] = scheduled.restarts()
     return tracking.start(
         mode=config.logger.mode if distributed.first() else "disabled",
         project=config.logger.project,

@@ -5,6 +5,7 @@ Heavy imports wait until a configuration has passed its checks.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,10 +17,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import heap, provenance, stopping, tracking
+from . import heap, provenance, scheduled, stopping, sweeps, tracking
 from .config import Config
 from .errors import end, in_one_line
-from .progress import Level, finished
+from .progress import finished
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,14 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
 def _job(composed: DictConfig) -> None:
     prepare()
     target: str = HydraConfig.get().launcher._target_
-    with _ended_in_one_line(launched=not target.endswith(".BasicLauncher")):
+    launched = not target.endswith(".BasicLauncher")
+    with _ended_in_one_line(launched=launched):
+        scheduled.tell()
         overrides = list(HydraConfig.get().overrides.task)
         config = cfg.checked(composed, overrides)
         run(config, provenance.command(overrides), cfg.plane_of(config, overrides))
-        finished()
+        if not launched:
+            finished()
 
 
 def prepare() -> None:
@@ -92,17 +96,22 @@ def main() -> None:
             jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
         for config in jobs:
             tracking.mode_of(config.logger.mode)
-        elsewhere = any(word.startswith("hydra/launcher=") for word in words)
-        several = len(jobs) > 1 and not elsewhere  # whose progress is told there
-        with Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext():
-            _job()
+        sweeps.register()
+        _job()
 
 
 @contextmanager
 def _ended_in_one_line(*, launched: bool = False) -> Iterator[None]:
     """launched: a job's error is told where it was launched from, when the others have ended."""
+    also = scheduled.signals() if launched else ()
+    patient = launched or scheduled.by_slurm()
     try:
-        with nullcontext() if launched else in_one_line("paths.runs"), stopping.listening():
+        listening = stopping.listening(also, patient=patient)
+        with nullcontext() if launched else in_one_line("paths.runs"), listening:
             yield
     except stopping.Stopped as stop:
-        end(str(stop), stop.code)
+        line = scheduled.told(stop)
+        if stop.by in also and stop.by is not signal.SIGTERM:
+            log.info("%s", line)
+            signal.raise_signal(stop.by)  # submitit queues the job again, and ends the process
+        end(line, stop.code)
