@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 
@@ -46,13 +47,14 @@ def told(stop: Stopped) -> str:
 
 
 def _queued_again() -> bool:
-    """Whether Slurm ends this job to start it anew: it is pending then, though it still runs."""
+    """Whether Slurm ends this job to start it anew: it has counted that restart already."""
     command = ["scontrol", "show", "job", _number()]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return "JobState=PENDING" in done.stdout
+    count = re.search(r"\bRestarts=(\d+)", done.stdout)
+    return count is not None and int(count[1]) > restarts()
 
 
 def _number() -> str:

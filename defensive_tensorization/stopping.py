@@ -65,10 +65,14 @@ def _note(number: int, frame: FrameType | None) -> None:
     global _noted
     for each in signal.valid_signals():
         if signal.getsignal(each) is _note:
-            signal.signal(each, signal.SIG_IGN if _patient else signal.SIG_DFL)
+            signal.signal(each, _ignore if _patient else signal.SIG_DFL)
     _noted = signal.Signals(number)
     if not _loops:
         raise Stopped(_noted)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, of which Python complains where two signals come at about the same time."""
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def test_the_board_counts_jobs_by_state_and_names_what_happens(
         board.now(0, RUNNING)
         assert line() == "round 1 of 2, 1 running"
         board.now(0, WAITING)
+        board.again(0)
         board.now(0, DONE)
         assert progress.line().startswith("table1 1/3 jobs")
         assert line() == "round 1 of 2"
@@ -125,16 +126,19 @@ def test_no_device_is_advised_where_no_gpu_was_asked_for() -> None:
 
 def test_squeues_lines() -> None:
     printed = (
-        "12_0|RUNNING|None\n12_1|PENDING|JobArrayTaskLimit\n12_2|COMPLETED|None\n"
-        "13|CANCELLED|None\n14|COMPLETING|None\n15|PENDING|Nodes required for job are DOWN|x\n"
+        "12_0  RUNNING  0 None   \n12_1  PENDING  0  JobArrayTaskLimit\n12_2 COMPLETED 1 None\n"
+        "13  CANCELLED  0 None\n14 COMPLETING 2 None\n"
+        "15 PENDING 0 Nodes required for job are DOWN\n"
     )
-    assert slurm.read(printed) == {
+    states, restarts = slurm.read(printed)
+    assert restarts == {"12_0": 0, "12_1": 0, "12_2": 1, "13": 0, "14": 2, "15": 0}
+    assert states == {
         "12_0": (RUNNING, ""),
         "12_1": (WAITING, "JobArrayTaskLimit"),
         "12_2": ("gone", ""),
         "13": ("gone", "CANCELLED"),
         "14": (RUNNING, ""),
-        "15": (WAITING, "Nodes required for job are DOWN|x"),
+        "15": (WAITING, "Nodes required for job are DOWN"),
     }
 
 
@@ -149,7 +153,7 @@ def test_squeue_is_asked_seldom_and_its_silence_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now, asked = [0.0], []
-    answers = [("12_0|RUNNING|None", "", 0), ("", "slurm_load_jobs error: no contact", 1)]
+    answers = [("12_0 RUNNING 0 None", "", 0), ("", "slurm_load_jobs error: no contact", 1)]
 
     def run(command: list[str], **_: Any) -> Any:
         asked.append(command)
@@ -297,10 +301,14 @@ def test_a_job_that_is_queued_again_is_not_lost(
         job.ends()
         return running
 
+    class Restarted(Launched):
+        def restarts(self, job: Any) -> int:
+            return len(self.answers) < 50
+
     answers = [running, *[gone] * 10, *[waiting] * 100, *[running] * 5, *[gone] * 10, last]
-    (found,) = launched(Launched([job], answers))
+    (found,) = launched(Restarted([job], answers))
     assert found.status is JobStatus.COMPLETED
-    assert "#0 is queued again, and goes on from what it saved" in caplog.messages
+    assert caplog.messages.count("#0 is queued again, and goes on from what it saved") == 1
 
 
 @pytest.mark.usefixtures("clock")
@@ -362,23 +370,23 @@ def test_a_pools_job_prints_into_its_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "state", "end"),
+    ("number", "shown", "end"),
     [
-        (signal.SIGTERM, "RUNNING", "the same command goes on from there"),
-        (signal.SIGTERM, "CANCELLED", "the same command goes on from there"),
-        (signal.SIGTERM, "PENDING", "Slurm queues the job again, it goes on there"),
-        (signal.SIGUSR2, "RUNNING", "Slurm queues the job again, it goes on there"),
+        (signal.SIGTERM, "Restarts=1", "the same command goes on from there"),
+        (signal.SIGTERM, "no such job", "the same command goes on from there"),
+        (signal.SIGTERM, "Restarts=2", "Slurm queues the job again, it goes on there"),
+        (signal.SIGUSR2, "Restarts=1", "Slurm queues the job again, it goes on there"),
     ],
 )
 def test_a_stopped_job_says_who_goes_on(
-    number: signal.Signals, state: str, end: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    number: signal.Signals, shown: str, end: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "scontrol").write_text(
-        f"#!/bin/sh\necho $1 $2 $3\necho '   JobState={state} R=x'\n"
-    )
+    """When Slurm ends a job to start it anew, it has counted that restart already."""
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho ' Requeue=1 {shown} BatchFlag=1'\n")
     (tmp_path / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     line = scheduled.told(Stopped(number, "a is saved"))
     assert line == f"stopped by {number.name}: a is saved; {end}"
 

@@ -72,11 +72,13 @@ class Board:
             return
         if state in ENDED:
             self._level.step()
-        if state == WAITING:
-            log.info("#%d is queued again, and goes on from what it saved", number)
-        elif state == FAILED:
+        if state == FAILED:
             log.info("#%d failed: %s", number, why)
         self._show()
+
+    def again(self, number: int) -> None:
+        """Say that a job was ended to be started anew."""
+        log.info("#%d is queued again, and goes on from what it saved", number)
 
     def _show(self) -> None:
         counts = Counter(self._states.values())

@@ -1,10 +1,11 @@
 """A sweep's jobs in processes of this machine, by joblib: each writes its own log."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
 from .. import stopping
 from .board import DONE, FAILED, RUNNING, Board
+
+GRACE = 30.0  # seconds that jobs have to save and end
+RUNS = ".pid"  # a file beside the log of a job that runs: its process
 
 
 class Pool(JoblibLauncher):  # type: ignore[misc]  # untyped
@@ -59,8 +63,7 @@ class Pool(JoblibLauncher):  # type: ignore[misc]  # untyped
                 self.board.now(number, FAILED if failed else DONE, why)
                 self._running(jobs, found, at_a_time)
         except stopping.Stopped as stop:
-            left = len(jobs) - len(found)
-            raise stopping.Stopped(stop.by, f"{left} jobs here were ended with it") from None
+            raise stopping.Stopped(stop.by, _leave(folder)) from None
         return [found[number] for number in jobs]
 
     def _running(
@@ -75,8 +78,27 @@ def _logged(launching: int, log: Path, number: int, words: Sequence[str], *conte
     """The job's number and outcome, its output in `log`. With n_jobs=1 joblib starts no process."""
     from hydra_plugins.hydra_joblib_launcher._core import execute_job
 
-    with _output_to(log, here=os.getpid() == launching):
-        return number, execute_job(number, words, *context)
+    here = os.getpid() == launching
+    mark = log.with_suffix(RUNS)
+    if not here:
+        mark.write_text(str(os.getpid()))
+    try:
+        with _output_to(log, here=here):
+            return number, execute_job(number, words, *context)
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _leave(folder: Path) -> str:
+    """joblib kills its processes at once: let them save and end before it does."""
+    marks = list(folder.glob(f"*{RUNS}"))
+    for mark in marks:
+        with suppress(OSError, ValueError):  # it may have ended by now
+            os.kill(int(mark.read_text()), signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    while time.monotonic() < until and any(mark.exists() for mark in marks):
+        time.sleep(0.1)
+    return f"{len(marks)} jobs here were told to save and end"
 
 
 @contextmanager

@@ -21,6 +21,8 @@ _ENDED = (
     *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL"),
 )
 
+_COLUMNS = "JobArrayID:40,State:24,RestartCnt:8,Reason:100"
+
 _REMEDIES = (  # what Slurm says, and the settings that decide it
     (r"gres|gpu", ("gpus_per_node",)),
     (r"partition", ("partition",)),
@@ -96,6 +98,7 @@ class Queue:
         self._asked = float("-inf")
         self._known: dict[str, tuple[str, str]] = {each: (WAITING, "") for each in ids}
         self._silent = False
+        self.restarts: dict[str, int] = {}  # how often each job was queued again
 
     def states(self) -> dict[str, tuple[str, str]]:
         """Of each job that Slurm still knows: its state, and why it waits or how it ended."""
@@ -104,28 +107,30 @@ class Queue:
             return self._known
         self._asked = now
         command = ["squeue", "--noheader", "--array", "--states=all", "--jobs", self._ids]
-        done = subprocess.run([*command, "--format=%i|%T|%r"], capture_output=True, text=True)
+        done = subprocess.run([*command, f"--Format={_COLUMNS}"], capture_output=True, text=True)
         if done.returncode and "Invalid job id" not in done.stderr:
             if not self._silent:
                 log.warning("squeue does not answer, asked again: %s", done.stderr.strip())
             self._silent = True
             return self._known
         self._silent = False
-        self._known = read(done.stdout)
+        self._known, restarts = read(done.stdout)
+        self.restarts |= restarts
         return self._known
 
 
-def read(printed: str) -> dict[str, tuple[str, str]]:
-    """The states in squeue's lines of id, state and reason."""
-    found = {}
+def read(printed: str) -> tuple[dict[str, tuple[str, str]], dict[str, int]]:
+    """The states in squeue's lines (_COLUMNS), and how often each job was queued again."""
+    found, restarts = {}, {}
     for line in printed.splitlines():
-        number, state, reason = line.strip().split("|", 2)
+        number, state, count, reason = line.strip().split(maxsplit=3)
+        restarts[number] = int(count)
         why = "" if reason in ("None", "") else reason
         if state in _ENDED:
             found[number] = ("gone", state if state != "COMPLETED" else "")
         else:
             found[number] = (WAITING, why) if state in _WAITING else (RUNNING, "")
-    return found
+    return found, restarts
 
 
 def short(path: Path) -> Path:

@@ -48,6 +48,10 @@ class Submitted(BaseSubmititLauncher):  # type: ignore[misc]  # untyped
         """The states of those that have no result yet."""
         raise NotImplementedError
 
+    def restarts(self, job: Any) -> int:
+        """How often a job was queued again, at the last look."""
+        return 0
+
     def leave(self, jobs: Sequence[Any]) -> str:
         """The launching process is asked to stop: what becomes of these jobs."""
         raise NotImplementedError
@@ -95,10 +99,14 @@ class Submitted(BaseSubmititLauncher):  # type: ignore[misc]  # untyped
     ) -> None:
         """Fill `found` until every job has ended; a job that leaves no result has failed."""
         gone: dict[int, float] = {}  # since when
+        restarts = dict.fromkeys(submitted, 0)
         while left := {n: job for n, job in submitted.items() if n not in found}:
             states = self.states(list(left.values()))
             for number, job in left.items():
                 state, why = states[job.job_id]
+                if (count := self.restarts(job)) > restarts[number]:
+                    restarts[number] = count
+                    self.board.again(number)
                 if state == "gone":
                     since = gone.setdefault(number, time.monotonic())
                     lost = time.monotonic() - since > PATIENCE
@@ -175,6 +183,9 @@ class Slurm(Submitted):
             log.warning("%s", line)
             self._warned = True
         return {job.job_id: known.get(job.job_id, ("gone", "")) for job in jobs}
+
+    def restarts(self, job: Any) -> int:
+        return self._queue.restarts.get(job.job_id, 0)
 
     def leave(self, jobs: Sequence[Any]) -> str:
         ids = " ".join(sorted({job.job_id.partition("_")[0] for job in jobs}))
