@@ -5,8 +5,10 @@ Of Slurm, the script that submitit hands to sbatch; test_slurm.py has a real one
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -156,6 +158,34 @@ def test_a_job_that_fails_is_named_when_the_others_have_ended(tmp_path: Path) ->
     assert first.startswith("Error executing job with overrides: ") and "lr=1e+30" in first
     assert second.startswith("error: the training ")
     assert thetas(tmp_path) == [1.0, 1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_on_ctrl_c_the_jobs_here_save_and_end(launcher: str, tmp_path: Path) -> None:
+    """As in a terminal, where every process of the group gets the signal."""
+    words = ("-m", *TINY, "theta=1", "seed=0,1", "train.epochs=1000", f"hydra/launcher={launcher}")
+    process = subprocess.Popen(
+        [*ENTRY, *words],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while len(list(tmp_path.glob("runs/checkpoints/*.pt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == (
+        "stopped by Ctrl-C: 2 jobs here were told to save and end; "
+        "the same command goes on from there"
+    )
+    saved = re.findall(r"^stopped by \S+: \S+ is saved at ", log(tmp_path, ""), re.MULTILINE)
+    assert len(saved) == 2, out
 
 
 # --- torchrun -----------------------------------------------------------------------------------

@@ -147,6 +147,9 @@ def test_what_never_starts_is_told_with_what_was_asked() -> None:
     line = slurm.hopeless(states, PARAMS)
     assert line.startswith("Slurm will not start job 3 as it is (PartitionConfig), asked for gpus")
     assert slurm.hopeless({"3": (WAITING, "Resources")}, PARAMS) == ""
+    assert slurm.hopeless({"3_1": (WAITING, "launch failed requeued held")}, PARAMS) == (
+        "Slurm holds job 3_1 (launch failed requeued held): scontrol release 3_1 lets it start"
+    )
 
 
 def test_squeue_is_asked_seldom_and_its_silence_told_once(

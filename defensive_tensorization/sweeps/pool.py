@@ -4,15 +4,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
 from .. import stopping
+from ..errors import UsageError
 from .board import DONE, FAILED, RUNNING, Board
 
 GRACE = 30.0  # seconds that jobs have to save and end
@@ -54,15 +57,18 @@ class Pool(JoblibLauncher):  # type: ignore[misc]  # untyped
         )
         found: dict[int, JobReturn] = {}
         at_a_time = parallel._effective_n_jobs()
+        outcomes = parallel(calls)
         try:
             self._running(jobs, found, at_a_time)
-            for number, result in parallel(calls):
+            for number, result in outcomes if at_a_time == 1 else _elsewhere(outcomes):
                 found[number] = result
                 failed = result.status is not JobStatus.COMPLETED
                 why = f"{result._return_value}; log {logs[number]}" if failed else ""
                 self.board.now(number, FAILED if failed else DONE, why)
                 self._running(jobs, found, at_a_time)
         except stopping.Stopped as stop:
+            if at_a_time == 1:
+                raise  # the job was in this process, and has said what it saved
             raise stopping.Stopped(stop.by, _leave(folder)) from None
         return [found[number] for number in jobs]
 
@@ -72,6 +78,29 @@ class Pool(JoblibLauncher):  # type: ignore[misc]  # untyped
         """Jobs begin in order, so the first that have not ended are those that run."""
         for number in [n for n in jobs if n not in found][:at_a_time]:
             self.board.now(number, RUNNING)
+
+
+def _elsewhere(outcomes: Iterable[Any]) -> Iterator[Any]:
+    """The same, waited for by another thread: joblib kills its processes at once where a signal
+    interrupts it."""
+    ended: Queue[Any] = Queue()
+
+    def wait() -> None:
+        try:
+            for each in outcomes:
+                ended.put((each, None))
+            ended.put((None, None))
+        except BaseException as error:
+            ended.put((None, error))
+
+    Thread(target=wait, name="pool", daemon=True).start()
+    while True:
+        outcome, error = ended.get()
+        if error is not None:
+            raise error
+        if outcome is None:
+            return
+        yield outcome
 
 
 def _logged(launching: int, log: Path, number: int, words: Sequence[str], *context: Any) -> Any:
@@ -85,6 +114,11 @@ def _logged(launching: int, log: Path, number: int, words: Sequence[str], *conte
     try:
         with _output_to(log, here=here):
             return number, execute_job(number, words, *context)
+    except SystemExit:
+        if here:
+            raise
+        stopped = UsageError("the job was stopped")  # an exit would make joblib kill the others
+        return number, JobReturn(list(words), status=JobStatus.FAILED, _return_value=stopped)
     finally:
         mark.unlink(missing_ok=True)
 

@@ -78,6 +78,9 @@ def _asked(params: Mapping[str, Any]) -> str:
 
 def hopeless(states: Mapping[str, tuple[str, str]], params: Mapping[str, Any]) -> str:
     """A line about jobs that Slurm took and will not start as they are; "" if there is none."""
+    for number, (state, why) in states.items():
+        if state == WAITING and re.search(r"[Hh]eld", why):
+            return f"Slurm holds job {number} ({why}): scontrol release {number} lets it start"
     found = {number: why for number, (state, why) in states.items() if why in _NEVER}
     if not found:
         return ""
