@@ -173,7 +173,16 @@ def plan(config: Config) -> Plan:
             f"model.reference must be at most {len(task.train)}, the training images, "
             f"got {config.model.reference}"
         )
-    return laid
+    return _begun(laid)
+
+
+def _begun(p: Plan) -> Plan:
+    """The plan in the precision in which its training was begun, where autocast=auto leaves it."""
+    if "train" in p.config.autocast_auto and not p.checkpoint.exists():
+        other = replace(p, config=cfg.others(p.config)[0])
+        if other.checkpoint.exists():
+            return other
+    return p
 
 
 def attacks(config: Config) -> list[Attack]:
@@ -233,10 +242,18 @@ def device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         raise UsageError(f"device must be auto, cpu or cuda, got {name!r}") from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device={name} but torch sees no GPU: take device=cpu or device=auto")
+    try:
+        torch.ones(1, device=chosen).item()
+    except Exception as error:  # each backend has a refusal of its own
+        first = str(error).strip().split("\n")[0].split(". ")[0]
+        reason = first.rstrip(".") or type(error).__name__
+        raise UsageError(
+            f"device={name} cannot be used ({reason[:120]}): take device=cpu or device=auto"
+        ) from None
     return chosen
 
 

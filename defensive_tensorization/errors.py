@@ -4,8 +4,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
+
+from . import output
 
 _STORAGE = "ENOSPC EDQUOT EFBIG EIO ESTALE EROFS EACCES EPERM ENOTDIR EISDIR EEXIST".split()
 
@@ -35,10 +37,18 @@ def of_storage(error: OSError, key: str) -> UsageError | None:
 def in_one_line(key: str) -> Iterator[None]:
     """Ends the program with one line and exit code 2 for bad input or storage; `key` as above."""
     try:
-        yield
+        try:
+            yield
+        except SystemExit:
+            output.flush()
+            raise
+        output.flush()
     except UsageError as error:
         end(f"error: {error}", 2)
     except OSError as error:
+        if output.unread(error):
+            output.silence()
+            sys.exit(output.CODE)
         if (refused := of_storage(error, key)) is None:
             raise
         end(f"error: {refused}", 2)
@@ -47,5 +57,6 @@ def in_one_line(key: str) -> Iterator[None]:
 def end(line: str, code: int) -> NoReturn:
     """Leave the program with a line on standard error, of several processes the first's alone."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(line, file=sys.stderr)
+        with suppress(OSError):
+            print(line, file=sys.stderr)
     sys.exit(code)

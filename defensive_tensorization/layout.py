@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import config as cfg
-from . import notes, store
+from . import notes, panels, store
 from .config import Config
 from .errors import UsageError
 from .report import tables
@@ -81,7 +81,36 @@ def folder_of(config: Config) -> Path:
 
 
 def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
-    """From configurations alone; UsageError for an experiment that is no table."""
+    """In the precision of its rows, this machine's own first, where autocast=auto leaves it.
+
+    UsageError for an experiment that is no table.
+    """
+    layout = _laid(experiment, overrides)
+    others = cfg.others(layout.config)
+    if not others:
+        return layout
+    words = [precision_words(each) for each in others]
+    options = [layout, *(_laid(experiment, [*overrides, *each]) for each in words)]
+    own, committed = Path(layout.config.paths.runs), layout.folder
+    for rows, drawn in (
+        (own / "rows", panels.read(own / "landscapes")),
+        (committed / "rows", panels.load(committed / f"{layout.name}.npz")),
+    ):
+        there = store.read([rows])
+        recipes = {panel.about.recipe for panel in drawn}
+        for option in options:
+            if any(map(option.takes, there)) or recipes & {*map(cfg.recipe, option.cells.values())}:
+                return option
+    return layout
+
+
+def precision_words(config: Config) -> list[str]:
+    """Overrides that name the precisions of a configuration."""
+    return [f"train.autocast={config.train.autocast}", f"eval.autocast={config.eval.autocast}"]
+
+
+def _laid(experiment: str, overrides: Sequence[str]) -> Layout:
+    """From configurations alone."""
     config = cfg.composed([f"experiment={experiment}", *overrides])
     if not config.experiment.columns:
         raise UsageError(f"experiment={experiment} has no columns: it is no table")
@@ -117,7 +146,9 @@ def _under(
     """
     if not experiment:
         return {}
-    kept = [w for w in overrides if not w.lstrip("+").startswith(own)]
+    kept = [
+        w for w in overrides if not w.lstrip("+").startswith(own) or w.startswith("eval.autocast=")
+    ]
     words = [f"experiment={experiment}", *kept]
     return {
         method: _column(label, "", cfg.composed([*words, f"method={method}"]))

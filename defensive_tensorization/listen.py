@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import config as cfg
-from . import mirror
+from . import mirror, output
 from .config import Config
 from .errors import UsageError, in_one_line
 from .layout import folder_of
@@ -162,6 +162,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for key, default in (("experiment", "table5"), ("method", "baseline")):
         if not any(each.startswith(f"{key}=") for each in given):
             given.insert(0, f"{key}={default}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    output.log(logging.INFO)
     with in_one_line("paths.results"):
         listen(cfg.composed(given))

@@ -14,7 +14,7 @@ from .catalogue import catalogue
 from .config import Config
 from .errors import in_one_line
 from .inventory import Training, aligned, listed, size, trainings
-from .layout import folder_of
+from .layout import folder_of, laid, precision_words
 from .progress import bar
 from .report.caption import duration
 from .results import OUTSIDE, Row
@@ -148,7 +148,7 @@ def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> 
         cfg.recipe(c),
         protocol(c, attack),
         seed,
-        (*kind, cfg.batchnorm(c), c.scale.name, outside),
+        (*kind, cfg.batchnorm(c), c.scale.name, outside, c.eval.autocast),
         c.eval.images,
         _passes(steps, averaged, c.eval.draws),
     )
@@ -160,7 +160,12 @@ def _random(row: Row) -> bool:
 
 def _kind_of_row(row: Row) -> tuple[object, ...]:
     kind = (row.dataset, row.model, row.width, row.precision, _random(row))
-    return (*kind, row.batchnorm, row.scale, row.attack == OUTSIDE)
+    return (*kind, row.batchnorm, row.scale, row.attack == OUTSIDE, _precision(row))
+
+
+def _precision(row: Row) -> str:
+    """Of attack and scoring; older rows did not keep it, and the short scales had bfloat16."""
+    return row.autocast or ("bfloat16" if row.scale in ("cpu", "fast") else "float32")
 
 
 def _kind_of_training(c: Config) -> tuple[object, ...]:
@@ -205,9 +210,9 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
                 [name, f"figure {there}", "—", "—", "—" if there == "there" else "no estimate"]
             )
             continue
-        cells, missing, work = lacking(
-            cfg.jobs([f"experiment={name}", *overrides]), every, own, made
-        )
+        named = precision_words(laid(name, overrides).config) if each.autocast_auto else ()
+        jobs = cfg.jobs([f"experiment={name}", *overrides, *named])
+        cells, missing, work = lacking(jobs, every, own, made)
         total.add(work)
         counts = [len(work.trainings), len(work.scorings)]
         told = [str(count or "—") for count in counts]

@@ -13,6 +13,8 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
+from . import output
+
 T = TypeVar("T")
 
 EVERY = 60.0  # seconds between two lines in a log
@@ -33,7 +35,7 @@ class Level:
 
     def __enter__(self) -> "Level":
         with ExitStack() as held:
-            terminal = sys.stderr.isatty()
+            terminal = sys.stderr is not None and sys.stderr.isatty()
             if not _open:
                 held.enter_context(_above_the_bars() if terminal else _lines(EVERY))
             if terminal:
@@ -131,6 +133,8 @@ def _above_the_bars() -> Iterator[None]:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     with logging_redirect_tqdm():
+        for handler in logging.root.handlers:
+            output.watch(handler)
         yield
 
 

@@ -27,7 +27,8 @@ class Row:
     further settings, `input` how it took a transform of the input: "through" or "oblivious", ""
     where there is none. `sketch` is False where all of it ran at theta = 1. `scored` is how many
     draws the accuracies are the mean of; where they are several, `correct`, `votes` and `by_draw`
-    are what each image got (`scores.Answers.decoded`).
+    are what each image got (`scores.Answers.decoded`). `train_autocast` and `autocast` are the
+    precision of the training and of attack and scoring; older rows have "".
     """
 
     run_id: str
@@ -74,6 +75,8 @@ class Row:
     by_draw: str = ""
     input: str = ""
     sketch: bool = True
+    train_autocast: str = ""
+    autocast: str = ""
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):

@@ -108,6 +108,8 @@ def row(
         by_draw=answers[2],
         input=attack.input if attack and c.defence.input else "",
         sketch=c.eval.sketch,
+        train_autocast=c.train.autocast,
+        autocast=c.eval.autocast,
     )
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import hydra
@@ -17,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import heap, provenance, scheduled, stopping, sweeps, tracking
+from . import heap, output, provenance, scheduled, stopping, sweeps, tracking
 from .config import Config
 from .errors import end, in_one_line
 from .progress import finished
@@ -39,6 +40,7 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
     distributed.join()
     with distributed.one_a_machine_first():
         p = plan(config)
+    _tell(cfg.told(p.config))
     if config.stage == "bases":
         for each in p.needed:
             trained(each)
@@ -57,6 +59,12 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
         spans = of if laid is p else trained(laid)
         if distributed.first():
             log.info("panels %s", landscape.ensure(p, of, laid, spans, command))
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once, for all jobs of a process."""
+    log.info(line)
 
 
 @hydra.main(config_path=str(cfg.CONFIGS), config_name="config", version_base="1.3")
@@ -79,7 +87,7 @@ def prepare() -> None:
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     quiet = os.environ.get("RANK", "0") != "0"  # torchrun's others
     level = logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+    output.log(level)
 
 
 def main() -> None:
@@ -87,7 +95,8 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     prepare()
     sweep = ("-m", "--multirun")
-    words = cfg.launched(sys.argv[1:])
+    with _ended_in_one_line():
+        words = cfg.launched(cfg.flags(sys.argv[1:]))
     sys.argv[1:] = sorted(words, key=lambda word: word not in sweep)  # argparse wants it so
     words = [word for word in sys.argv[1:] if word not in sweep]
     jobs: list[Config] = []
@@ -97,7 +106,8 @@ def main() -> None:
         for config in jobs:
             tracking.mode_of(config.logger.mode)
         sweeps.register()
-        _job()
+        with cfg.in_one_line(words):
+            _job()
 
 
 @contextmanager
@@ -110,6 +120,8 @@ def _ended_in_one_line(*, launched: bool = False) -> Iterator[None]:
         with nullcontext() if launched else in_one_line("paths.runs"), listening:
             yield
     except stopping.Stopped as stop:
+        if stop.by is signal.SIGPIPE:
+            sys.exit(output.CODE)
         line = scheduled.told(stop)
         if stop.by in also and stop.by is not signal.SIGTERM:
             log.info("%s", line)

@@ -75,6 +75,15 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """Unlike SIG_IGN, of which Python complains where two signals come at about the same time."""
 
 
+def ask(by: signal.Signals) -> None:
+    """As if the program had got this signal; from another thread, the next batch ends it."""
+    global _noted
+    if threading.current_thread() is threading.main_thread():
+        _note(by, None)
+    else:
+        _noted = by
+
+
 @contextmanager
 def at_batches() -> Iterator[None]:
     """Inside, a signal waits for `stop` to be called, at the latest until the block has ended."""

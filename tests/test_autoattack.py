@@ -1,5 +1,7 @@
 """AutoAttack through its adapter: shape and range, the defence's generators, what is refused."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -86,6 +88,7 @@ def test_its_version_follows_the_network(
     class Instead:
         def __init__(self, model: nn.Module, *, version: str, **_: object) -> None:
             asked.append(version)
+            self.fab = SimpleNamespace()
 
         def run_standard_evaluation(
             self, x: Tensor, y: Tensor, **_: object

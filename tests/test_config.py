@@ -240,8 +240,8 @@ def test_a_missing_option_lists_those_there_are(group: str) -> None:
         ("model.batchnorm", "running, frozen, batch, recalibrated"),
         ("train.init", "theta1, scratch"),
         ("train.decay", "steps, linear"),
-        ("train.autocast", "float32, bfloat16"),
-        ("eval.autocast", "float32, bfloat16"),
+        ("train.autocast", "auto, float32, bfloat16"),
+        ("eval.autocast", "auto, float32, bfloat16"),
         ("logger.mode", "offline, online, disabled"),
         ("logger.artifacts", "none, reference, upload"),
         ("tucker.init", "hosvd, random"),
@@ -610,7 +610,7 @@ TABLE1_AT_CPU = {
 
 @pytest.mark.parametrize("method", TABLE1_AT_CPU)
 def test_the_recipes_of_table_1_stay_what_they_are(method: str) -> None:
-    cell = ["experiment=table1", "scale=cpu", f"method={method}"]
+    cell = ["experiment=table1", "scale=cpu", "scale.autocast=bfloat16", f"method={method}"]
     assert recipe(*cell) == TABLE1_AT_CPU[method]
 
 

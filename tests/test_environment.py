@@ -124,3 +124,10 @@ def test_make_alone_lists_every_target_with_a_line() -> None:
     listed = dict(re.findall(r"^  ([a-z0-9.-]+) +(\S.*)$", printed, flags=re.MULTILINE))
     reproduced = {f"reproduce-{each}" for each in experiments.split()}
     assert set(listed) == (rules - renders) | reproduced | {"render-..."}
+
+
+@pytest.mark.slow
+def test_the_suite_passes_on_a_processor_with_avx2_alone() -> None:
+    """As oneDNN and torch emulate it: what they do not compute in it ends in a crash."""
+    run = subprocess.run(["make", "test-avx2"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:]

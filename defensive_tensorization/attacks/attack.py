@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .guard import Entry, entered, guarded
 
 _ROUND: dict[str, Callable[[float], float]] = {
     "floor": math.floor,
@@ -56,8 +57,15 @@ class Attack:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
     ) -> Tensor:
-        """x [B, ...] in bounds and labels y [B] to x_adv of the same shape."""
-        return self.perturb(model, x, y, bounds, self.radius)
+        """x [B, ...] in bounds and labels y [B] to x_adv of the same shape.
+
+        The model is bit for bit the same afterwards: see `guard` for what is handled and refused.
+        """
+        entry = self._entered(model, x, y, bounds)
+        if not entry.x.numel():
+            return entry.x.clone()
+        with guarded(entry):
+            return self.perturb(entry.model, entry.x, entry.y, bounds, self.radius).detach()
 
     def continues(self, other: "Attack") -> bool:
         """Whether this one is the other and then more steps."""
@@ -77,7 +85,20 @@ class Attack:
         While one is at hand the model's draws stand where that attack leaves them.
         """
         assert self.walk is not None
-        return self.walk(model, x, y, bounds, self.radius, stops)
+        entry = self._entered(model, x, y, bounds)
+        if not entry.x.numel():
+            yield from (entry.x.clone() for _ in stops)
+            return
+        ends = self.walk(entry.model, entry.x, entry.y, bounds, self.radius, stops)
+        for _ in stops:  # guarded step by step: the caller's code between them is its own
+            with guarded(entry):
+                end = next(ends).detach()
+            yield end
+
+    def _entered(
+        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
+    ) -> Entry:
+        return entered(model, x, y, bounds, epsilon=self.epsilon, unit=self.unit)
 
 
 def step_count(

@@ -4,11 +4,16 @@ The gradient of every step comes from one fresh draw of a randomized network, an
 result fools it is scored elsewhere: nothing stops early, nothing is picked by luck.
 """
 
+import os
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from .attack import Attack, positive, step_count
+
+# Foolbox imports GitPython, whose import fails where there is no git, unless it is told otherwise.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 def fgsm(*, epsilon: float, unit: float) -> Attack:
@@ -77,4 +82,14 @@ def _run(
     from foolbox.criteria import Misclassification
 
     target = PyTorchModel(model, bounds=bounds, device=x.device)
+    attack.value_and_grad = _value_and_grad
     return cast(Tensor, attack.run(target, x, Misclassification(y), epsilon=radius))
+
+
+def _value_and_grad(loss_fn: Any, x: Any) -> tuple[Any, Any]:
+    """As Foolbox's, whose `backward` would leave gradients in every parameter that it meets, those
+    in plain lists too, and call the hooks of an optimizer that steps in the backward."""
+    leaf = x.raw.clone().requires_grad_()
+    loss = loss_fn(type(x)(leaf)).raw
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return type(x)(loss.detach()), type(x)(gradient)

@@ -83,7 +83,7 @@ def windows(x: Tensor, covered: float) -> Tensor:
     """[B, 1, ...] of 0 and 1: for each example a window at a uniformly random place."""
     sizes = x.shape[2:]
     side = round((covered * math.prod(sizes)) ** (1 / len(sizes)))
-    mask = torch.ones((len(x), 1, *[1] * len(sizes)), device=x.device)
+    mask = torch.ones((len(x), 1, *[1] * len(sizes)), device=x.device, dtype=x.dtype)
     for axis, size in enumerate(sizes):
         length = min(max(side, 1), size)
         first = torch.randint(size - length + 1, (len(x), 1), device=x.device)

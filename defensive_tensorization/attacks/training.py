@@ -23,6 +23,7 @@ from .. import sketching
 from ..data.task import onto
 from ..shares import drawn
 from .attack import step_count
+from .guard import entered, guarded
 from .native import ascend, project
 
 Bounds = tuple[float, float]
@@ -62,7 +63,9 @@ class AdversarialTraining:
         seed = int(torch.randint(2**62, (), generator=generator))
         held = sketching.frozen(network, seed=seed) if self.draws == "frozen" else nullcontext()
         with _evaluating(deployed), _without_weight_gradients(network), held:
-            made = self.perturb(deployed, x, y, bounds, generator)
+            entry = entered(deployed, x, y, bounds)
+            with guarded(entry):
+                made = self.perturb(entry.model, entry.x, entry.y, bounds, generator)
         same = self.update == "attack"
         return made, sketching.frozen(network, seed=seed) if same else nullcontext()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from .. import checkpoint, heap, provenance, sketching
+from .. import checkpoint, heap, output, provenance, sketching
 from .. import config as cfg
 from ..build import Plan, plan
 from ..config import Config
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def stored(model: str, overrides: Sequence[str]) -> Config:
     """The configuration of a trained run, found by its name or the head of its fingerprint."""
     runs = next((o.partition("=")[2] for o in overrides if o.startswith("paths.runs=")), "runs")
-    folder = Path(runs) / "checkpoints"
+    folder = Path(cfg.home(runs, "paths.runs")) / "checkpoints"
     files = sorted(folder.glob("*.pt"))
     found = [file for file in files if file.stem == model]
     if not found and len(model) >= 8:
@@ -222,7 +222,7 @@ def main_panel() -> None:
 @contextmanager
 def _spoken() -> Iterator[list[str]]:
     """The words of the command line, progress in lines, one ending."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    output.log(logging.INFO)
     provenance.commit()
     heap.keep()
     with in_one_line("paths.runs"):

@@ -3,9 +3,11 @@
 With run.py, the only room that knows Hydra and OmegaConf.
 """
 
+from .autocast import others, told
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
+from .flags import flags, home, in_one_line
 from .identity import (
     base_of,
     batchnorm,
@@ -33,12 +35,16 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "flags",
+    "home",
     "identity",
+    "in_one_line",
     "is_random",
     "jobs",
     "launched",
     "named",
     "needed_by",
+    "others",
     "parse_epsilon",
     "plain",
     "plane_of",
@@ -47,5 +53,6 @@ __all__ = [
     "restored",
     "rounds",
     "run_id",
+    "told",
     "twin_of",
 ]

@@ -1,5 +1,6 @@
 """The rules a composed configuration must keep: a breach is one line with key, value, remedy."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -10,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .. import epsilon as epsilons
 from ..errors import UsageError
 from .attack import (
     check_attack,
@@ -19,7 +21,9 @@ from .attack import (
     check_knowledge,
     check_surrogate,
 )
+from .autocast import resolve
 from .defence import check_defence, check_input
+from .flags import at_home, home
 from .landscape import check_landscape
 from .refuse import usage_error
 from .schema import (
@@ -31,14 +35,16 @@ from .schema import (
     TuckerConfig,
 )
 
+log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=Composed)
+OmegaConf.register_new_resolver("home", lambda path: home(path, "paths.runs"), replace=True)
 
 _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
     "train.init": ("theta1", "scratch"),
     "train.decay": ("steps", "linear"),
-    "train.autocast": ("float32", "bfloat16"),
-    "eval.autocast": ("float32", "bfloat16"),
+    "train.autocast": ("auto", "float32", "bfloat16"),
+    "eval.autocast": ("auto", "float32", "bfloat16"),
     "logger.mode": ("offline", "online", "disabled"),
     "logger.artifacts": ("none", "reference", "upload"),
     "tucker.init": ("hosvd", "random"),
@@ -109,6 +115,8 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             value = OmegaConf.select(merged, key)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
+    at_home(config)
+    resolve(config)
     _check_parallel(config.train.parallel)
     if config.train.compile not in (None, *_COMPILE):
         raise UsageError(
@@ -229,4 +237,9 @@ def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:
             f"{key}={text} cannot be read: write a number >= 0 (8 means 8/255 on images) or a "
             "fraction such as 8/255"
         )
-    return number if unit == 1 else round(number, 9)
+    number = number if unit == 1 else round(number, 9)
+    if fraction:
+        epsilons.settled(number)  # its unit is written down
+    elif line := epsilons.warning(number, unit):
+        log.warning("%s", line)
+    return number

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -69,11 +71,17 @@ def usage_error(error: Exception, overrides: Sequence[str] = ()) -> UsageError:
 
 
 def options(group: str) -> str:
-    return ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
+    """Of a group of ours, or of Hydra's, whose options its plugins bring."""
+    names = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
+    if group.startswith("hydra/"):
+        with suppress(OSError):  # Hydra's word for: nothing there
+            brought = ConfigStore.instance().list(group)
+            names |= {name.removesuffix(".yaml") for name in brought if name.endswith(".yaml")}
+    return ", ".join(sorted(names))
 
 
 def _no_option(key: str, found: list[str], overrides: Sequence[str]) -> str:
-    return f"{found[0]} does not exist: choose one of {options(found[0].partition('/')[0])}"
+    return f"{found[0]} does not exist: choose one of {options(found[0].rpartition('/')[0])}"
 
 
 def _null_group(key: str, found: list[str], overrides: Sequence[str]) -> str:

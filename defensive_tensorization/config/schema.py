@@ -308,6 +308,7 @@ class Config:
     seed: int = MISSING
     device: str = MISSING
     stage: str = "all"
+    autocast_auto: list[str] = field(default_factory=list)  # sections where autocast was auto
 
 
 @dataclass

@@ -1,12 +1,16 @@
 """One recording: decoded, mixed to one channel, at one rate, and stored as int16."""
 
+from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from defensive_tensorization.data.wav import completed
 from defensive_tensorization.errors import UsageError
 
+_BLOCK = 1 << 16  # samples of a channel
 SOUNDS = (".wav", ".flac")
 Samples = NDArray[np.float32]
 
@@ -19,16 +23,20 @@ def read_sound(data: bytes, where: str, rate: int) -> Samples:
     """
     import soundfile
 
+    class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+        """Never sought in: libsndfile cannot, in a FLAC file that does not know its length."""
+
+        def seekable(self) -> bool:
+            return False
+
     try:
         if not data:
             raise ValueError("it is empty")
-        if data[:4] == b"RIFF" and len(data) < int.from_bytes(data[4:8], "little") + 8:
-            raise ValueError("it is cut short")  # libsndfile would take what there is
-        with soundfile.SoundFile(BytesIO(data)) as file:
+        with _Forward(BytesIO(completed(data))) as file:
             if file.format not in ("WAV", "WAVEX", "FLAC"):
                 raise ValueError(f"it is {file.format}")
             found = file.samplerate
-            channels = file.read(dtype="float32", always_2d=True)  # [n, channels]
+            channels = np.concatenate([*_blocks(file)])  # [n, channels]
         if not len(channels):
             raise ValueError("it holds no samples")
         if not np.isfinite(channels).all():
@@ -40,6 +48,13 @@ def read_sound(data: bytes, where: str, rate: int) -> Samples:
         ) from error
     mono: Samples = channels.mean(axis=1)
     return mono if found == rate else _resampled(mono, found, rate)
+
+
+def _blocks(file: Any) -> Iterator[Samples]:
+    """[n, channels] at a time, to the end: a FLAC file from a pipe does not say where that is."""
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)) == _BLOCK:
+        yield block
+    yield block
 
 
 def stored(samples: Samples, length: int) -> NDArray[np.int16]:

@@ -1,11 +1,13 @@
 """ResNet-18 for 32x32 images (He et al. 2016; the CIFAR form: 3x3 stem, no max-pool)."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from ..convolution import FEW
 from .precision import REAL, Factory, Order, Precision
 
 
@@ -22,6 +24,31 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class Subsample(nn.Module):
+    """[B, C, H, W] to [B, C, H / stride, W / stride]: every `stride`-th row and column."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride, :: self.stride]
+
+
+def _strided(
+    conv: Factory, c_in: int, c_out: int, stride: int
+) -> tuple[dict[str, nn.Module], nn.Module]:
+    """A 1x1 convolution, and what must stand before it.
+
+    Of few channels oneDNN gets a strided one's gradient wrong on some processors: subsampling
+    first, then moving by 1, is the same function (convolution.py).
+    """
+    before: dict[str, nn.Module] = {}
+    if c_in <= FEW and stride > 1:
+        before, stride = {"every": Subsample(stride)}, 1
+    return before, conv(c_in, c_out, 1, stride=stride, padding=0, bias=False)
 
 
 class BasicBlock(nn.Module):
@@ -45,9 +72,8 @@ class BasicBlock(nn.Module):
         self.relu1, self.relu2 = relu(), relu()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Sequential(
-                shortcut(c_in, c_out, 1, stride=stride, padding=0, bias=False), norm(c_out)
-            )
+            every, conv1x1 = _strided(shortcut, c_in, c_out, stride)
+            self.shortcut = nn.Sequential(OrderedDict({**every, "0": conv1x1, "1": norm(c_out)}))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.norm1(self.conv1(x)))
@@ -84,9 +110,8 @@ class NormSignBlock(nn.Module):
         self.conv2 = conv(c_out, c_out, 3, stride=1, padding=1, bias=False)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
-            self.shortcut = nn.Sequential(
-                norm(c_in), shortcut(c_in, c_out, 1, stride=stride, padding=0, bias=False)
-            )
+            every, conv1x1 = _strided(shortcut, c_in, c_out, stride)
+            self.shortcut = nn.Sequential(OrderedDict({"0": norm(c_in), **every, "1": conv1x1}))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(self.norm1(x))

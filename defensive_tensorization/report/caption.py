@@ -14,8 +14,7 @@ SCALES = {
     "smoke": "seconds of training, shows only that every part runs",
 }
 AS_PRINTED = {  # (scale, data set) that keep the network and the epochs of the paper
-    (scale, "speech_commands"): "the printed width and epochs, in bfloat16"
-    for scale in ("cpu", "fast")
+    (scale, "speech_commands"): "the printed width and epochs" for scale in ("cpu", "fast")
 }
 
 Facts = tuple[tuple[str, str], ...]

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..convolution import laid_out_as, unit_stride
 from ..draws import draws_in, spread
 from ..errors import UsageError
 from ..sketch import Masks
@@ -149,10 +150,10 @@ class _TuckerConvNd(nn.Module):
         if self.padding_mode != "zeros":
             x = F.pad(x, self._pads(kernel.shape[2:]), mode=self.padding_mode)
             padding = (0,) * len(self.stride)
-        convolution = type(self).convolution
-        return convolution(
-            x, kernel, bias, self.stride, padding, self.dilation, groups or self.groups
-        )
+        convolution, groups = type(self).convolution, groups or self.groups
+        kernel = laid_out_as(kernel, x)
+        x, stride = unit_stride(x, kernel, self.stride, padding, groups)
+        return convolution(x, kernel, bias, stride, padding, self.dilation, groups)
 
     def _pads(self, window: tuple[int, ...]) -> list[int]:
         """Amounts for F.pad, last dimension first."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..convolution import laid_out_as
 from .conv import _TuckerConvNd
 
 
@@ -34,6 +35,7 @@ class _TuckerConvTransposeNd(_TuckerConvNd):
     ) -> Tensor:
         convolution: Callable[..., Tensor] = type(self).convolution
         groups = groups or self.groups
+        kernel = laid_out_as(kernel, x)
         return convolution(
             x, kernel, bias, self.stride, self.padding, self.output_padding, groups, self.dilation
         )

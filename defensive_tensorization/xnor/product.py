@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from ..convolution import laid_out_as, unit_stride
 from .sign import Derivative, clipped, derivative, sgn
 
 _convolution = torch.ops.aten.convolution
@@ -50,6 +51,8 @@ def binary_product(x: Tensor, weight: Tensor, geometry: Geometry, K: bool = True
     device = x.device.type
     if torch.is_autocast_enabled(device):
         x, weight = (t.to(torch.get_autocast_dtype(device)) for t in (x, weight))
+    x, stride = unit_stride(x, weight, geometry.stride, geometry.padding, geometry.groups)
+    weight, geometry = laid_out_as(weight, x), geometry._replace(stride=tuple(stride))
     with torch.autocast(device, enabled=False):
         made = _BinaryProduct.apply(x, weight, geometry, K, derivative())  # type: ignore[no-untyped-call]
         return cast(Tensor, made)

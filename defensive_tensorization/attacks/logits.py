@@ -1,0 +1,85 @@
+"""The model in an attack's hands: its logits are checked before a loss sees them."""
+
+import re
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+_OF_TYPES = re.compile(r"dtype|scalar type|should be the same|same dtype", re.IGNORECASE)
+
+
+class Guarded(nn.Module):
+    """The model as attacks call it; a label above `highest` there is none.
+
+    Nothing converts or moves it, and whatever its mode, nobody but the guard warns about that.
+    """
+
+    def __init__(self, model: nn.Module, highest: int) -> None:
+        super().__init__()
+        self.model = model
+        self.highest = highest  # label
+        self.met = False
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self._first(x) if not self.met else self.model(x)
+        if torch.is_grad_enabled() and x.requires_grad and not logits.requires_grad:
+            raise UsageError(
+                "the model's logits have no gradient by its inputs (a detach, a rounding or "
+                "no_grad in its forward): let the gradient through, or take square"
+            )
+        return logits
+
+    def _first(self, x: Tensor) -> Tensor:
+        """The logits [B, C] of the first forward, or a UsageError."""
+        try:
+            logits: Any = self.model(x)
+        except (torch.OutOfMemoryError, UsageError):
+            raise
+        except RuntimeError as error:
+            text = str(error).strip().split("\n")[0]
+            if "allocate" in text:
+                raise
+            raise UsageError(_refused_by(self.model, x, text)) from error
+        if not isinstance(logits, Tensor):
+            raise UsageError(
+                f"the model returns {type(logits).__name__}, attacks need logits [B, C]: wrap the "
+                "model in one that returns the logits alone"
+            )
+        shape = [*logits.shape]
+        if len(shape) < 2 or shape[1:] == [1]:
+            raise UsageError(
+                f"the model returns one logit for each example {shape}, attacks need one for each "
+                "class: return torch.stack([-z, z], 1) / 2 for a logit z [B]"
+            )
+        if len(shape) > 2 or shape[0] != len(x) or not logits.is_floating_point():
+            raise UsageError(
+                f"the model returns {logits.dtype} {shape} for {len(x)} inputs, attacks need "
+                f"logits [{len(x)}, C]: wrap the model"
+            )
+        if self.highest >= shape[1]:
+            raise UsageError(
+                f"the labels reach {self.highest}, the model has {shape[1]} classes, numbered from "
+                "0: give labels of these"
+            )
+        self.met = True
+        return logits
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        return self
+
+
+def _refused_by(model: nn.Module, x: Tensor, text: str) -> str:
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if types and x.dtype not in types and _OF_TYPES.search(text):
+        wanted = ", ".join(sorted(str(t).removeprefix("torch.") for t in types))
+        return (
+            f"the inputs are {str(x.dtype).removeprefix('torch.')}, the model {wanted}: take "
+            f"x.to(torch.{wanted.partition(',')[0]})"
+        )
+    return (
+        f"the model fails on inputs {[*x.shape]} ({text}): give inputs of the shape that it takes"
+    )

@@ -1,0 +1,99 @@
+"""Hydra's own flags and refusals, and those of launchers, in one line."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from traceback import walk_tb
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from ..errors import UsageError
+from .refuse import refusal
+from .schema import Config
+
+_PATHS = (("paths", "runs"), ("paths", "results"), ("dataset", "root"), ("dataset", "cache"))
+_KEYS = r"hydra\.(?:run|sweep)\.dir|paths\.\w+|dataset\.(?:root|cache)"
+_FOLDER = re.compile(rf"(\+*(?:{_KEYS})=)(['\"]?)(~[^'\",]*)(['\"]?)")
+_LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's
+
+
+def home(path: str, key: str) -> str:
+    """The path with a leading ~ expanded; UsageError for the ~ of nobody."""
+    made = os.path.expanduser(path)
+    if made.startswith("~"):
+        raise UsageError(f"{key}={path}: there is no such home folder, write the path from /")
+    return made
+
+
+def at_home(config: Config) -> None:
+    """Expand ~ in every path of the configuration, in place."""
+    for node, name in _PATHS:
+        holder = getattr(config, node)
+        if (path := getattr(holder, name)) is not None:
+            setattr(holder, name, home(path, f"{node}.{name}"))
+
+
+def flags(words: Sequence[str]) -> list[str]:
+    """The words of the command line, ~ expanded where Hydra would stumble over it.
+
+    Raises:
+        UsageError: for flags that Hydra does not know or that this program does not take.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    found = parser.parse_args(list(words))
+    for name in ("config_name", "config_path"):
+        if (value := getattr(found, name)) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: the configuration is configs/config.yaml, "
+                "choose with group=option, or add a folder of options with --config-dir"
+            )
+    if found.experimental_rerun is not None:
+        raise UsageError(
+            f"--experimental-rerun {found.experimental_rerun}: give the command itself again, it "
+            "goes on where it was"
+        )
+    folder = found.config_dir
+    if folder is not None and not os.path.isdir(home(folder, "--config-dir")):
+        raise UsageError(f"--config-dir {folder} is no folder: name one that holds configurations")
+    return [_expanded(word, folder) for word in words]
+
+
+@contextmanager
+def in_one_line(words: Sequence[str]) -> Iterator[None]:
+    """What Hydra or a launcher refuses, as a UsageError; errors of a job are left alone."""
+    try:
+        yield
+    except SystemExit as ended:
+        raise SystemExit(2 if ended.code == 1 else ended.code) from None  # Hydra's own refusals
+    except (UsageError, MemoryError):
+        raise
+    except Exception as error:
+        if (refused := refusal(error, words)) is not None:
+            raise refused from error
+        at = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+        jobs = any(code.co_name == "_job" for code in at)
+        if jobs or not any(c.co_name in _LAUNCHING and "hydra" in c.co_filename for c in at):
+            raise
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UsageError(
+            f"the launcher cannot start the jobs ({reason}): see configs/hydra/launch for its "
+            "settings, or leave hydra/launcher out"
+        ) from error
+
+
+def _expanded(word: str, folder: str | None) -> str:
+    if word == folder:
+        return home(word, "--config-dir")
+    if folder is not None and word == f"--config-dir={folder}":
+        return f"--config-dir={home(folder, '--config-dir')}"
+    if found := _FOLDER.fullmatch(word):
+        key, opened, path, closed = found.groups()
+        return f"{key}{opened}{home(path, key.rstrip('='))}{closed}"
+    return word
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"{message}: see --help")
