@@ -1,12 +1,16 @@
 .DEFAULT_GOAL := help
 
-# Python 3.11 with venv, by whichever name it answers to here.
-PYTHON ?= $(shell for p in python3.11 python3 python; do "$$p" -c $(is_311) 2>/dev/null && echo "$$p" && break; done)
-is_311 := 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))'
-
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+
+# A Python with venv that the lock serves, by whichever name it answers to here; 3.11 made results/.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3.14 python3 python; do \
+	"$$p" -c $(is_served) 2>/dev/null && echo "$$p" && break; done)
+is_served := 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))'
+
+# TORCH=system: the torch that PYTHON has already, such as a GPU machine's own; the lock's is left out.
+TORCH ?= $(if $(shell grep -s 'include-system-site-packages = true' $(VENV)/pyvenv.cfg),system,locked)
 
 SCALE ?= cpu
 LIMIT ?= 600
@@ -21,7 +25,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-avx2 test-slow lint format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-avx2 test-slow test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -133,6 +137,9 @@ bench-xnor: $(READY) ## what a binary network costs, beside the real one
 collect: $(READY) ## rows of other machines, FROM="their runs folders", into runs/rows
 	$(PY) scripts/collect.py $(FROM) runs/rows
 
+foolbox1-fixture: $(READY) ## run Foolbox 1.8 itself, in an environment of its own: tests/fixtures/foolbox1.npz
+	$(PY) scripts/foolbox1_fixture.py $(ARGS)
+
 test: $(READY) ## the test suite, without the slow tests, a process a core (ARGS=-n0: one, as a debugger needs)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
@@ -142,28 +149,29 @@ test-avx2: $(READY) ## the test suite as a processor with AVX2 alone would run i
 test-slow: $(READY) ## the slow tests alone
 	$(PY) -m pytest -q -m slow $(ARGS)
 
-lint: $(READY) ## ruff and mypy, changing nothing
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+test-wheel: $(READY) ## the package as others install it: built, without extras, at the lowest versions, under every Python
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow tests/test_wheel.py $(ARGS)
+
+lint: $(READY) ## what the hooks of a commit check, on every file: ruff, mypy, ends of files, large files
+	$(PY) -m pre_commit run --all-files
+
+doctor: $(READY) ## what this machine has, on one screen: for a report of something that went wrong
+	$(PY) -m defensive_tensorization doctor
 
 format: $(READY) ## let ruff fix and format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
 lock: $(READY) ## resolve pyproject.toml into requirements.lock anew, upgrading what it allows
-	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra bench --generate-hashes \
+	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+		--extra dev --extra experiments --extra attacks --extra bench --extra docs \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.lock pyproject.toml
 
-# A .venv that runs is brought up to date; one that does not is made anew.
-$(READY): requirements.lock pyproject.toml
-	@$(PY) -c $(is_311) 2>/dev/null || "$(PYTHON)" -c $(is_311) 2>/dev/null || { \
-		echo "Python 3.11 with venv is needed, found '$(PYTHON)': install it (Debian, Ubuntu: python3.11-venv)," \
-			"or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PY) -c $(is_311) 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
-	$(PY) -m uv pip install --python $(PY) --require-hashes --build-constraints requirements.lock -r requirements.lock
-	$(PY) -m uv pip install --python $(PY) --no-deps --build-constraints requirements.lock -e .
+# A .venv that runs is brought up to date; one that does not, or differs from the PYTHON or TORCH that
+# `make setup` was given, is made anew.
+GIVEN := $(if $(filter setup,$(MAKECMDGOALS)),$(filter command environment,$(origin PYTHON) $(origin TORCH)))
+FORCE:
+$(READY): requirements.lock pyproject.toml scripts/set_up.sh $(if $(GIVEN),FORCE)
+	@sh scripts/set_up.sh $(VENV) "$(PYTHON)" $(TORCH) $(if $(GIVEN),given)
 	@touch $@

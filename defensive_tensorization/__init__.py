@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .tucker import tensorize
     from .xnor import binarize
 
-__all__ = ["binarize", "sketching", "tensorize"]
+__version__ = "0.1.0"  # pyproject.toml reads it here
+
+__all__ = ["__version__", "binarize", "sketching", "tensorize"]
 
 
 def __getattr__(name: str) -> Any:

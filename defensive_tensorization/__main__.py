@@ -1,6 +1,6 @@
-"""python -m defensive_tensorization: train if needed, attack, score. See run.py."""
+"""python -m defensive_tensorization: train if needed, attack, score. See cli.py and run.py."""
 
-from .run import main
+from .cli import main
 
 if __name__ == "__main__":
     main()

@@ -10,18 +10,23 @@ of them. The handlings (`model.batchnorm`), with docs/batchnorm.md for their mea
                   what it saw in training, and a prediction depends on its own image alone
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import sketching
+from . import recompute, sketching
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 Handling = Literal["running", "frozen", "batch", "recalibrated"]
 Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
@@ -32,7 +37,7 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
 class _Reference:
     """The statistics that each layer met on the reference set, in the order of its calls."""
 
-    met: dict["_DrawBatchNorm", list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    met: dict[_DrawBatchNorm, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
     complete: bool = False
 
 
@@ -68,22 +73,30 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
             return self._normalise_together(x, *self.moments(x))
         if self.training:
             return super().forward(x)
-        if (reference := _reference.get()) is not None:
-            return self._recalibrated(x, reference)
+        reference = _reference.get()
+        if reference is not None and not reference.complete:
+            return self._refer(x, reference)
+        if (statistics := self._statistics(reference)) is not None:
+            return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
         if self.handling == "batch":
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(x)
 
-    def _recalibrated(self, x: Tensor, reference: _Reference) -> Tensor:
+    def _refer(self, x: Tensor, reference: _Reference) -> Tensor:
         """The reference set leaves its statistics, by which the examples are normalised."""
-        if reference.complete:
-            mean, variance = reference.met[self].pop(0)
-            return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
         normalised, mean, scale = torch.native_batch_norm(
             x, self.weight, self.bias, None, None, True, 0.0, self.eps
         )
         reference.met.setdefault(self, []).append((mean, scale**-2 - self.eps))
         return normalised
+
+    def _statistics(self, reference: _Reference | None) -> tuple[Tensor, Tensor] | None:
+        """Those of the reference at this call; a forward that is run again meets them again."""
+
+        def take(_: bool) -> tuple[Tensor, Tensor] | None:
+            return None if reference is None else reference.met[self].pop(0)
+
+        return take(False) if recompute.ordinary() else recompute.met(self, take)
 
     def _normalise_together(self, x: Tensor, mean: Tensor, variance: Tensor, n: int) -> Tensor:
         """As F.batch_norm in training, which gives no gradient to statistics that it is handed."""
@@ -128,6 +141,11 @@ class Recalibrated(nn.Module):
 
     def __init__(self, network: nn.Module, reference: Tensor) -> None:
         super().__init__()
+        if any(isinstance(module, nn.DataParallel) for module in network.modules()):
+            raise UsageError(
+                "the statistics of a reference set do not reach DataParallel's replicas: put "
+                "Recalibrated inside DataParallel"
+            )
         self.network = network
         self.register_buffer("reference", reference, persistent=False)
 

@@ -6,6 +6,7 @@ above 1 and at most 7 input channels writes past its workspace (uxlfoundation/on
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +38,8 @@ def unit_stride(
     few = groups == 1 and kernel.shape[1] <= FEW and x.device.type == "cpu"
     if not few or max(stride) == 1 or kernel[0, 0].numel() > 1 or _pads(padding):
         return x, stride
-    every = tuple(slice(None, None, step) for step in stride)
-    return x[(..., *every)], (1,) * len(stride)
+    every: Any = (..., *[slice(None, None, step) for step in stride])
+    return x[every], (1,) * len(stride)
 
 
 def _channels_innermost(t: Tensor) -> bool:

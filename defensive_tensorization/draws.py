@@ -3,17 +3,23 @@
 Draws neither read nor move torch's global random state. `sketching` says who controls them.
 """
 
+from __future__ import annotations
+
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from . import eager, in_graph, recompute
 from .errors import UsageError
+from .thread_context import ThreadContext
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 Drawn = tuple[Tensor | None, ...]
 """The tensors of one draw, each with the examples, or parts of the batch, first where each has
@@ -55,7 +61,7 @@ class Control:
 
 
 LIVE = Control()
-controls: ContextVar[dict["Draws", Control]] = ContextVar("sketch_controls", default={})  # noqa: B039
+controls: ThreadContext[Draws, Control] = ThreadContext("sketching")
 
 
 class Draws(ABC):
@@ -65,6 +71,25 @@ class Draws(ABC):
         self.ahead: tuple[Drawn | None, ...] = ()  # a draw made before its forward, by `drawn`
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
+        self.calls = torch.zeros((), dtype=torch.int64)  # from compiled graphs
+        self.number = in_graph.know(self)
+        self.unmasked = 1.0  # what stands in the first mask of a graph where nothing is drawn
+
+    @property
+    def mask_sizes(self) -> list[int] | None:
+        """The size of each mask, 0 for none; None: they depend on the input."""
+        return None
+
+    def flat(self, device: torch.device, size: int) -> Tensor:
+        """What a compiled graph meets at one call: the masks one after the other, [size]."""
+        if controls.get(self, LIVE).parts != 1:
+            in_graph.refuse_parts()
+        drawn = self.draw(device)
+        if drawn is not None:
+            return torch.cat([d for d in drawn if d is not None])
+        full = torch.ones(size, device=device)
+        full[: next(n for n in self.mask_sizes or () if n)] = self.unmasked
+        return full
 
     @property
     @abstractmethod
@@ -94,24 +119,43 @@ class Draws(ABC):
         size   how much a layer needs whose draws depend on its input's size.
         whole  the draws of parts as they are, [parts, ...], and not repeated for each example.
         """
-        if self.ahead and not size:
-            return self.ahead[0]
-        control = controls.get().get(self, LIVE)
+        if torch.compiler.is_dynamo_compiling():
+            return in_graph.draw(self, device, batch, size, whole)
+        control = controls.get(self, LIVE)
         lead = None if control.parts == 1 else control.parts or batch
-        drawn = self._draw(control, device, lead, size)
-        for made in control.record:
-            made.append(drawn)
+        if recompute.ordinary():
+            drawn = self._decide(control, device, lead, size)
+        else:
+            drawn = recompute.met(
+                self, lambda lost: self._decide(control, device, lead, size, lost)
+            )
         there = draws_in(drawn)
         if drawn is None or there is None or batch is None:
             return drawn
-        if there not in (lead, batch):
+        if control.replay is not None and there not in (lead, batch):
             raise UsageError(f"a replayed draw has {there} parts, here are {lead or 1}")
         if batch % there:
             raise UsageError(f"{batch} examples have no {there} equal parts: each draws by itself")
         return drawn if whole else spread(drawn, batch // there)
 
+    def _decide(
+        self,
+        control: Control,
+        device: torch.device,
+        batch: int | None,
+        size: int,
+        lost: bool = False,
+    ) -> Drawn | None:
+        """What the controls make of one call; `lost`: of a recomputed one whose first is lost."""
+        if self.ahead and not size:
+            return self.ahead[0]
+        drawn = self._draw(control, device, batch, size, lost)
+        for made in control.record:
+            made.append(drawn)
+        return drawn
+
     def _draw(
-        self, control: Control, device: torch.device, batch: int | None, size: int
+        self, control: Control, device: torch.device, batch: int | None, size: int, lost: bool
     ) -> Drawn | None:
         if control.replay is not None:
             try:
@@ -124,11 +168,14 @@ class Draws(ABC):
         if not (control.enabled and self.random):
             return None
         if control.frozen is None:
+            eager.refuse_live(lost)
             return self._sample(self._generator(device), device, batch, size)
         held = (device, batch, size)
         if held not in control.frozen:
             generator = torch.Generator(device).manual_seed(control.seed)
-            control.frozen[held] = self._sample(generator, device, batch, size)
+            with eager.plain():
+                made = self._sample(generator, device, batch, size)
+            control.frozen.setdefault(held, made)
         return control.frozen[held]
 
     def _generator(self, device: torch.device) -> torch.Generator:
@@ -138,16 +185,21 @@ class Draws(ABC):
                 generator.seed()
             else:
                 generator.manual_seed(self._seed)
-            self._generators[device] = generator
+            self._generators.setdefault(device, generator)  # another thread may have been quicker
         return self._generators[device]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = copy.copy(self)
         twin._generators = {d: g.clone_state() for d, g in self._generators.items()}
+        twin.calls, twin.number = self.calls.clone(), in_graph.know(twin)
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_generators": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.number = in_graph.know(self)
 
 
 class Uniform(Draws):

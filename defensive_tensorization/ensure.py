@@ -172,7 +172,10 @@ def _whole_walks(todo: Sequence[Attack | None], *, together: bool) -> list[range
 
 def passes(attack: Attack | None, draws: int) -> int:
     """Forward passes that a row costs an example, a gradient counted as two more; about."""
-    return draws + (3 * attack.steps * attack.draws if attack else 0)
+    if attack is None:
+        return draws
+    sizes = dict(attack.options).get("sizes", 0)  # of a search that few images go through whole
+    return draws + 3 * attack.steps * attack.draws + (sizes if isinstance(sizes, int) else 0)
 
 
 def summary(rows: list[Row]) -> str:

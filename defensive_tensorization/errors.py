@@ -19,6 +19,41 @@ class UsageError(ValueError):
     """
 
 
+class MissingExtra(UsageError, ImportError):
+    """A package that an extra of this one installs is not there: one line names the extra."""
+
+
+EXTRAS = {  # top-level modules
+    "foolbox": "attacks",
+    "pyautoattack": "attacks",
+} | dict.fromkeys(
+    (
+        "filelock hydra matplotlib omegaconf PIL sklearn soundfile torchaudio torchvision tqdm "
+        "wandb wandb_workspaces"
+    ).split(),
+    "experiments",
+)
+
+
+def of_missing(error: ModuleNotFoundError) -> MissingExtra | None:
+    """One line for a package of an extra; None for any other."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return MissingExtra(
+        f'{package} is not installed: pip install "defensive-tensorization[{EXTRAS[package]}]"'
+    )
+
+
+@contextmanager
+def from_extra() -> Iterator[None]:
+    """Around an import of an extra's package. Raises MissingExtra where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise of_missing(error) or error from None
+
+
 def of_storage(error: OSError, key: str) -> UsageError | None:
     """One line for a disk that is full, read-only or failing; None for an error of another kind.
 
@@ -35,7 +70,10 @@ def of_storage(error: OSError, key: str) -> UsageError | None:
 
 @contextmanager
 def in_one_line(key: str) -> Iterator[None]:
-    """Ends the program with one line and exit code 2 for bad input or storage; `key` as above."""
+    """Ends the program with one line and exit code 2 for bad input, storage or a missing extra.
+
+    key  as above.
+    """
     try:
         try:
             yield
@@ -45,6 +83,10 @@ def in_one_line(key: str) -> Iterator[None]:
         output.flush()
     except UsageError as error:
         end(f"error: {error}", 2)
+    except ModuleNotFoundError as error:
+        if (missing := of_missing(error)) is None:
+            raise
+        end(f"error: {missing}", 2)
     except OSError as error:
         if output.unread(error):
             output.silence()

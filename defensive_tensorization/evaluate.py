@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import sketching, stopping
-from .attacks import Attack, attacker, defender, manner, walks
+from .attacks import Attack, Ended, attacker, defender, manner, walks
 from .data import Split, Task, decode
 from .errors import UsageError
 from .pieces import within_memory
@@ -170,8 +170,8 @@ def _answers(
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             held = sketching.stream(seed, label, "held", start)
-            ends = _ends(classifier, walk, x, y, task.bounds, held, twin) if walk else [x]
-            for made, end in zip(found, ends, strict=True):
+            ends = _ends(classifier, walk, x, y, task.bounds, held, twin) if walk else [(x, None)]
+            for made, (end, stopped) in zip(found, ends, strict=True):
                 with torch.no_grad(), defender(known, classifier, held):
                     forwards = draws if sketching.is_live(classifier) else 1
                     logits = torch.stack([classifier(end) for _ in range(forwards)])
@@ -181,7 +181,7 @@ def _answers(
                         f"{label}: the network's answers are infinite or no numbers, which cannot "
                         "be scored: train it again at a lower train.optimizer.lr"
                     )
-                made.append(judged(logits, y))
+                made.append(judged(logits, y, stopped))
     return [reduce(Answers.__add__, each) for each in found]
 
 
@@ -193,11 +193,11 @@ def attacked(
     bounds: tuple[float, float],
     held: int,
     twin: nn.Module | None = None,
-) -> Tensor:
-    """x [B, ...] as an attacker leaves it; `held` seeds the draw that it may hold."""
+) -> tuple[Tensor, Ended | None]:
+    """x [B, ...] as an attacker leaves it, and its end; `held` seeds the draw that it may hold."""
     target = classifier.seen(attack.input)
     with surrogate(attack.surrogate), attacker(attack.knowledge, target, held, twin) as model:
-        return attack(model, x, y, bounds)
+        return attack.end(model, x, y, bounds)
 
 
 def _ends(
@@ -208,7 +208,7 @@ def _ends(
     bounds: tuple[float, float],
     held: int,
     twin: nn.Module | None,
-) -> Iterator[Tensor]:
+) -> Iterator[tuple[Tensor, Ended | None]]:
     """`attacked` by each attack of a walk; at each, draws stand where it alone leaves them."""
     if len(walk) == 1:
         yield attacked(classifier, walk[0], x, y, bounds, held, twin)
@@ -222,11 +222,12 @@ def _ends(
         ]
     for end, there in ends:
         sketching.rewind(classifier, there, x.device)
-        yield end
+        yield end, None
 
 
-def judged(logits: Tensor, y: Tensor) -> Answers:
+def judged(logits: Tensor, y: Tensor, ended: Ended | None = None) -> Answers:
     """logits [n, B, C] and labels y [B]; a majority is of the most votes, and a tie is none."""
+    logits = logits if ended is None else ended.counted(logits, y)
     right = logits.argmax(2) == y
     votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(0)
     others = votes.scatter(1, y[:, None], -1).amax(1)
@@ -236,6 +237,7 @@ def judged(logits: Tensor, y: Tensor) -> Answers:
         (right.sum(0) > others).cpu().numpy(),
         mean.cpu().numpy(),
         right.sum(1).cpu().numpy(),
+        None if ended is None else ended.names,
     )
 
 

@@ -47,7 +47,7 @@ def figure(
     x, y = decode(split.inputs[:COUNT]), split.labels[:COUNT]
     held = sketching.stream(seed, "examples", "held")
     with streams(classifier, seed, "examples"):
-        adversarial = attacked(classifier, attack, x, y, p.task.bounds, held, twin)
+        adversarial, _ = attacked(classifier, attack, x, y, p.task.bounds, held, twin)
         with torch.no_grad():
             before, after = (
                 classifier(x).argmax(1).tolist(),

@@ -13,7 +13,6 @@ from .report.caption import Facts
 from .report.published import Key, elsewhere, published
 from .results import Row
 
-PAPER = cfg.CONFIGS.parent / "results" / "paper"
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
 
@@ -49,7 +48,7 @@ class Layout:
     @property
     def published(self) -> dict[Key, float]:
         of = self.config.experiment
-        return published(PAPER, of.published, **of.published_only) if of.published else {}
+        return published(cfg.PAPER, of.published, **of.published_only) if of.published else {}
 
     def takes(self, row: Row) -> bool:
         return any(column.takes(row) for column in (*self.columns, *self.surfaces.values()))
@@ -71,7 +70,7 @@ class Layout:
             (("clean", 0.0), *((a.name, a.epsilon) for a in attacks(self.config))),
             self.notes,
         )
-        copied = elsewhere(PAPER, of.published) if of.published else {}
+        copied = elsewhere(cfg.PAPER, of.published) if of.published else {}
         return tables.render(table, rows, self.published, data=data, elsewhere=copied)
 
 

@@ -142,13 +142,13 @@ def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> 
     random = conv is not None and conv.theta < 1 and config.eval.sketch
     c = config
     kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, random)
-    outside = attack is not None and attack.name == OUTSIDE
+    apart = attack.name if attack and (attack.name == OUTSIDE or attack.ended) else ""
     averaged = attack.draws if attack and random else 1
     return Scoring(
         cfg.recipe(c),
         protocol(c, attack),
         seed,
-        (*kind, cfg.batchnorm(c), c.scale.name, outside, c.eval.autocast),
+        (*kind, cfg.batchnorm(c), c.scale.name, apart, c.eval.autocast),
         c.eval.images,
         _passes(steps, averaged, c.eval.draws),
     )
@@ -160,7 +160,8 @@ def _random(row: Row) -> bool:
 
 def _kind_of_row(row: Row) -> tuple[object, ...]:
     kind = (row.dataset, row.model, row.width, row.precision, _random(row))
-    return (*kind, row.batchnorm, row.scale, row.attack == OUTSIDE, _precision(row))
+    apart = row.attack if row.attack == OUTSIDE or row.outcomes else ""  # with times of their own
+    return (*kind, row.batchnorm, row.scale, apart, _precision(row))
 
 
 def _precision(row: Row) -> str:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, TypeVar
@@ -35,7 +36,8 @@ class Level:
 
     def __enter__(self) -> "Level":
         with ExitStack() as held:
-            terminal = sys.stderr is not None and sys.stderr.isatty()
+            seen = sys.stderr is not None and sys.stderr.isatty()
+            terminal = seen and find_spec("tqdm") is not None
             if not _open:
                 held.enter_context(_above_the_bars() if terminal else _lines(EVERY))
             if terminal:
@@ -81,10 +83,8 @@ class Level:
         return spent * (self.total - self.n) / mine if mine > 0 else None
 
     def __str__(self) -> str:
-        from tqdm import tqdm
-
         left = self.left
-        time_left = "" if left is None else f", {tqdm.format_interval(left)} left"
+        time_left = "" if left is None else f", {_clock(left)} left"
         added = f"; {self.added}" if self.added else ""
         return f"{self.label} {self.n:g}/{self.total:g} {self.unit}{time_left}{added}"
 
@@ -108,6 +108,13 @@ def finished() -> None:
 def line() -> str:
     """Every level, the outermost first."""
     return " | ".join(map(str, list(_open)))
+
+
+def _clock(seconds: float) -> str:
+    """mm:ss, from an hour on h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
 @contextmanager

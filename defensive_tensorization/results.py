@@ -27,8 +27,10 @@ class Row:
     further settings, `input` how it took a transform of the input: "through" or "oblivious", ""
     where there is none. `sketch` is False where all of it ran at theta = 1. `scored` is how many
     draws the accuracies are the mean of; where they are several, `correct`, `votes` and `by_draw`
-    are what each image got (`scores.Answers.decoded`). `train_autocast` and `autocast` are the
-    precision of the training and of attack and scoring; older rows have "".
+    are what each image got (`scores.Answers.decoded`). `outcomes` is of an attack that stops at the
+    first miss: name=images:right for each outcome, right answers of all scoring draws together.
+    `train_autocast` and `autocast` are the precision of the training and of attack and scoring;
+    older rows have "".
     """
 
     run_id: str
@@ -75,6 +77,7 @@ class Row:
     by_draw: str = ""
     input: str = ""
     sketch: bool = True
+    outcomes: str = ""
     train_autocast: str = ""
     autocast: str = ""
 
@@ -88,6 +91,13 @@ class Row:
     def settings(self) -> dict[str, str]:
         """`options` by name."""
         return dict(pair.split("=", 1) for pair in self.options.split())
+
+    @property
+    def ended(self) -> dict[str, tuple[int, int]]:
+        """`outcomes` by name: images, and right answers of `scored` draws together."""
+        pairs = (pair.split("=", 1) for pair in self.outcomes.split())
+        counts = {name: value.split(":") for name, value in pairs}
+        return {name: (int(images), int(right)) for name, (images, right) in counts.items()}
 
     @property
     def averaged(self) -> int:
@@ -145,6 +155,19 @@ def summarise(rows: Sequence[Row]) -> Summary:
         n=rows[0].n,
         seeds=len(rows),
     )
+
+
+def given(rows: Iterable[Row], *outcomes: str) -> tuple[int, float | None]:
+    """How many images an attack that stops left so, over all rows, and the accuracy on them.
+
+    given(rows, "found") is P(correct | found); None where there is no such image.
+    """
+    images = right = draws = 0
+    for row in rows:
+        for name in outcomes:
+            n, answers = row.ended.get(name, (0, 0))
+            images, right, draws = images + n, right + answers, draws + n * row.scored
+    return images, right / draws if draws else None
 
 
 def means(rows: Iterable[Row]) -> dict[tuple[str, float], float]:

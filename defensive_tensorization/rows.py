@@ -108,6 +108,7 @@ def row(
         by_draw=answers[2],
         input=attack.input if attack and c.defence.input else "",
         sketch=c.eval.sketch,
+        outcomes=score.answers.outcomes(),
         train_autocast=c.train.autocast,
         autocast=c.eval.autocast,
     )
@@ -127,6 +128,8 @@ def _draws(config: Config, score: Score) -> str:
         return f"AutoAttack's: gradients averaged over {k}, loss and success of one; {scored}"
     if known == "fresh" and k > 1:
         return f"{k} for each question of the attack, averaged, {score.manner}; {scored}"
+    if dict(attack.options if attack else ()).get("draw_per") == "image":
+        return f"one per forward of the attack and image; {scored}"
     if known == "fresh" and n > 1:
         return f"one per forward of the attack; {scored}"
     return {

@@ -15,14 +15,19 @@ A variance found on few images is little known, so each counts two images more, 
 side: among many that differ these count for little.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 Array = NDArray[Any]
 NAMES = ("mean", "majority", "probability", "worst", "best", "lucky")
@@ -31,28 +36,33 @@ NAMES = ("mean", "majority", "probability", "worst", "best", "lucky")
 @dataclass(frozen=True)
 class Answers:
     """correct [N], right answers of n draws; the votes majority and probability [N], right or not;
-    by_draw [n], images right under each."""
+    by_draw [n], images right under each; outcome [N], of an attack that stops, by name."""
 
     correct: Array
     majority: Array
     probability: Array
     by_draw: Array
+    outcome: Array | None = None
 
-    def __add__(self, other: Self) -> "Answers":
+    def __add__(self, other: Self) -> Answers:
         """Of further images, draw by draw."""
         return Answers(
             np.concatenate([self.correct, other.correct]),
             np.concatenate([self.majority, other.majority]),
             np.concatenate([self.probability, other.probability]),
             self.by_draw + other.by_draw,
+            None
+            if self.outcome is None or other.outcome is None
+            else np.concatenate([self.outcome, other.outcome]),
         )
 
-    def head(self, images: int) -> "Answers":
+    def head(self, images: int) -> Answers:
         """Of the first images; each draw at the share that it has of all, which varies less than
         theirs: a difference is found the sooner."""
         share = images / len(self.correct)
         parts = (self.correct[:images], self.majority[:images], self.probability[:images])
-        return Answers(*parts, self.by_draw * share)
+        outcome = None if self.outcome is None else self.outcome[:images]
+        return Answers(*parts, self.by_draw * share, outcome)
 
     @property
     def draws(self) -> int:
@@ -62,6 +72,13 @@ class Answers:
     def accuracy(self) -> float:
         """Exact: a quotient of two whole numbers."""
         return int(self.correct.sum()) / (len(self.correct) * self.draws)
+
+    def outcomes(self) -> str:
+        """For a row, name=images:right for each outcome: right answers of all draws together."""
+        if self.outcome is None:
+            return ""
+        each = {name: self.correct[self.outcome == name] for name in np.unique(self.outcome)}
+        return " ".join(f"{name}={len(of)}:{int(of.sum())}" for name, of in each.items())
 
     def encoded(self) -> tuple[str, str, str]:
         """For a row: two hex digits an image, one (1: majority, 2: probability), counts a draw."""

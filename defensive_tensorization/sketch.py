@@ -58,6 +58,10 @@ class Sketch(Draws):
         """Whether two draws can differ."""
         return self.theta < 1 and bool(self.modes)
 
+    @property
+    def mask_sizes(self) -> list[int]:
+        return [n if mode in self.modes else 0 for mode, n in enumerate(self.shape)]
+
     def keep_probability(self, mode: int) -> float:
         """P(a given component of the mode is kept), min_keep included."""
         if mode not in self.modes or self.theta == 1:

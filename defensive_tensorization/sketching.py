@@ -1,7 +1,9 @@
 """Who controls the draws of a model: of its sketches, and of whatever else `Draws`.
 
 By default they are live, in training and in evaluation alike; the context managers below change
-that for one model, in the current thread, until the block ends:
+that for one model until the block ends, in the current thread and in those that it starts inside
+the block (`thread_context`). A forward that is run again for its gradient meets the draws, and the
+contexts, of the first one (`recompute`):
 
     frozen(model, seed=0)      the same draw at every forward
     disabled(model)            no draws: the weights at theta = 1
@@ -12,17 +14,22 @@ that for one model, in the current thread, until the block ends:
     repeat(model, ledger)      the same, as a part of the forward that was recorded
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .draws import EACH, LIVE, Control, Drawn, Draws, controls
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 @dataclass
@@ -90,21 +97,17 @@ def rewind(model: nn.Module, states: Mapping[str, Tensor], device: torch.device)
 def stream(*keys: int | str) -> int:
     """An independent 63-bit seed for each tuple of keys."""
     digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def _controlled(model: nn.Module, change: Callable[[int, str, Control], Control]) -> Iterator[None]:
-    now = controls.get()
     changed = {
-        sketch: change(index, name, now.get(sketch, LIVE))
+        sketch: change(index, name, controls.get(sketch, LIVE, warn=False))
         for index, (name, sketch) in enumerate(sketches(model).items())
     }
-    token = controls.set(now | changed)
-    try:
+    with controls.opened(changed):
         yield
-    finally:
-        controls.reset(token)
 
 
 def frozen(model: nn.Module, *, seed: int) -> AbstractContextManager[None]:
@@ -154,16 +157,13 @@ def drawn(model: nn.Module, device: torch.device, batch: int) -> Iterator[None]:
 
 def is_parted(model: nn.Module) -> bool:
     """Whether a batch meets several draws in any layer, here and now."""
-    now = controls.get()
-    return bool(now) and any(
-        now.get(sketch, LIVE).parts != 1 for sketch in sketches(model).values()
-    )
+    found = (controls.get(sketch, LIVE, warn=False) for sketch in sketches(model).values())
+    return any(control.parts != 1 for control in found)
 
 
 def is_live(model: nn.Module) -> bool:
     """Whether two forwards, here and now, can meet different draws."""
-    now = controls.get()
-    found = [(sketch, now.get(sketch, LIVE)) for sketch in sketches(model).values()]
+    found = [(s, controls.get(s, LIVE, warn=False)) for s in sketches(model).values()]
     return any(s.random and c.enabled and c.frozen is None and c.replay is None for s, c in found)
 
 

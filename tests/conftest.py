@@ -1,11 +1,14 @@
 """Every test: few threads, no W&B unless asked for, and hypothesis without a clock."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from recorded import recorded as recorded
+
+if find_spec("hydra"):  # without the extras there is no command to record
+    from recorded import recorded as recorded
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
 

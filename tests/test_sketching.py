@@ -5,6 +5,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import combinations
 from threading import Barrier, Thread
@@ -356,12 +357,13 @@ def test_threads_do_not_see_each_other() -> None:
             assert found[str(seed)] == [drawn(layers)] * 3
 
 
-def test_a_new_thread_starts_live() -> None:
-    layers, found = pair(), []
-    with sketching.frozen(layers, seed=0):
-        thread = Thread(target=lambda: found.extend(drawn(layers) for _ in range(2)))
-        thread.start()
-        thread.join()
+def test_a_thread_of_the_block_is_under_it_until_the_block_ends() -> None:
+    layers = pair()
+    with ThreadPoolExecutor(1) as pool:
+        with sketching.frozen(layers, seed=0):
+            held = pool.submit(drawn, layers).result()
+            assert held == drawn(layers)
+        found = [pool.submit(drawn, layers).result() for _ in range(2)]
     assert found[0] != found[1]
 
 

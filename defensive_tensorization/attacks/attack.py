@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -15,6 +19,33 @@ _ROUND: dict[str, Callable[[float], float]] = {
     "ceil": math.ceil,
     "nearest": round,
 }
+
+OUTCOMES = ("nothing", "unperturbed", "found", "beyond")
+"""Of an attack that stops: no miss; the image itself is missed; an example; one beyond epsilon."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Where an attack that stops left each image of a batch.
+
+    x        the example [B, ...]; the image itself where there is none.
+    outcome  [B], its place in OUTCOMES.
+    robust   [B], whether it counts as correct, whatever the network answers.
+    """
+
+    x: Tensor
+    outcome: Tensor
+    robust: Tensor
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """The outcomes [B] by name."""
+        return np.array([OUTCOMES[place] for place in self.outcome.tolist()])
+
+    def counted(self, logits: Tensor, y: Tensor) -> Tensor:
+        """logits [n, B, C], those of robust images replaced by ones sure of the labels y [B]."""
+        sure = F.one_hot(y, logits.shape[2]) * torch.finfo(logits.dtype).max
+        return torch.where(self.robust[:, None], sure, logits)
 
 
 @dataclass(frozen=True)
@@ -27,6 +58,7 @@ class Attack:
     options    whatever else decides its result, by name: `draws` is K, how many it averages over.
     input      computed `through` a defence that transforms the input, or `oblivious` of it.
     walk       the same with the step counts to stop at: fewer steps are the beginning of more.
+    ended      of an attack that stops: perturb's arguments to what became of each image.
     """
 
     name: str
@@ -43,6 +75,7 @@ class Attack:
     options: tuple[tuple[str, Any], ...] = ()
     input: str = "through"
     walk: Callable[..., Iterator[Tensor]] | None = field(default=None, compare=False)
+    ended: Callable[..., Ended] | None = field(default=None, compare=False)
 
     @property
     def radius(self) -> float:
@@ -61,11 +94,21 @@ class Attack:
 
         The model is bit for bit the same afterwards: see `guard` for what is handled and refused.
         """
+        return self.end(model, x, y, bounds)[0]
+
+    def end(
+        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
+    ) -> tuple[Tensor, Ended | None]:
+        """A call's x_adv, and of an attack that stops what became of each image."""
         entry = self._entered(model, x, y, bounds)
         if not entry.x.numel():
-            return entry.x.clone()
+            return entry.x.clone(), None
+        given = (entry.model, entry.x, entry.y, bounds, self.radius)
         with guarded(entry):
-            return self.perturb(entry.model, entry.x, entry.y, bounds, self.radius).detach()
+            if self.ended is None:
+                return self.perturb(*given).detach(), None
+            ended = self.ended(*given)
+        return ended.x, ended
 
     def continues(self, other: "Attack") -> bool:
         """Whether this one is the other and then more steps."""

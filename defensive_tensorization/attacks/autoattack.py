@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import UsageError, from_extra
 from .attack import Attack
 from .expectation import is_random
 
@@ -82,7 +82,8 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
     def perturb(
         model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
     ) -> Tensor:
-        from pyautoattack import AutoAttack
+        with from_extra():
+            from pyautoattack import AutoAttack
 
         seen = Pictured(model, x.shape[1:], bounds)
         with torch.no_grad():

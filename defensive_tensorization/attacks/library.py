@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..errors import from_extra
 from .attack import Attack, positive, step_count
 
 # Foolbox imports GitPython, whose import fails where there is no git, unless it is told otherwise.
@@ -22,7 +23,8 @@ def fgsm(*, epsilon: float, unit: float) -> Attack:
     def perturb(
         model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
     ) -> Tensor:
-        from foolbox.attacks import LinfFastGradientAttack
+        with from_extra():
+            from foolbox.attacks import LinfFastGradientAttack
 
         return _run(LinfFastGradientAttack(random_start=False), model, x, y, bounds, r)
 
@@ -65,7 +67,8 @@ def _iterated(
     def perturb(
         model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
     ) -> Tensor:
-        from foolbox.attacks import LinfProjectedGradientDescentAttack
+        with from_extra():
+            from foolbox.attacks import LinfProjectedGradientDescentAttack
 
         attack = LinfProjectedGradientDescentAttack(
             abs_stepsize=step, steps=steps, random_start=random_start

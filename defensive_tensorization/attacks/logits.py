@@ -1,12 +1,17 @@
 """The model in an attack's hands: its logits are checked before a loss sees them."""
 
+from __future__ import annotations
+
 import re
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 _OF_TYPES = re.compile(r"dtype|scalar type|should be the same|same dtype", re.IGNORECASE)
 

@@ -204,11 +204,11 @@ def panel(overrides: Sequence[str]) -> list[Path]:
 
 
 def main() -> None:
-    """python scripts/audit.py [RUN OR FINGERPRINT] [key=value ...]"""
+    """python -m defensive_tensorization audit [RUN OR FINGERPRINT] [key=value ...]"""
     with _spoken() as words:
         model = words.pop(0) if words and "=" not in words[0] else None
         config = stored(model, words) if model else cfg.composed(words)
-        command = provenance.command(program="scripts/audit.py")
+        command = provenance.command(program="-m defensive_tensorization audit")
         result = json.loads(audit(config, command).read_text())
         print(audits.text(result))
 

@@ -7,6 +7,7 @@ from .autocast import others, told
 from .build import build, construct, named
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
+from .files import CONFIGS, PAPER
 from .flags import flags, home, in_one_line
 from .identity import (
     base_of,
@@ -20,12 +21,13 @@ from .identity import (
     run_id,
     twin_of,
 )
-from .refuse import CONFIGS, refusal
+from .refuse import refusal
 from .rounds import rounds
 from .schema import Config
 
 __all__ = [
     "CONFIGS",
+    "PAPER",
     "Config",
     "amended",
     "base_of",

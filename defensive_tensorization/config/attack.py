@@ -3,11 +3,18 @@
 from typing import Any
 
 from ..errors import UsageError
+from .identity import batchnorm
 from .refuse import options
 from .schema import AttackConfig, Config, DefenceConfig, PrecisionConfig
 
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
+_READINGS = {  # of the attacks as Foolbox 1.8 ran them
+    "binary_search": ("off", "on", "within"),
+    "not_found": ("clean", "correct"),
+    "draw_per": ("batch", "image"),
+}
+_SIZES = ("listed", "single")
 
 
 def check_is_attack(attacks: dict[str, Any]) -> None:
@@ -42,6 +49,38 @@ def check_attack(key: str, attack: AttackConfig, form: str) -> None:
         )
 
 
+def check_readings(key: str, attack: AttackConfig) -> None:
+    """What Foolbox 1.8's users could choose, of the attacks that have it; off and on are YAML's."""
+    if isinstance(attack.binary_search, bool):
+        attack.binary_search = "on" if attack.binary_search else "off"
+    stops = attack._target_.rpartition(".")[2].startswith("foolbox1_")
+    single = attack._target_.endswith("_fgsm")
+    for name in ("sizes", *_READINGS):
+        if getattr(attack, name) is None:
+            continue
+        if not stops or (name == "binary_search" and single) or (name == "sizes" and not single):
+            owner = {"binary_search": "foolbox1_bim or foolbox1_pgd", "sizes": "foolbox1_fgsm"}
+            raise UsageError(
+                f"{key} has no {name}: leave {key}.{name} out, or take "
+                f"{owner.get(name, 'foolbox1_fgsm, foolbox1_bim or foolbox1_pgd')}"
+            )
+        value = getattr(attack, name)
+        if name == "sizes" and not (value in _SIZES or (type(value) is int and value >= 1)):
+            raise UsageError(
+                f"{key}.sizes must be a whole number, at least 1, {' or '.join(_SIZES)}, "
+                f"got {value!r}"
+            )
+        if name != "sizes" and value not in _READINGS[name]:
+            raise UsageError(
+                f"{key}.{name} must be one of {', '.join(_READINGS[name])}, got {value!r}"
+            )
+    if stops and attack.knowledge in ("frozen", "transfer"):
+        raise UsageError(
+            f"{key}.knowledge={attack.knowledge} holds one draw, {key} meets a draw of its own at "
+            "every forward: take knowledge=fresh, omniscient or blackbox"
+        )
+
+
 def check_surrogate(key: str, value: str | None, precision: PrecisionConfig) -> None:
     if value not in (None, *_SURROGATES):
         raise UsageError(f"{key}.surrogate must be one of {', '.join(_SURROGATES)}, got {value!r}")
@@ -66,6 +105,24 @@ def check_held(config: Config) -> None:
                 f"attack.{name}.knowledge=frozen is scored on the one draw that it holds, got "
                 f"eval.draws={config.eval.draws}: take eval.draws=1 and "
                 f"eval.runs={config.eval.draws}, each with a draw of its own"
+            )
+
+
+def check_draw_per(config: Config) -> None:
+    """A draw for each image, where BatchNorm's statistics are one draw's."""
+    handling = batchnorm(config)
+    for name, attack in config.attack.items():
+        if attack.draw_per != "image":
+            continue
+        if handling in ("recalibrated", "batch") and config.eval.sketch:
+            raise UsageError(
+                f"attack.{name}.draw_per=image: with model.batchnorm={handling} the images of a "
+                "batch have one draw: take draw_per=batch, or model.batchnorm=running"
+            )
+        if attack.knowledge in ("omniscient", "blackbox"):
+            raise UsageError(
+                f"attack.{name}.draw_per=image: an attacker with knowledge={attack.knowledge} "
+                "meets no draws: take draw_per=batch"
             )
 
 

@@ -16,9 +16,11 @@ from ..errors import UsageError
 from .attack import (
     check_attack,
     check_control,
+    check_draw_per,
     check_held,
     check_is_attack,
     check_knowledge,
+    check_readings,
     check_surrogate,
 )
 from .autocast import resolve
@@ -134,6 +136,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         check_surrogate(f"attack.{name}", attack.surrogate, config.precision)
         attack.knowledge = attack.knowledge or knowledge
         check_knowledge(f"attack.{name}", attack.knowledge, config.defence)
+        check_readings(f"attack.{name}", attack)
         check_input(f"attack.{name}.input", attack.input, config.defence)
         attack.input = attack.input or through
     for share in config.train.milestones:
@@ -144,6 +147,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             )
     check_control(config)
     check_held(config)
+    check_draw_per(config)
     if config.eval.draws > 255:
         raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")

@@ -12,9 +12,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from .check import checked
+from .files import CONFIGS
 from .identity import plain
 from .landscape import OWN
-from .refuse import CONFIGS, refusal, refuse_malformed
+from .refuse import refusal, refuse_malformed
 from .schema import Config
 
 

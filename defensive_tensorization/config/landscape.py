@@ -3,7 +3,8 @@
 from math import isfinite
 
 from ..errors import UsageError
-from .refuse import CONFIGS, options
+from .files import CONFIGS
+from .refuse import options
 from .schema import LandscapeConfig
 
 OWN = "own"

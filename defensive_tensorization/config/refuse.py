@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -14,9 +13,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
+from .files import CONFIGS, shown
 from .schema import Config
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 _NAMED = ("dataset", "model", "precision", "defence", "train", "scale")
 _KINDS = {"Float": "a number", "Integer": "a whole number"}
@@ -164,7 +162,7 @@ _READINGS = (
 def _explained(key: str) -> str:
     """The file that explains a key."""
     top = key.partition(".")[0]
-    return f"configs/{top}/" if (CONFIGS / top).is_dir() and top else "configs/config.yaml"
+    return shown(f"{top}/" if (CONFIGS / top).is_dir() and top else "config.yaml")
 
 
 def _keys(node: type, at: str = "") -> Iterator[str]:

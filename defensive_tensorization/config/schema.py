@@ -209,6 +209,10 @@ class AttackConfig:
     version: str | None = None
     input: str | None = None
     level: Any = None
+    sizes: Any = None
+    binary_search: Any = None
+    not_found: str | None = None
+    draw_per: str | None = None
 
 
 @dataclass

@@ -7,7 +7,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import contextmanager
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,8 +33,7 @@ class Source:
         """What changes when the source does: a tar's sha256, or a tree's names, sizes, times."""
         with _reading(self.root):
             if self.root.is_file():
-                with self.root.open("rb") as file:
-                    return "tar " + file_digest(file, "sha256").hexdigest()
+                return "tar " + _sha256(self.root)
             state = sha256()
             for name in _tree_names(self.root):
                 stat = os.stat(os.path.join(self.root, name))
@@ -105,6 +104,15 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _suffix(path: Path) -> str:
     return next((suffix for suffix in OPENERS if path.name.endswith(suffix)), "")
+
+
+def _sha256(file: Path) -> str:
+    """hashlib.file_digest, which Python 3.10 lacks."""
+    state = sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
 
 
 def _existing(root: str | Path, form: str) -> Path:

@@ -26,6 +26,7 @@ class DropoutLinear(nn.Linear):
                 raise UsageError(f"{name} of dropout must lie in [0, 1), got {value}")
         self.train_rate = train_rate
         self.sketch = Sketch((in_features,), 1 - rate, min_dim=0, min_keep=0)
+        self.sketch.unmasked = self.sketch.theta
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:

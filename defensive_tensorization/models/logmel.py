@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import from_extra
 from .precision import REAL, Factory, Precision
 
 RATE = 16_000  # Hz
@@ -19,7 +20,8 @@ class LogMelSpectrogram(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from torchaudio.transforms import MelSpectrogram
+        with from_extra():
+            from torchaudio.transforms import MelSpectrogram
 
         self.mel = MelSpectrogram(
             RATE, n_fft=512, win_length=WINDOW, hop_length=HOP, n_mels=BANDS, f_min=20.0

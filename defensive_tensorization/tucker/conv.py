@@ -1,7 +1,9 @@
 """Convolutions whose kernel is a randomized Tucker tensor, drawn anew at every forward."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,9 @@ from ..sketch import Masks
 from .decompose import Rank
 from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight, one_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class _TuckerConvNd(nn.Module):

@@ -1,6 +1,8 @@
 """A linear layer whose weight is a randomized Tucker matrix."""
 
-from typing import Any, ClassVar, Self
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from ..draws import draws_in
 from ..errors import UsageError
 from .paths import factorized_is_cheaper
 from .weight import TuckerWeight
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class TuckerLinear(nn.Module):

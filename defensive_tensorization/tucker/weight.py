@@ -6,17 +6,23 @@
 Masking the core's components equals masking the columns of the factors, which is cheaper.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from .. import eager
 from ..draws import draws_in
 from ..errors import UsageError
 from ..sketch import Masks, Sketch
 from .decompose import Rank, decompose
 from .paths import contract_channels, contract_window
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class TuckerWeight(nn.Module):
@@ -49,6 +55,8 @@ class TuckerWeight(nn.Module):
         self.factors = nn.ParameterList([nn.Parameter(u) for u in factors])
         self.sketch = Sketch(core.shape, theta, modes=modes, min_dim=min_dim, min_keep=min_keep)
         self.rescale = rescale
+        if rescale:
+            self.sketch.unmasked = self.kept_fraction
         self._kept: dict[Any, tuple[Any, Tensor]] = {}
 
     @classmethod
@@ -60,7 +68,7 @@ class TuckerWeight(nn.Module):
         rank: Rank = "full",
         init: str = "hosvd",
         **options: Any,
-    ) -> "TuckerWeight":
+    ) -> TuckerWeight:
         """Start at `kernel` exactly (full rank) or at its best Tucker approximation."""
         core, factors = decompose(kernel.detach(), rank, init)
         return cls(core, factors, theta, **options)
@@ -107,13 +115,17 @@ class TuckerWeight(nn.Module):
 
     @property
     def frozen(self) -> bool:
-        """No gradient is wanted for any of its parameters."""
-        return not (torch.is_grad_enabled() and any(p.requires_grad for p in self._all))
+        """No gradient is wanted for any of its parameters; a trace leaves that open."""
+        if not torch.is_grad_enabled():
+            return torch._C._get_tracing_state() is None
+        return not any(p.requires_grad for p in self._all)
 
     @property
     def keeps(self) -> bool:
         """Whether full products are computed once: in evaluation, while no gradient is wanted."""
         if self.training or not self.frozen or torch.compiler.is_compiling():
+            return False
+        if not eager.is_plain():
             return False
         return not any(p.is_inference() for p in self._all)  # those count no versions
 
@@ -146,7 +158,7 @@ class TuckerWeight(nn.Module):
         state = [(p.data_ptr(), p._version) for p in self._all]
         found = self._kept.get((what, device, dtype))
         if found is None or found[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), eager.plain():
                 found = state, compute().to(dtype or self.core.dtype)
             self._kept[what, device, dtype] = found
         return found[1]

@@ -8,13 +8,18 @@ the forward, on whatever gives the kernel: a dense parameter, or a tensorized we
 sketches and reconstructs first. Padding adds zeros behind the sign: neither product counts them.
 """
 
-from typing import Any, ClassVar, Self, cast
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import Tensor, nn
 
 from .. import sketching
 from ..errors import UsageError
 from .product import Geometry, binary_product, binary_weight
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class XnorConvNd(nn.Module):

@@ -1,0 +1,35 @@
+"""Where the files lie that are no modules: configs/ and the published numbers.
+
+A checkout, and an editable install of it, has them at its top; a wheel holds them inside the
+package, where setup.py puts them.
+"""
+
+from pathlib import Path
+
+from ..errors import UsageError
+
+PACKAGE = Path(__file__).parents[1]
+SHIPPED = PACKAGE / "shipped"  # in a wheel alone: configs/ and results/paper/
+
+
+def shipped(name: str) -> Path:
+    """Return the folder `name`, a path from the top of the repository, wherever it is installed.
+
+    Raises UsageError where an installation lacks it.
+    """
+    top = SHIPPED if SHIPPED.is_dir() else PACKAGE.parent
+    if not (top / name).is_dir():
+        raise UsageError(
+            f"{top / name} is missing: install anew, pip install --force-reinstall "
+            "defensive-tensorization, or start in a whole checkout"
+        )
+    return top / name
+
+
+CONFIGS = shipped("configs")
+PAPER = shipped("results/paper")
+
+
+def shown(path: str) -> str:
+    """A file of configs/ as a person finds it: `configs/...` in a checkout, else its whole path."""
+    return f"{CONFIGS}/{path}" if SHIPPED.is_dir() else f"configs/{path}"

@@ -1,0 +1,134 @@
+"""What this machine has, on one screen: what a report of something that went wrong should hold.
+
+python -m defensive_tensorization doctor
+
+It names no environment variable but OMP_NUM_THREADS and WANDB_MODE, no host, user or whole path.
+"""
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from . import __version__, processor, provenance
+from .errors import UsageError
+
+CORE = ("torch", "numpy", "tensorly")
+EXTRAS = {
+    "attacks": ("foolbox", "pyautoattack"),
+    "experiments": ("hydra-core", "torchvision", "torchaudio", "scikit-learn", "wandb"),
+}
+LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
+INSTRUCTIONS = "avx avx2 avx512f avx512_vnni avx512_bf16 amx_bf16 amx_tile asimd bf16 sve".split()
+GIB = 2**30
+
+
+def main() -> None:
+    """Print the report; nothing is written, nothing is asked of the network."""
+    for topic, line in report():
+        print(f"{topic:<12}{line}")
+
+
+def report(runs: Path = Path("runs")) -> Iterator[tuple[str, str]]:
+    """Topic and line. runs: the folder of checkpoints and rows, where the data's caches lie."""
+    commit, dirty = provenance.commit()
+    yield "version", f"defensive-tensorization {__version__}, commit {commit}{'+' * dirty}"
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield "python", f"{platform.python_version()}, {system}"
+    yield "core", ", ".join(map(_named, CORE))
+    for extra, packages in EXTRAS.items():
+        yield extra, ", ".join(map(_named, packages))
+    yield "processor", f"{provenance.hardware('cpu')}: {' '.join(instructions()) or 'unknown'}"
+    yield from _torch()
+    yield "memory", _memory()
+    free = shutil.disk_usage(runs if runs.exists() else ".").free
+    yield "disk", f"{free / GIB:.0f} GiB free where runs are kept"
+    yield "data", ", ".join(data(runs)) or "none found"
+    yield "W&B", _wandb()
+    yield "launchers", ", ".join(_launchers())
+
+
+def instructions() -> list[str]:
+    """Those of the processor that decide how fast it computes, where the system names them."""
+    try:
+        info = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return []
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", info, flags=re.MULTILINE)
+    return [each for each in INSTRUCTIONS if each in (found[1].split() if found else [])]
+
+
+def data(runs: Path) -> Iterator[str]:
+    """Data sets that need no download: those packed in runs/cache, and what scikit-learn ships."""
+    for file in sorted((runs / "cache").glob("*.pt")):
+        yield f"{file.stem.rpartition('-')[0]} ({file.stat().st_size / 2**20:.0f} MiB packed)"
+    if _version("scikit-learn"):
+        yield "digits (of scikit-learn)"
+
+
+def _torch() -> Iterator[tuple[str, str]]:
+    try:
+        import torch
+    except ImportError as error:
+        yield "precision", f"unknown: torch cannot be imported ({error})"
+        return
+    yield "precision", _precision()
+    asked = os.environ.get("OMP_NUM_THREADS", "not set")
+    yield "threads", f"{torch.get_num_threads()} of torch, OMP_NUM_THREADS {asked}"
+    for i in range(torch.cuda.device_count()):
+        has = torch.cuda.get_device_properties(i)
+        capability = f"capability {has.major}.{has.minor}"
+        yield "GPU", f"{has.name}, {has.total_memory / GIB:.0f} GiB, {capability}"
+    if not torch.cuda.is_available():
+        yield "GPU", f"none (torch built for {torch.version.cuda or 'the processor alone'})"
+
+
+def _precision() -> str:
+    """What autocast=auto takes here."""
+    if native := processor.bfloat16("auto"):
+        return f"bfloat16, computed by {native}"
+    slower = processor.EMULATED
+    return f"float32 (bfloat16 is emulated here, about {slower} times slower)"
+
+
+def _memory() -> str:
+    try:
+        info = Path("/proc/meminfo").read_text()
+    except OSError:
+        return "unknown"
+    kib = {k: int(v) for k, v in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", info, re.M)}
+    free, total = (kib.get(key, 0) * 1024 / GIB for key in ("MemAvailable", "MemTotal"))
+    return f"{free:.1f} of {total:.1f} GiB available"
+
+
+def _wandb() -> str:
+    from .tracking.key import has_key, mode_of
+
+    try:
+        mode: str = mode_of("offline")
+    except UsageError as error:
+        mode = str(error)
+    return f"{mode}, {'a key is' if has_key() else 'no key'} there"
+
+
+def _launchers() -> Iterator[str]:
+    for name, package in LAUNCHERS.items():
+        yield f"{name} {_version(package) or 'not installed'}"
+    torchrun = Path(sys.executable).with_name("torchrun").exists()
+    for name, there in (("Slurm", shutil.which("sbatch")), ("torchrun", torchrun)):
+        yield f"{name} {'found' if there else 'not found'}"
+
+
+def _named(package: str) -> str:
+    return f"{package} {_version(package) or 'not installed'}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,74 @@
+"""The report of what the machine has: one screen, true, and nothing secret."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from defensive_tensorization import doctor
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def told(where: Path, **variables: str) -> dict[str, str]:
+    command = [sys.executable, "-m", "defensive_tensorization", "doctor"]
+    root = str(Path(doctor.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": root} | variables
+    made = subprocess.run(
+        command, cwd=where, env=environment, capture_output=True, text=True, check=True
+    )
+    assert made.stderr == ""
+    lines = made.stdout.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 160
+    return {line[:12].strip(): line[12:] for line in lines}
+
+
+def test_one_screen_says_what_there_is_and_no_secret(tmp_path: Path) -> None:
+    secret = {"WANDB_API_KEY": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "WANDB_MODE": "offline"}
+    found = told(tmp_path, **secret, OMP_NUM_THREADS="1")
+    text = "\n".join(found.values())
+    assert SECRET not in text and str(Path.home()) not in text and str(tmp_path) not in text
+    assert platform.node() not in text or not platform.node()
+    assert platform.python_version() in found["python"]
+    for name in ("torch", "numpy", "tensorly"):
+        assert f"{name} {metadata.version(name)}" in found["core"]
+    assert f"foolbox {metadata.version('foolbox')}" in found["attacks"]
+    assert found["threads"] == "1 of torch, OMP_NUM_THREADS 1"
+    assert found["W&B"] == "offline, a key is there"
+    assert found["data"].endswith("digits (of scikit-learn)")
+    assert f"joblib {metadata.version('hydra-joblib-launcher')}" in found["launchers"]
+    assert ("none" in found["GPU"]) is not torch.cuda.is_available()
+
+
+def test_packed_data_is_found_by_name(tmp_path: Path) -> None:
+    cache = tmp_path / "runs" / "cache"
+    cache.mkdir(parents=True)
+    (cache / "cifar10-0123abcd.pt").write_bytes(b"0" * (3 << 20))
+    assert told(tmp_path)["data"].startswith("cifar10 (3 MiB packed), ")
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = doctor._version
+    gone = {"hydra-core", "foolbox", "scikit-learn"}
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in gone else real(name))
+    found = dict(doctor.report(tmp_path))
+    assert found["attacks"].startswith("foolbox not installed, pyautoattack ")
+    assert found["experiments"].startswith("hydra-core not installed")
+    assert found["data"] == "none found"
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo")
+def test_instructions_are_the_processor_s_own() -> None:
+    words = Path("/proc/cpuinfo").read_text().split()
+    assert doctor.instructions() == [each for each in doctor.INSTRUCTIONS if each in words]
+
+
+def test_a_mode_that_cannot_be_is_no_crash(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
+    found = told(tmp_path, **home, WANDB_MODE="online")
+    assert "needs a W&B key" in found["W&B"] and found["W&B"].endswith("no key there")
