@@ -18,11 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import config as cfg
-from . import tracking
+from . import sweeps, tracking
 from .config import Config
 from .errors import end, in_one_line
-from .system import malloc, output, provenance, signals
-from .system.progress import Level, finished
+from .system import malloc, output, provenance, scheduled, signals
+from .system.progress import finished
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,14 @@ def _tell(line: str) -> None:
 def _job(composed: DictConfig) -> None:
     prepare()
     target: str = HydraConfig.get().launcher._target_
-    with _ended_in_one_line(launched=not target.endswith(".BasicLauncher")):
+    launched = not target.endswith(".BasicLauncher")
+    with _ended_in_one_line(launched=launched):
+        scheduled.tell()
         overrides = list(HydraConfig.get().overrides.task)
         config = cfg.checked(composed, overrides)
         run(config, provenance.command(overrides), cfg.plane_of(config, overrides))
-        finished()
+        if not launched:
+            finished()
 
 
 def prepare() -> None:
@@ -108,20 +111,25 @@ def main() -> None:
             jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
         for config in jobs:
             tracking.mode_of(config.logger.mode)
-        elsewhere = any(word.startswith("hydra/launcher=") for word in words)
-        several = len(jobs) > 1 and not elsewhere  # whose progress is told there
-        level = Level(jobs[0].experiment.name, len(jobs), "runs") if several else nullcontext()
-        with level, cfg.in_one_line(words):
+        sweeps.register()
+        with cfg.in_one_line(words):
             _job()
 
 
 @contextmanager
 def _ended_in_one_line(*, launched: bool = False) -> Iterator[None]:
     """launched: a job's error is told where it was launched from, when the others have ended."""
+    also = scheduled.signals() if launched else ()
+    patient = launched or scheduled.by_slurm()
     try:
-        with nullcontext() if launched else in_one_line("paths.runs"), signals.listening():
+        listening = signals.listening(also, patient=patient)
+        with nullcontext() if launched else in_one_line("paths.runs"), listening:
             yield
     except signals.Stopped as stop:
         if stop.by is signal.SIGPIPE:
             sys.exit(output.CODE)
-        end(str(stop), stop.code)
+        line = scheduled.told(stop)
+        if stop.by in also and stop.by is not signal.SIGTERM:
+            log.info("%s", line)
+            signal.raise_signal(stop.by)  # submitit queues the job again, and ends the process
+        end(line, stop.code)

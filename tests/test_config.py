@@ -73,7 +73,8 @@ def name(path: Path) -> str:
 def chosen(path: Path) -> list[str]:
     """The overrides that select a file; ours of a launcher come with it."""
     if path.parent.name == "launch":
-        return cfg.launched([f"hydra/launcher={path.stem}"])
+        name, cpu, _ = path.stem.partition("_cpu")
+        return cfg.launched([f"hydra/launcher={name}", *(["device=cpu"] if cpu else [])])
     group = str(path.parent.relative_to(CONFIGS))
     if group == ".":
         return []
@@ -1183,7 +1184,8 @@ def test_processes_are_said_where_they_matter(overrides: list[str], text: str) -
 
 def test_a_launcher_brings_our_settings() -> None:
     launchers = [path.stem for path in (CONFIGS / "hydra" / "launch").glob("*.yaml")]
-    assert sorted(launchers) == ["joblib", "submitit_local", "submitit_slurm"]
+    slurm = ["submitit_slurm", "submitit_slurm_cpu"]
+    assert sorted(launchers) == ["joblib", "submitit_local", *slurm]
     words = cfg.launched(["hydra/launcher=joblib", "theta=1", "hydra.launcher.n_jobs=3"])
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         hydra = compose("config", words, return_hydra_config=True).hydra
@@ -1191,3 +1193,14 @@ def test_a_launcher_brings_our_settings() -> None:
     assert (hydra.launcher.n_jobs, hydra.job.env_set.OMP_NUM_THREADS) == (3, "1")
     assert "BasicLauncher" in plain.launcher._target_ and not plain.job.env_set
     assert cfg.launched(["hydra/launcher=basic"]) == ["hydra/launcher=basic"]
+
+
+@pytest.mark.parametrize(("device", "asked"), [("auto", (1, 4, 32)), ("cpu", (None, 1, 8))])
+def test_no_gpu_is_asked_for_with_the_cpu(device: str, asked: tuple[int | None, int, int]) -> None:
+    words = cfg.launched(["hydra/launcher=submitit_slurm", f"device={device}"])
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        hydra = compose("config", words, return_hydra_config=True).hydra
+    launcher = hydra.launcher
+    assert (launcher.gpus_per_node, launcher.cpus_per_task, launcher.mem_gb) == asked
+    assert str(asked[1]) == hydra.job.env_set.OMP_NUM_THREADS
+    assert launcher.additional_parameters.requeue is True

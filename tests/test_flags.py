@@ -52,10 +52,13 @@ def refused(error: Exception) -> None:
         raise error
 
 
-def test_errors_of_launchers_are_one_line_and_those_of_jobs_are_left() -> None:
+@pytest.mark.parametrize(
+    "file", ["hydra_plugins/launcher.py", "defensive_tensorization/sweeps/x.py"]
+)
+def test_errors_of_launchers_are_one_line_and_those_of_jobs_are_left(file: str) -> None:
     scope: dict[str, Any] = {}
     launcher = "def launch(job):\n    job()\n    raise ValueError('n_jobs == 0 has\\nno meaning')"
-    exec(compile(launcher, "hydra_plugins/launcher.py", "exec"), scope)
+    exec(compile(launcher, file, "exec"), scope)
 
     def _job() -> None:
         raise KeyError("a bug")

@@ -1,6 +1,6 @@
-"""A sweep by Hydra's launchers, in real processes: joblib, submitit's local executor, and Slurm's.
+"""A sweep by Hydra's launchers, in real processes: joblib and submitit's local executor.
 
-Slurm is played by fake_slurm.py: it keeps the script that submitit hands in, and runs it.
+Of Slurm, the script that submitit hands to sbatch; test_slurm.py has a real one.
 """
 
 import os
@@ -42,8 +42,9 @@ def start(where: Path, *words: str, **more: str) -> "subprocess.CompletedProcess
 
 
 def log(where: Path, printed: str) -> str:
-    """What all jobs printed, here or into submitit's files."""
-    files = sorted((where / "runs" / "multirun" / ".submitit").rglob("*_log.out"))
+    """What all jobs printed, here or into their own files."""
+    folder = where / "runs" / "multirun"
+    files = sorted([*folder.rglob(".submitit/**/*_log.out"), *folder.rglob(".joblib/**/*.log")])
     return printed + "".join(file.read_text() for file in files)
 
 
@@ -58,50 +59,53 @@ def thetas(where: Path) -> list[float]:
 
 # --- the script that submitit hands to sbatch ---------------------------------------------------
 
-RECORDED = """\
-#SBATCH --array=0-2%2
-#SBATCH --cpus-per-task=4
-#SBATCH --gpus-per-node=1
-#SBATCH --job-name=defensive_tensorization
-#SBATCH --mem=32GB
-#SBATCH --nodes=1
-#SBATCH --ntasks-per-node=1
-#SBATCH --open-mode=append
-#SBATCH --partition=gpu
-#SBATCH --requeue
-#SBATCH --signal=USR2@120
-#SBATCH --time=480"""
+ASKED = {
+    *("array=0-2%2", "job-name=defensive_tensorization", "nodes=1", "ntasks-per-node=1"),
+    *("cpus-per-task=4", "gpus-per-node=1", "mem=32GB"),
+    *("open-mode=append", "partition=gpu", "requeue", "signal=USR2@120", "time=480"),
+}
 
 
 def slurm(where: Path) -> dict[str, str]:
-    """An environment in which fake_slurm.py answers to the names of Slurm's commands."""
+    """An environment where sbatch keeps the script that it gets, and refuses it."""
     folder = where / "slurm"
     folder.mkdir()
-    for name in ("sbatch", "srun", "sacct", "scontrol"):
+    answer = "sbatch: error: Batch job submission failed: Invalid partition name specified"
+    for name in ("sbatch", "srun", "squeue"):
         command = folder / name
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE}/fake_slurm.py {name} "$@"\n')
+        command.write_text(f'#!/bin/sh\ncp "$1" {folder}/script\necho "{answer}" >&2\nexit 1\n')
         command.chmod(0o755)
-    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "FAKE_SLURM": str(folder)}
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
 def test_the_script_for_slurm(tmp_path: Path) -> None:
     """Submitted, not run: an array of the cells, queued again when preempted or out of time."""
     launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu")
     two = "hydra.launcher.array_parallelism=2"
-    sweep = ("-m", *TINY, "seed=0,1,2", "defence=none", *launcher, two)
-    done = start(tmp_path, *sweep, **slurm(tmp_path), FAKE_SLURM_HOLDS="1")
-    assert "held by fake_slurm.py" in done.stderr
-    (script,) = (tmp_path / "slurm").glob("*.sbatch")
-    lines = script.read_text().splitlines()
-    said = [line for line in lines if re.match(r"#SBATCH --(?!output|error|wckey)", line)]
-    assert "\n".join(said) == RECORDED
+    words = [word for word in TINY if word != "device=cpu"]
+    sweep = ("-m", *words, "seed=0,1,2", "defence=none", *launcher, two)
+    done = start(tmp_path, *sweep, **slurm(tmp_path))
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: Slurm refused the jobs (partition=gpu ")
+    assert line.endswith(
+        "): Invalid partition name specified: change hydra.launcher.partition=... "
+        "(sinfo says what is)"
+    )
+    lines = (tmp_path / "slurm" / "script").read_text().splitlines()
+    said = {line[len("#SBATCH --") :] for line in lines if line.startswith("#SBATCH")}
+    hidden = ("output=", "error=", "wckey=")  # which hold paths
+    assert {each for each in said if not each.startswith(hidden)} == ASKED
     (command,) = [line for line in lines if line.startswith("srun ")]
     assert " -u -m submitit.core._submit " in command
 
 
 # --- whole sweeps -------------------------------------------------------------------------------
 
-ROUNDS = r"#0 : .* stage=bases$.*#\d : .*theta=0\.9$.*#\d : .*theta=0\.8$.*#\d : .*theta=0\.7$"
+ROUNDS = (
+    r"^round 1 of 2\n#0 theta=0\.9 stage=bases  log (\S+)\n(?:adhoc .*\n)*round 2 of 2\n"
+    r"#1 theta=0\.9  log (\S+)\n#2 theta=0\.8  log (\S+)\n#3 theta=0\.7  log (\S+)\n"
+)
 
 
 @pytest.mark.slow
@@ -112,7 +116,8 @@ def test_each_network_is_trained_once_and_nobody_waits(launcher: str, tmp_path: 
     assert done.returncode == 0, done.stderr
     text = log(tmp_path, done.stdout)
     assert trainings(text) == {"1": 1, "0.9": 1, "0.8": 1, "0.7": 1}
-    assert re.search(ROUNDS, done.stdout, re.DOTALL | re.MULTILINE)
+    assert (named := re.search(ROUNDS, done.stdout, re.MULTILINE))
+    assert all("-theta" in (tmp_path / file).read_text() for file in named.groups())
     assert "waiting for it" not in text
     assert thetas(tmp_path) == [0.7] * 2 + [0.8] * 2 + [0.9] * 2
     again = start(tmp_path, *SWEEP, f"hydra/launcher={launcher}")
@@ -156,38 +161,31 @@ def test_a_job_that_fails_is_named_when_the_others_have_ended(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_preempted_job_of_an_array_is_queued_again_and_goes_on(tmp_path: Path) -> None:
-    """As if it had never been: the weights are those of a sweep that nobody disturbed."""
-    more = ("train.epochs=6", "hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1")
-    undisturbed, where = tmp_path / "undisturbed", tmp_path / "preempted"
-    undisturbed.mkdir()
-    where.mkdir()
-    sweep = [*SWEEP[:-1], "theta=0.9,0.8", *more]
-    done = start(undisturbed, *sweep, **slurm(undisturbed))
-    assert done.returncode == 0, done.stderr
-    scripts = sorted((undisturbed / "slurm").glob("*.sbatch"))
-    assert ["--array" in script.read_text() for script in scripts] == [False, True]
-
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_on_ctrl_c_the_jobs_here_save_and_end(launcher: str, tmp_path: Path) -> None:
+    """As in a terminal, where every process of the group gets the signal."""
+    words = ("-m", *TINY, "theta=1", "seed=0,1", "train.epochs=1000", f"hydra/launcher={launcher}")
     process = subprocess.Popen(
-        [*ENTRY, *sweep], cwd=where, env=environment(**slurm(where)), stdout=subprocess.PIPE
+        [*ENTRY, *words],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    struck = where / "slurm" / "2000_1.pid"
-    checkpoints = where / "runs" / "checkpoints"
-    while not any(checkpoints.glob("*-theta0.8-*.pt")):
+    while len(list(tmp_path.glob("runs/checkpoints/*.pt"))) < 2:
         assert process.poll() is None
-        time.sleep(0.02)
-    os.kill(int(struck.read_text()), signal.SIGUSR2)
-    process.communicate()
-    assert process.returncode == 0
-    assert (where / "slurm" / "requeued").read_text() == "2000_1\n"
-    found = trainings(log(where, ""))
-    assert (found["1"], found["0.9"], found["0.8"]) == (1, 1, 2)
-    assert thetas(where) == thetas(undisturbed) == [0.8] * 2 + [0.9] * 2
-    networks = [
-        torch.load(next(each.rglob("*-theta0.8-*.pt")), weights_only=True)["progress"]["network"]
-        for each in (where, undisturbed)
-    ]
-    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == (
+        "stopped by Ctrl-C: 2 jobs here were told to save and end; "
+        "the same command goes on from there"
+    )
+    saved = re.findall(r"^stopped by \S+: \S+ is saved at ", log(tmp_path, ""), re.MULTILINE)
+    assert len(saved) == 2, out
 
 
 # --- torchrun -----------------------------------------------------------------------------------

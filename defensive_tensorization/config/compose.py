@@ -78,10 +78,13 @@ def _hydra() -> AbstractContextManager[None]:
 
 def launched(words: Sequence[str]) -> list[str]:
     """A launcher with our settings of it, hydra/launch: a file of the launcher's own name would be
-    checked against the plugin's, and could not set the jobs' threads."""
+    checked against the plugin's, and could not set the jobs' threads. With device=cpu the settings
+    are those of NAME_cpu, where there is one."""
     settings = {path.stem for path in (CONFIGS / "hydra" / "launch").glob("*.yaml")}
     group = "hydra/launcher="
     named = [word.removeprefix(group) for word in words if word.startswith(group)]
+    if "device=cpu" in words:
+        named = [f"{name}_cpu" if f"{name}_cpu" in settings else name for name in named]
     return [*words, *(f"+hydra/launch={name}" for name in named if name in settings)]
 
 

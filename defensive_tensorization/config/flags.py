@@ -16,7 +16,8 @@ from .schema import Config
 _PATHS = (("paths", "runs"), ("paths", "results"), ("dataset", "root"), ("dataset", "cache"))
 _KEYS = r"hydra\.(?:run|sweep)\.dir|paths\.\w+|dataset\.(?:root|cache)"
 _FOLDER = re.compile(rf"(\+*(?:{_KEYS})=)(['\"]?)(~[^'\",]*)(['\"]?)")
-_LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's
+_LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's, and of our launchers
+_LAUNCHERS = re.compile(r"hydra|\bsweeps\b")
 
 
 def home(path: str, key: str) -> str:
@@ -75,7 +76,9 @@ def in_one_line(words: Sequence[str]) -> Iterator[None]:
             raise refused from error
         at = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
         jobs = any(code.co_name == "_job" for code in at)
-        if jobs or not any(c.co_name in _LAUNCHING and "hydra" in c.co_filename for c in at):
+        if jobs or not any(
+            c.co_name in _LAUNCHING and _LAUNCHERS.search(c.co_filename) for c in at
+        ):
             raise
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UsageError(

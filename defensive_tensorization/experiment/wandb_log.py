@@ -9,6 +9,7 @@ from .. import tracking
 from ..config import Config
 from ..results import row as results
 from ..results.row import Row
+from ..system import scheduled
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -55,6 +56,8 @@ def opened(config: Config, job_type: str, name: str, **facts: Any) -> tracking.R
     from ..training import distributed
 
     told = {"label": label(config), "setting": setting(config), **facts}
+    if scheduled.restarts():
+        told["queued_again"] = scheduled.restarts()
     return tracking.start(
         mode=config.logger.mode if distributed.first() else "disabled",
         project=config.logger.project,

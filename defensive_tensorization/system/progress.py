@@ -31,6 +31,7 @@ class Level:
         self.label, self.total, self.unit = label, total, unit
         self.n = self.initial = initial
         self.entered = False  # whether another level was open within since the last step
+        self.added = ""
         self._bar: Any = None
 
     def __enter__(self) -> "Level":
@@ -68,6 +69,12 @@ class Level:
             self._bar.initial = self.initial
             self._bar.update(amount)
 
+    def add(self, text: str) -> None:
+        """What else the line says, at its end."""
+        self.added = text
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
     @property
     def left(self) -> float | None:
         """Seconds until the end at the rate so far; None before anything is done."""
@@ -78,7 +85,8 @@ class Level:
     def __str__(self) -> str:
         left = self.left
         time_left = "" if left is None else f", {_clock(left)} left"
-        return f"{self.label} {self.n:g}/{self.total:g} {self.unit}{time_left}"
+        added = f"; {self.added}" if self.added else ""
+        return f"{self.label} {self.n:g}/{self.total:g} {self.unit}{time_left}{added}"
 
 
 def bar(

@@ -3,11 +3,12 @@
 Where batches follow one another (`at_batches`) a first signal is only noted, for the loop to ask
 after; elsewhere nothing is half done, and it ends the program as it comes. From then on signals
 have the system's own effect: a second one kills at once, and costs no more than `kill -9`.
+A scheduler sends several in a row and kills after a grace, so in its jobs later ones do nothing.
 """
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,6 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
 
 _noted: signal.Signals | None = None
+_patient = False
 _loops = 0
 
 
@@ -33,13 +35,21 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Takes the two signals in the main thread, where nobody else has taken or ignores them."""
-    global _noted
+def listening(also: Collection[signal.Signals] = (), *, patient: bool = False) -> Iterator[None]:
+    """Takes the two signals in the main thread, where nobody else has taken or ignores them.
+
+    Args:
+        also: signals to take whoever handles them; they are handed back in the end.
+        patient: whether later signals do nothing, instead of killing at once.
+    """
+    global _noted, _patient
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = {each: old for each in SIGNALS if (old := signal.getsignal(each)) in UNTOUCHED}
+    asked = {each: signal.getsignal(each) for each in (*SIGNALS, *also)}
+    taken = {each: old for each, old in asked.items() if each in also or old in UNTOUCHED}
+    if taken:
+        _patient = patient
     for each in taken:
         signal.signal(each, _note)
     try:
@@ -53,12 +63,16 @@ def listening() -> Iterator[None]:
 
 def _note(number: int, frame: FrameType | None) -> None:
     global _noted
-    for each in SIGNALS:
+    for each in signal.valid_signals():
         if signal.getsignal(each) is _note:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, _ignore if _patient else signal.SIG_DFL)
     _noted = signal.Signals(number)
     if not _loops:
         raise Stopped(_noted)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, of which Python complains where two signals come at about the same time."""
 
 
 def ask(by: signal.Signals) -> None:

@@ -1,16 +1,16 @@
-"""Hydra's own sweeper, with its jobs in rounds where they run at the same time.
-
-It lies here because Hydra takes plugins from `hydra_plugins` alone.
-"""
+"""Hydra's own sweeper, with its jobs in rounds where they run at the same time."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import flag_override
 
-from defensive_tensorization.config import Config, checked, rounds
+from ..config import Config, checked, rounds
+from ..system.progress import Level
+from .board import Board
 
 
 class BasesFirst(BasicSweeper):
@@ -21,18 +21,33 @@ class BasesFirst(BasicSweeper):
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None):
         super().__init__(max_batch_size, params)
+        self._progress = ExitStack()
+
+    def sweep(self, arguments: list[str]) -> Any:
+        with self._progress:
+            return super().sweep(arguments)
 
     def split_arguments(  # type: ignore[override]  # Hydra's is static, and called on self
         self, overrides: Any, max_batch_size: int | None
     ) -> list[list[list[str]]]:
+        """The launches, in order; opens the sweep's progress line."""
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
         found = [(job, self._config(job)) for job in jobs]
+        name = found[0][1].experiment.name
         together = not isinstance(self.launcher, BasicLauncher)
-        return [
-            list(batch)
-            for each in rounds(found, together=together)
+        launches = [
+            (number, list(batch))
+            for number, each in enumerate(rounds(found, together=together), 1)
             for batch in self.split_overrides_to_chunks(each, max_batch_size)
         ]
+        batches = [batch for _, batch in launches]
+        if not together:
+            if len(jobs) > 1:
+                self._progress.enter_context(Level(name, sum(map(len, batches)), "runs"))
+        elif launches:
+            board = Board(name, batches, [number for number, _ in launches])
+            self.launcher.board = self._progress.enter_context(board)  # type: ignore[union-attr]
+        return batches
 
     def _config(self, job: Sequence[str]) -> Config:
         assert self.hydra_context is not None and self.config is not None
