@@ -34,10 +34,11 @@ from defensive_tensorization.attacks import (
     step_count,
 )
 from defensive_tensorization.attacks.native import ascend
+from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.config import CONFIGS, Config, checked
 from defensive_tensorization.config import attack as rules
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.evaluate import Classifier, evaluate, judged
+from defensive_tensorization.experiment.evaluate import Classifier, evaluate
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
@@ -375,7 +376,7 @@ def test_what_counts_as_correct_is_not_scored() -> None:
         attack = foolbox1_bim(epsilon=8, unit=UNIT, not_found=reading)
         made = ended(attack, Threshold(0.6), x, y)
         wrong = torch.tensor([[[0.0, 1.0]] * 4] * 3)  # whatever is scored is wrong
-        scored[reading] = judged(wrong, y, made)
+        scored[reading] = score_logits(wrong, y, made)
     assert scored["clean"].correct.tolist() == [0, 0, 0, 0]
     assert scored["correct"].correct.tolist() == [3, 0, 0, 0]
     assert scored["correct"].majority.tolist() == scored["correct"].probability.tolist()
