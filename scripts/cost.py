@@ -138,8 +138,8 @@ class Counts:
         }
 
     def of(self, config: cfg.Config) -> Cost:
-        conv, perturb = config.defence.conv, config.defence.perturb
-        kind = "ours" if conv is not None and conv.theta < 1 else "dense"
+        perturb = config.defence.perturb
+        kind = "ours" if cfg.has_random_kernels(config.defence) else "dense"
         images = TRAIN * self.options.epochs
         steps = 0.0
         if perturb is not None:

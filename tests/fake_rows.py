@@ -51,7 +51,9 @@ def row(**changes: Any) -> Row:
         "seconds": 10.0,
         "command": "python -m defensive_tensorization",
     }
-    return Row(**(fields | changes))
+    fields |= changes
+    fields.setdefault("random", fields["theta"] < 1 and fields.get("sketch", True))
+    return Row(**fields)
 
 
 def table_rows(seeds: int = 3, **changes: Any) -> list[Row]:

@@ -99,7 +99,7 @@ def test_every_attacker_there_is_can_attack_it() -> None:
         attack = replace(attacks(config)[0], knowledge=knowledge)
         share = accuracy(classifier, p.task, p.task.test, attack, 0, 8, twin)
         made = row(p, Score(attack, 0, 1.0, share, 8, 1.0, right), "command")
-        assert made.defence == "defensive_dropout" and "deterministic" not in made.draws
+        assert made.defence == "defensive_dropout" and made.random
         assert ("no randomness" in made.draws) == (knowledge == "omniscient")
 
 

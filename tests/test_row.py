@@ -81,3 +81,20 @@ def test_a_row_from_before_the_weights_were_kept_is_read() -> None:
     assert Row.from_json(json.dumps(record), "here") == row(weights="w", trained_commit="c")
     del record["weights"], record["trained_commit"]
     assert Row.from_json(json.dumps(record), "here") == row()
+
+
+@pytest.mark.parametrize(
+    ("draws", "random"),
+    [
+        ("none: deterministic network", False),
+        ("none: theta = 1 in attack and scoring", False),
+        ("none for the attack (theta = 1); a fresh one per batch of 500 for scoring", True),
+        ("one per batch of 500, the same for every step and scoring", True),
+    ],
+)
+def test_a_row_from_before_randomness_was_kept_is_read_by_its_sentence(
+    draws: str, random: bool
+) -> None:
+    record = json.loads(row(draws=draws, random=random).to_json())
+    assert record.pop("random") is random
+    assert Row.from_json(json.dumps(record), "here") == row(draws=draws, random=random)

@@ -126,7 +126,7 @@ def test_the_control_is_the_same_network_at_theta_1(
     p = plan(composed([*SMOKE, *paths, "theta=0.9", "eval.sketch=false", "attack=[]"]))
     rows = evaluated(p, trained(p), "command")
     assert {r.sketch for r in rows} == {False}
-    assert {r.draws for r in rows} == {"none: theta = 1 in attack and scoring"}
+    assert {(r.random, r.draws) for r in rows} == {(False, "none: theta = 1 in attack and scoring")}
     network = trained(p).network
     split = p.task.test.head(20)
     classifier = p.classifier(network)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, from_extra
 from .attack import Attack
-from .expectation import is_random
+from .expectation import answers_vary
 
 AUTO = "auto"  # standard where nothing is random and there are classes enough, else rand
 VERSIONS = {  # attacks, and the least number of classes that they need
@@ -113,7 +113,7 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
 
 def _chosen(model: nn.Module, x: Tensor, classes: int) -> str:
     enough = classes >= VERSIONS["standard"][1]
-    return "standard" if enough and not is_random(model, x) else "rand"
+    return "standard" if enough and not answers_vary(model, x) else "rand"
 
 
 def _factor(length: int) -> int:

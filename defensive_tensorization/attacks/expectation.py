@@ -91,7 +91,7 @@ class Expectation:
     @cached_property
     def random(self) -> bool:
         """Whether two draws can differ."""
-        return is_random(self.model, self.example)
+        return answers_vary(self.model, self.example)
 
     def __call__(self, x: Tensor, y: Tensor, *, gradient: bool = True) -> Estimate:
         with torch.set_grad_enabled(gradient):
@@ -145,8 +145,8 @@ def _unit(gradient: Tensor) -> Tensor:
     return torch.where(norm.isfinite() & (norm > 0), gradient / norm, 0.0)
 
 
-def is_random(model: nn.Module, x: Tensor) -> bool:
-    """Whether x can meet different draws; asks twice where no sketch is live."""
+def answers_vary(model: nn.Module, x: Tensor) -> bool:
+    """Whether a model, also one of others, can vary on x; asked twice where no sketch is live."""
     if sketching.is_live(model):
         return True
     with torch.no_grad():

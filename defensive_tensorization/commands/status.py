@@ -66,7 +66,7 @@ class Rates:
         passed: dict[object, list[tuple[float, int]]] = {}
         self.images: dict[str, int] = {}
         for row in rows:
-            work = row.n * _passes(row.steps, row.averaged if _random(row) else 1, row.scored)
+            work = row.n * _passes(row.steps, row.averaged if row.random else 1, row.scored)
             passed.setdefault(_kind_of_row(row), []).append((row.seconds, work))
             if row.subset.startswith("all "):
                 self.images[row.dataset] = row.n
@@ -139,9 +139,7 @@ def _taken(
 def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> Scoring:
     from ..experiment.evaluation_config import eval_config_hash
 
-    conv = config.defence.conv
-    random = conv is not None and conv.theta < 1 and config.eval.sketch
-    c = config
+    c, random = config, cfg.is_random(config)
     kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, random)
     apart = attack.name if attack and (attack.name == OUTSIDE or attack.ended) else ""
     averaged = attack.draws if attack and random else 1
@@ -155,12 +153,8 @@ def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> 
     )
 
 
-def _random(row: Row) -> bool:
-    return row.theta < 1 and row.sketch
-
-
 def _kind_of_row(row: Row) -> tuple[object, ...]:
-    kind = (row.dataset, row.model, row.width, row.precision, _random(row))
+    kind = (row.dataset, row.model, row.width, row.precision, row.random)
     apart = row.attack if row.attack == OUTSIDE or row.outcomes else ""  # with times of their own
     return (*kind, row.batchnorm, row.scale, apart, _precision(row))
 
@@ -173,7 +167,7 @@ def _precision(row: Row) -> str:
 def _kind_of_training(c: Config) -> tuple[object, ...]:
     conv, perturb = c.defence.conv, c.defence.perturb
     kind = (c.dataset.name, c.model.name, c.model.width, c.precision.name, c.scale.name)
-    how = (conv is not None, conv is not None and conv.theta < 1, perturb and perturb.name)
+    how = (conv is not None, cfg.has_random_kernels(c.defence), perturb and perturb.name)
     return (*kind, *how, c.train.batch_size, c.train.images, c.train.autocast)
 
 

@@ -14,13 +14,13 @@ from .identity import (
     batchnorm,
     digest,
     identity,
-    is_random,
     needed_by,
     plain,
     run_id,
     surrogate_config,
     train_config_hash,
 )
+from .randomness import has_random_kernels, has_randomness, is_random
 from .refuse import refusal
 from .rounds import rounds
 from .schema import Config
@@ -38,6 +38,8 @@ __all__ = [
     "construct",
     "digest",
     "flags",
+    "has_random_kernels",
+    "has_randomness",
     "home",
     "identity",
     "in_one_line",

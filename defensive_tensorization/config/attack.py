@@ -4,6 +4,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .identity import batchnorm
+from .randomness import has_random_kernels
 from .refuse import options
 from .schema import AttackConfig, Config, DefenceConfig, PrecisionConfig
 
@@ -130,7 +131,7 @@ def check_control(config: Config) -> None:
     """eval.sketch=false: the same network at theta = 1."""
     if config.eval.sketch:
         return
-    if config.defence.conv is None or config.theta == 1:
+    if not has_random_kernels(config.defence):
         raise UsageError(
             "eval.sketch=false is the control of a randomized network, this one has no sketch: "
             "leave it out, or take defence=tensorization and theta < 1"

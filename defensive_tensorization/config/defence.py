@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import isfinite
 
 from ..errors import UsageError
+from .randomness import has_random_kernels
 from .schema import Config, DefenceConfig
 
 Rule = tuple[str, Callable[[float], bool]]
@@ -73,7 +74,7 @@ def _check_perturb(defence: DefenceConfig) -> None:
         if value not in (None, *allowed):
             words = ", ".join(allowed)
             raise UsageError(f"defence.perturb.{name} must be one of {words}, got {value!r}")
-    random = defence.conv is not None and defence.conv.theta < 1
+    random = has_random_kernels(defence)
     for name, plain in (("draws", "fresh"), ("update", "fresh")):
         if getattr(perturb, name) != plain and not random:
             raise UsageError(

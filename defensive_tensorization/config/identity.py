@@ -8,6 +8,7 @@ from dataclasses import MISSING as REQUIRED
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from .randomness import has_random_kernels
 from .schema import (
     Config,
     DefenceConfig,
@@ -64,14 +65,7 @@ def trained_name(defence: DefenceConfig) -> str:
 
 def batchnorm(config: Config) -> Any:
     """BatchNorm's handling; a network without random kernels needs none."""
-    conv = config.defence.conv
-    return config.model.batchnorm if conv is not None and conv.theta < 1 else "running"
-
-
-def is_random(config: Config) -> bool:
-    """Whether two forwards of the deployed network can differ."""
-    d = config.defence
-    return bool(d.prune or (d.conv and d.conv.theta < 1) or (d.last and d.last.rate > 0))
+    return config.model.batchnorm if has_random_kernels(config.defence) else "running"
 
 
 def train_config_hash(config: Config) -> str:
@@ -106,7 +100,7 @@ def identity(config: Config) -> dict[str, Any]:
         for name in ("modes", "min_dim", "min_keep", "rescale"):
             setattr(c.defence.conv, name, _default(TuckerConfig, name))
     parallel = c.train.parallel
-    if not (c.defence.perturb or (c.defence.conv and c.defence.conv.theta < 1)):
+    if not (c.defence.perturb or has_random_kernels(c.defence)):
         parallel.draws = ParallelConfig.draws  # there is nothing to draw
     if parallel == ParallelConfig(processes=parallel.processes):
         parallel.processes = None

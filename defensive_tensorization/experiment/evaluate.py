@@ -98,7 +98,7 @@ def evaluate(
         found = _answers(
             classifier, task, split, group, seed, batch_size, surrogate_model, score_samples
         )
-        if not is_random(aims[0], classifier, surrogate_model):
+        if not depends_on_seed(aims[0], classifier, surrogate_model):
             deterministic_cache.update(zip(aims, found, strict=True))
         took = time.perf_counter() - started
         parts = [each.steps / group[-1].steps for each in group] if group else [1.0]
@@ -114,7 +114,7 @@ def evaluate(
             yield Score(attack, seed, *rates, len(split), seconds, robust, made)
 
 
-def is_random(
+def depends_on_seed(
     attack: Attack | None, classifier: Classifier, surrogate_model: nn.Module | None
 ) -> bool:
     """Whether an evaluation seed can change what the images get (None: unattacked)."""

@@ -111,15 +111,16 @@ def row(
         outcomes=score.answers.outcomes(),
         train_autocast=c.train.autocast,
         autocast=c.eval.autocast,
+        random=cfg.is_random(c),
     )
 
 
 def _draws(config: Config, score: Score) -> str:
     attack = score.attack
-    if not cfg.is_random(config):
+    if not cfg.has_randomness(config.defence):
         return "none: deterministic network"
     full = "theta = 1" if config.defence.conv else "no randomness"
-    if not config.eval.sketch:
+    if not cfg.is_random(config):
         return f"none: {full} in attack and scoring"
     size, n = config.eval.batch_size, config.eval.draws
     known, k = (attack.knowledge, attack.draws) if attack else ("fresh", 1)

@@ -191,7 +191,7 @@ def attacks(config: Config) -> list[Attack]:
     They go by their keys; where one is no name of its algorithm, `options` say that. Where nothing
     is random one number of draws stands for all.
     """
-    random = cfg.is_random(config) and config.eval.sketch
+    random = cfg.is_random(config)
 
     def each(value: Any) -> list[Any]:
         return value if isinstance(value, list) else [value]

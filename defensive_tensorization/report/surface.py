@@ -34,7 +34,7 @@ def surface(rows: Iterable[Row], column: Column, epsilon: float) -> Surface:
     """What there is of a network's surface at one epsilon."""
     found: dict[tuple[int, int], list[Answers]] = {}
     for row in surface_rows(rows, column, epsilon):
-        for draws in (row.averaged,) if _is_random(row) else DRAWS:
+        for draws in (row.averaged,) if row.random else DRAWS:
             found.setdefault((row.steps, draws), []).append(answers(row))
     return found
 
@@ -48,13 +48,9 @@ def surface_rows(rows: Iterable[Row], column: Column, epsilon: float) -> list[Ro
     return sorted(mine, key=lambda row: row.eval_seed)
 
 
-def _is_random(row: Row) -> bool:
-    return not row.draws.startswith("none: ")
-
-
 def _shown_draws(rows: Sequence[Row], column: Column, epsilon: float) -> dict[int, str]:
     """K, and how it is called: one for all where nothing is random."""
-    if any(map(_is_random, surface_rows(rows, column, epsilon))):
+    if any(row.random for row in surface_rows(rows, column, epsilon)):
         return {k: f"K = {k}" for k in DRAWS}
     return {DRAWS[0]: "any K"}
 

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from defensive_tensorization.errors import UsageError
 
+_NO_DRAWS = "none: "  # how `draws` begins in a row of a network without randomness
 OUTSIDE = "autoattack"  # the attack that is others' code, with draws and times of its own
 
 
@@ -30,7 +31,8 @@ class Row:
     are what each image got (`scores.Answers.decoded`). `outcomes` is of an attack that stops at the
     first miss: name=images:right for each outcome, right answers of all scoring draws together.
     `train_autocast` and `autocast` are the precision of the training and of attack and scoring;
-    older rows have "".
+    older rows have "". `random` says whether two forwards of the evaluated network can differ; of
+    an older row it is found in the sentence `draws`.
     """
 
     run_id: str
@@ -80,6 +82,7 @@ class Row:
     outcomes: str = ""
     train_autocast: str = ""
     autocast: str = ""
+    random: bool = True
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):
@@ -201,6 +204,8 @@ def _row(record: Any, where: str) -> Row:
                 f"{where}: missing field '{name}'; the row is of another version, "
                 "move the file away or read it with that version"
             )
+    if "random" not in record:
+        record = record | {"random": not str(record["draws"]).startswith(_NO_DRAWS)}
     kinds = get_type_hints(Row)
     try:
         return Row(**{name: _value(name, kinds[name], value) for name, value in record.items()})

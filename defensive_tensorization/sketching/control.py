@@ -161,6 +161,11 @@ def has_several_draws(model: nn.Module) -> bool:
     return any(control.draws_per_batch != 1 for control in found)
 
 
+def is_random(model: nn.Module) -> bool:
+    """Whether the model draws anything while no block holds, repeats or disables its draws."""
+    return any(sketch.random for sketch in sketches(model).values())
+
+
 def is_live(model: nn.Module) -> bool:
     """Whether two forwards, here and now, can meet different draws."""
     found = [(s, controls.get(s, LIVE, warn=False)) for s in sketches(model).values()]

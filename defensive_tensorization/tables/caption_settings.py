@@ -21,7 +21,7 @@ def settings(cells: Mapping[str, Config]) -> Facts:
 
     def sketch(c: Config) -> str:
         conv = c.defence.conv
-        if conv is None or conv.theta == 1:
+        if conv is None or not cfg.has_random_kernels(c.defence):
             return "none"
         which = "all modes" if conv.modes is None else f"modes {conv.modes}"
         scaled = ", divided by what is kept" if conv.rescale else ""
@@ -89,7 +89,7 @@ def _defence(config: Config) -> str:
         parts.append(
             f"trained on {p.name} of {size}, in levels, {_steps(p)}; BatchNorm as attacked"
         )
-        if d.conv and d.conv.theta < 1:
+        if cfg.has_random_kernels(d):
             parts.append(f"its draws {p.draws}, the update's {p.update}")
     return "; ".join(parts)
 

@@ -56,7 +56,7 @@ def places(config: Config, cells: Mapping[str, Config]) -> dict[tuple[str, str],
     return {
         (config.experiment.columns[m], version): draws
         for m, cell in cells.items()
-        for version, draws in versions[cfg.is_random(cell) and cell.eval.sketch].items()
+        for version, draws in versions[cfg.is_random(cell)].items()
     }
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from .. import sketching
 from ..errors import UsageError
 from ..replacement import decompose_on_loading
 from .product import Geometry, binary_product, binary_weight
@@ -101,11 +100,6 @@ class XnorConvNd(nn.Module):
     def kernel(self, batch: int = 1) -> Tensor:
         """alpha sgn(W), for a random weight under a fresh draw."""
         return binary_weight(self._drawn(batch), self.window, self.alpha)
-
-    @property
-    def random(self) -> bool:
-        """Whether two kernels can differ."""
-        return any(sketch.random for sketch in sketching.sketches(self).values())
 
     @property
     def shared_draws(self) -> bool:

@@ -5,6 +5,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from .. import sketching
 from ..errors import UsageError
 from .layers import XnorConvNd
 
@@ -43,7 +44,7 @@ def packed(network: nn.Module) -> dict[str, Tensor]:
         if not name.endswith("num_batches_tracked")
     }
     for name, layer in layers.items():
-        if layer.random:
+        if sketching.is_random(layer):
             raise UsageError(
                 f"layer '{name}' draws its weights anew at every forward, from a real latent "
                 "tensor: no bits stand for them; take defence=none or theta=1"
