@@ -19,9 +19,10 @@ from defensive_tensorization import sketching
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.ensure import evaluated, passes, trained
+from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks, plan
+from defensive_tensorization.experiment.recording import passes
 from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row, means, summarise
 from defensive_tensorization.run import run

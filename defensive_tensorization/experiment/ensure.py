@@ -1,31 +1,22 @@
 """A plan's network and its rows: loaded, resumed, or made where they are missing."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from torch import nn
 
-from .. import config as cfg
-from .. import sketching
 from ..attacks import Attack, group_by_steps
-from ..errors import UsageError
 from ..results import row as results
-from ..results import store
 from ..results.row import Row
 from ..results.scores import Answers
-from ..system import provenance, signals
-from ..system.file_lock import alone
-from ..system.progress import Level
+from ..system import provenance
 from ..training import checkpoint, distributed
 from ..training.loop import Progress, train
-from ..training.microbatches import within_memory
-from . import examples, wandb_log
-from .evaluate import accuracy, evaluate
+from . import recording
+from .evaluate import Classifier, Score, accuracy, evaluate
 from .evaluation_config import eval_config_hash, row
 from .plan import Plan, attacks, seeds
 
@@ -43,58 +34,43 @@ class Trained:
 
 def trained(p: Plan) -> Trained:
     """The trained network: loaded, resumed or trained, by one process while others wait for it."""
-    lock = alone(Path(f"{p.checkpoint}.lock"), f"training {p.name}")
-    with distributed.at_first(lock):
+    with recording.one_process_at_a_time(p):
         network = p.network()
-        state = distributed.broadcast(partial(checkpoint.load, p.checkpoint, p.weights_id, network))
-        progress = Progress(**state["progress"]) if state else None
-        commits = checkpoint.commits(state) if state else []
+        progress, commits = recording.saved_progress(p, network)
         if progress is None and p.base:
             network.load_state_dict(trained(p.base).network.state_dict())
         if progress is None or progress.epoch < p.schedule.epochs:
             log.info("training %s, %d epochs", p.name, p.schedule.epochs)
-            commit, dirty = provenance.commit()
-            commits = list(dict.fromkeys([*commits, commit + "+" * dirty]))
-            remedy = "take a smaller train.batch_size or model.width"
-            watch = wandb_log.of_network(p, "train")
-            with watch as watched, signals.at_batches(), within_memory(remedy):
-                wandb_log.training(watched, p)
-                wandb_log.epochs(watched, progress.history if progress else [])
-
-                def keep(now: Progress) -> None:
-                    if not distributed.first():
-                        return
-                    checkpoint.save(
-                        p.checkpoint,
-                        {
-                            "fingerprint": p.weights_id,
-                            "config": cfg.plain(p.config),
-                            "commits": commits,
-                            "hardware": provenance.hardware(p.task.train.inputs.device),
-                            "progress": now.state(),
-                        },
-                    )
-                    if not now.step:
-                        wandb_log.epochs(watched, now.history[-1:])
-
-                progress = train(
-                    network,
-                    p.task,
-                    p.schedule,
-                    p.optimizer(network),
-                    p.config.seed,
-                    resume=progress,
-                    after_epoch=keep,
-                    validate=partial(clean_accuracy, p, network) if distributed.first() else None,
-                    label=p.name,
-                    perturb=p.perturb(network),
-                    penalty=p.penalty,
-                    team=p.team,
-                )
-                wandb_log.trained(watched, p, progress.history)
+            commits = _with_this_code(commits)
+            with recording.training(p, progress, commits) as save:
+                progress = _fitted(p, network, progress, save)
             distributed.align(network)
         network.load_state_dict(progress.network)
     return Trained(network, checkpoint.digest(progress.network), ", ".join(commits))
+
+
+def _with_this_code(commits: Sequence[str]) -> list[str]:
+    commit, dirty = provenance.commit()
+    return list(dict.fromkeys([*commits, commit + "+" * dirty]))
+
+
+def _fitted(
+    p: Plan, network: nn.Module, progress: Progress | None, save: recording.Saves
+) -> Progress:
+    return train(
+        network,
+        p.task,
+        p.schedule,
+        p.optimizer(network),
+        p.config.seed,
+        resume=progress,
+        after_epoch=save,
+        validate=partial(clean_accuracy, p, network) if distributed.first() else None,
+        label=p.name,
+        perturb=p.perturb(network),
+        penalty=p.penalty,
+        team=p.team,
+    )
 
 
 def clean_accuracy(p: Plan, network: nn.Module) -> float:
@@ -108,66 +84,58 @@ def clean_accuracy(p: Plan, network: nn.Module) -> float:
 def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
     """Every row of this evaluation: those on disk, and the missing ones as they are made."""
     aimed = [None, *attacks(p.config)]
-    done = {r.key: r for r in distributed.broadcast(lambda: store.read([p.rows]))}
-    if any(r.weights not in ("", of.weights) for r in done.values()):
-        raise UsageError(
-            f"{p.rows} holds rows of other weights than {p.checkpoint} ({of.weights}), trained "
-            "anew since: move the rows away, they are made again"
-        )
+    done = recording.saved_rows(p, of.weights)
     keys = {
         seed: {a: results.key(p.weights_id, eval_config_hash(p.config, a), seed) for a in aimed}
         for seed in seeds(p.config)
     }
     missing = {s: [a for a, key in each.items() if key not in done] for s, each in keys.items()}
-    wanted = [key for each in keys.values() for key in each.values()]
-    if not any(missing.values()):
-        return [done[key] for key in wanted]
-    classifier, surrogate_model = p.classifier(of.network), None
+
+    def rows(*of_seeds: int) -> list[Row]:
+        return [done[key] for seed in of_seeds for key in keys[seed].values()]
+
+    if any(missing.values()):
+        classifier, surrogate_model = p.classifier(of.network), _surrogate_model(p, missing)
+        cache: dict[Attack | None, Answers] = {}
+        every = partial(rows, *keys)
+        with recording.evaluation(p, classifier, surrogate_model, missing, every) as keep:
+            for seed, todo in missing.items():
+                for score in _scores(p, classifier, surrogate_model, todo, seed, cache):
+                    made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
+                    keep(made, score.attack)
+                    done[made.key] = made
+                if todo:
+                    log.info("%s  evaluation seed %d  %s", p.name, seed, summary(rows(seed)))
+    return rows(*keys)
+
+
+def _surrogate_model(p: Plan, missing: Mapping[int, Sequence[Attack | None]]) -> Classifier | None:
+    """The dense network that black-box attacks are computed on, where there are any."""
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
-        surrogate_model = p.surrogate_plan.classifier(trained(p.surrogate_plan).network)
+        return p.surrogate_plan.classifier(trained(p.surrogate_plan).network)
+    return None
+
+
+def _scores(
+    p: Plan,
+    classifier: Classifier,
+    surrogate_model: nn.Module | None,
+    todo: Sequence[Attack | None],
+    seed: int,
+    cache: dict[Attack | None, Answers],
+) -> Iterator[Score]:
+    """The scores of one evaluation seed; several processes share the work, and all get all."""
     split = p.task.test.part(p.config.eval.images, "eval.images")
-    size, draws = p.config.eval.batch_size, p.config.eval.draws
-    work = sum(passes(a, draws) for todo in missing.values() for a in todo)
-    control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
-    deterministic_cache: dict[Attack | None, Answers] = {}
-    level = Level(f"attacking {p.name}", work, "passes")
-    with control, wandb_log.of_network(p, "eval") as watched, level, signals.at_batches():
-        for seed, todo in missing.items():
-            groups = _step_groups(todo, together=len(split) <= size)
-            hand = [
-                i for group in distributed.shard_indices(len(groups), seed) for i in groups[group]
-            ]
-            aims = [todo[i] for i in hand]
-            scores = evaluate(
-                classifier,
-                p.task,
-                split,
-                aims,
-                seed,
-                size,
-                surrogate_model,
-                draws,
-                deterministic_cache,
-            )
-            bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
-            for i, score in distributed.gather(zip(hand, bare, strict=True)):
-                score = replace(score, attack=todo[i])
-                made = row(p, score, command, trained_commit=of.commit, weights=of.weights)
-                if distributed.first():
-                    store.append(p.rows, made)
-                done[made.key] = made
-                level.step(passes(score.attack, draws))
-            if todo:
-                mine = [done[key] for key in keys[seed].values()]
-                log.info("%s  evaluation seed %d  %s", p.name, seed, summary(mine))
-        rows = [done[key] for key in wanted]
-        wandb_log.evaluated(watched, p, rows)
-        shown = [a for a in aimed if a]
-        watched.image(
-            wandb_log.EXAMPLES, lambda: examples.figure(p, classifier, shown, surrogate_model)
-        )
-        log.info("W&B %s", watched.path or "disabled")
-    return rows
+    size = p.config.eval.batch_size
+    groups = _step_groups(todo, together=len(split) <= size)
+    hand = [i for group in distributed.shard_indices(len(groups), seed) for i in groups[group]]
+    aims = [todo[i] for i in hand]
+    scores = evaluate(
+        classifier, p.task, split, aims, seed, size, surrogate_model, p.config.eval.draws, cache
+    )
+    bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
+    for i, score in distributed.gather(zip(hand, bare, strict=True)):
+        yield replace(score, attack=todo[i])
 
 
 def _step_groups(todo: Sequence[Attack | None], *, together: bool) -> list[range]:
@@ -177,14 +145,6 @@ def _step_groups(todo: Sequence[Attack | None], *, together: bool) -> list[range
         start = found[-1].stop if found else 0
         found.append(range(start, start + (len(group) if group else 1)))
     return found
-
-
-def passes(attack: Attack | None, draws: int) -> int:
-    """Forward passes that a row costs an example, a gradient counted as two more; about."""
-    if attack is None:
-        return draws
-    sizes = dict(attack.options).get("sizes", 0)  # of a search that few images go through whole
-    return draws + 3 * attack.steps * attack.draws + (sizes if isinstance(sizes, int) else 0)
 
 
 def summary(rows: list[Row]) -> str:
