@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks import pgd
 from defensive_tensorization.data import Split, decode, digits
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluate import answers
 from defensive_tensorization.experiment.plan import Plan
 from defensive_tensorization.training.loop import train
@@ -53,7 +54,7 @@ def some(p: Plan, start: int, count: int) -> Split:
 
 
 def ours(p: Plan, network: nn.Module) -> Attacked:
-    classifier = p.classifier(deepcopy(network))
+    classifier = components.classifier(p, deepcopy(network))
     attack = pgd(epsilon=EPSILON, unit=UNIT, steps=STEPS)
     seeds = count()  # every batch has starts and draws of its own, as with the others
 
@@ -125,7 +126,9 @@ def raw(network: nn.Module) -> nn.Module:
 def once(name: str, way: str, width: int, device: str, batch: int) -> None:
     """One batch by an untrained network, for its peak of memory."""
     p = plan(way, width, 1, torch.device(device))
-    (OTHERS | {"ours": ours, RECALIBRATED: recalibrated})[name](p, p.network())(some(p, 0, batch))
+    (OTHERS | {"ours": ours, RECALIBRATED: recalibrated})[name](p, components.network(p))(
+        some(p, 0, batch)
+    )
 
 
 def _keep(attack: Attacked, of: Split, right: list[Tensor]) -> None:
@@ -159,8 +162,8 @@ def main() -> None:
     agree = True
     for way in WAYS:
         p = plan(way, width, epochs, device)
-        network = p.network()
-        train(network, p.task, p.schedule, p.optimizer(network), 0)
+        network = components.network(p)
+        train(network, p.task, components.schedule(p), components.optimizer(p, network), 0)
         more = {RECALIBRATED: recalibrated} if cfg.is_random(p.config) else {}
         runs = {name: make(p, network) for name, make in (known | more).items()}
         taken: dict[str, list[float]] = {name: [] for name in runs}

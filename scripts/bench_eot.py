@@ -15,7 +15,7 @@ from bench import Ratio, interleaved, options, over, report
 from torch import Tensor, nn
 
 from defensive_tensorization.attacks.expectation import Expectation, cross_entropy, most_together
-from defensive_tensorization.experiment.plan import channels_last
+from defensive_tensorization.experiment.components import channels_last
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import conv_factory
 

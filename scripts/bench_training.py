@@ -20,6 +20,7 @@ from torch import nn
 from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.data import Split, Task, decode, digits
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.plan import Plan
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.results.scores import Answers, difference
@@ -66,8 +67,8 @@ def ours(
     """One epoch a call, of this package's loop."""
     settings = (f"model.width={width}", f"train.autocast={dtype}", f"train.compile={compiled}")
     p = Plan(cfg.composed([WAYS[way], "train=cifar10_tuned", *settings]), task)
-    network, schedule = p.network(), replace(p.schedule, epochs=1)
-    optimizer = p.optimizer(network)
+    network, schedule = components.network(p), replace(components.schedule(p), epochs=1)
+    optimizer = components.optimizer(p, network)
     return lambda: train(network, task, schedule, optimizer, 0)
 
 
@@ -98,16 +99,18 @@ def learnt(epochs: int, seeds: int) -> tuple[list[str], bool]:
         for dtype in ("float32", "bfloat16"):
             words = [f"train.epochs={epochs}", f"train.autocast={dtype}", f"seed={seed}"]
             p = Plan(cfg.composed([*settings, *words]), task)
-            network = p.network()
-            train(network, task, p.schedule, p.optimizer(network), seed)
+            network = components.network(p)
+            train(network, task, components.schedule(p), components.optimizer(p, network), seed)
             with torch.no_grad():
-                found[f"ours, {dtype}"].append(score_logits(p.classifier(network)(x)[None], y))
+                found[f"ours, {dtype}"].append(
+                    score_logits(components.classifier(p, network)(x)[None], y)
+                )
         torch.manual_seed(seed)
         plain = _plain(8)
         epoch = public_loop(
             *(plain, task.train, [], task.mean, task.std),
             batch=BATCH,
-            lr=lambda done: 0.1 * p.schedule.factor(done),  # noqa: B023 as ours has it
+            lr=lambda done: 0.1 * components.schedule(p).factor(done),  # noqa: B023 as ours has it
         )
         for _ in range(epochs):
             epoch()

@@ -15,7 +15,7 @@ import torch
 from bench import Setting, Timing, circumstances, measure, ratio, write
 from torch import nn
 
-from defensive_tensorization.experiment.plan import channels_last
+from defensive_tensorization.experiment.components import channels_last
 from defensive_tensorization.models import REAL, Precision, ResNet18
 from defensive_tensorization.tucker import conv_factory
 from defensive_tensorization.xnor import binary_layer

@@ -31,7 +31,8 @@ from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.attack import step_count
 from defensive_tensorization.attacks.training import truncated_normal
-from defensive_tensorization.experiment.plan import attacks, channels_last
+from defensive_tensorization.experiment.components import channels_last
+from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.system import provenance
 
 TRAIN, TEST, SIDE = 1_281_167, 50_000, 224  # ILSVRC-2012, at ResNet-50's usual size

@@ -15,6 +15,7 @@ import torch
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.errors import UsageError, in_one_line
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.ensure import trained
 from defensive_tensorization.experiment.plan import plan
 from defensive_tensorization.xnor.packed import dense_size, packed, size
@@ -27,7 +28,9 @@ def main() -> None:
         if not arguments or "=" in arguments[0]:
             raise UsageError("name the file to write: python scripts/export_xnor.py FILE [key=...]")
         described = plan(cfg.composed(arguments[1:]))
-        packed(described.network())  # what cannot be exported is refused before it is trained
+        packed(
+            components.network(described)
+        )  # what cannot be exported is refused before it is trained
         network = trained(described).network.cpu()
         state, dense = packed(network), dense_size(network)
         file = Path(arguments[0])

@@ -25,6 +25,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks import pgd
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluate import answers
 from defensive_tensorization.experiment.plan import Plan
 from defensive_tensorization.training import loop as training
@@ -141,13 +142,13 @@ def steps(way: str, width: int, batch: int, dtype: str, device: torch.device) ->
     task = made_up(ROUNDS * batch, device)
     words = [f"model.width={width}", f"train.autocast={dtype}", f"train.batch_size={batch}"]
     p = Plan(cfg.composed([way, *words, "model.batchnorm=running"]), task)
-    network, schedule = p.network(), replace(p.schedule, epochs=1)
-    optimizer = p.optimizer(network)
+    network, schedule = components.network(p), replace(components.schedule(p), epochs=1)
+    optimizer = components.optimizer(p, network)
     with marks(network):
         epoch = profiled(
             lambda: training.train(network, task, schedule, optimizer, 0), UPDATE, device
         )
-    classifier = p.classifier(network)
+    classifier = components.classifier(p, network)
     attack = pgd(epsilon=8, unit=1 / 255, steps=ROUNDS)
     split = task.test.head(batch)
     with marks(network):

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress, ttest_rel
 
+from defensive_tensorization.experiment import components
+
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 sys.path.append(str(SCRIPTS))
 
@@ -150,7 +152,7 @@ def test_every_batch_of_ours_has_draws_of_its_own(monkeypatch: pytest.MonkeyPatc
         return SimpleNamespace(correct=np.ones(len(given[2])))
 
     monkeypatch.setattr(bench_attack, "answers", answers)
-    attack = bench_attack.ours(p, p.network())
+    attack = bench_attack.ours(p, components.network(p))
     assert len(attack(bench_attack.some(p, 0, 3))) == 3
     attack(bench_attack.some(p, 3, 3))
     assert seeds == [0, 1]

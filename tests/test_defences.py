@@ -14,7 +14,7 @@ from defensive_tensorization.config import composed
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment import plan
+from defensive_tensorization.experiment import components, plan
 from defensive_tensorization.experiment.evaluate import Classifier, Score, accuracy
 from defensive_tensorization.experiment.evaluation_config import row
 from defensive_tensorization.experiment.plan import Plan, attacks
@@ -35,7 +35,7 @@ def planned(*overrides: str) -> Plan:
 
 def test_every_activation_of_a_quantized_network_has_few_values() -> None:
     p = planned("defence=quantization", "theta=1", "defence.relu.bits=3")
-    network = p.network()
+    network = components.network(p)
     seen: list[int] = []
     for module in network.modules():
         assert not isinstance(module, nn.ReLU)
@@ -49,14 +49,15 @@ def test_every_activation_of_a_quantized_network_has_few_values() -> None:
 
 def test_beta_weighs_the_orthogonality_of_all_weights() -> None:
     p = planned("defence=quantization", "theta=1", "defence.beta=0.5")
-    network = p.network()
-    assert p.penalty is not None
-    torch.testing.assert_close(p.penalty(network), 0.5 * orthogonality(network))
-    p.penalty(network).backward()
+    network = components.network(p)
+    penalty = components.penalty(p)
+    assert penalty is not None
+    torch.testing.assert_close(penalty(network), 0.5 * orthogonality(network))
+    penalty(network).backward()
     moved = {name for name, w in network.named_parameters() if w.grad is not None}
     assert moved == {name for name, w in network.named_parameters() if w.ndim > 1}
     assert len(moved) == 21  # 17 kernels of 3x3, 3 shortcuts, the last layer
-    assert planned("defence=none", "theta=1").penalty is None
+    assert components.penalty(planned("defence=none", "theta=1")) is None
 
 
 # --- squeezing ----------------------------------------------------------------------------------
@@ -64,9 +65,9 @@ def test_beta_weighs_the_orthogonality_of_all_weights() -> None:
 
 def test_a_squeezed_classifier_is_the_network_behind_the_squeezing() -> None:
     p = planned("defence=squeezing", "theta=1")
-    network = p.network()
+    network = components.network(p)
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    classifier = p.classifier(network)
+    classifier = components.classifier(p, network)
     expected = network.eval()(FeatureSqueezing()(x))
     torch.testing.assert_close(classifier(x), expected)
     torch.testing.assert_close(classifier.seen("oblivious")(x), network(x))
@@ -129,10 +130,10 @@ def test_squeezing_is_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("precision", ["real", "xnor"])
 def test_ours_with_adversarial_training_fills_two_slots(precision: str) -> None:
     p = planned("defence=tensorization_pgd", "theta=0.9", f"precision={precision}")
-    network = p.network().train()
+    network = components.network(p).train()
     kinds = (TuckerConv2d, XnorConv2d)
     assert any(isinstance(module, kinds) for module in network.modules())
-    perturb = p.perturb(network)
+    perturb = components.perturb(p, network)
     assert perturb is not None
     x = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     y = torch.arange(8) % 4
@@ -145,12 +146,12 @@ def test_ours_with_adversarial_training_fills_two_slots(precision: str) -> None:
 
 def test_the_attack_of_training_meets_the_deployed_network() -> None:
     p = planned("defence=tensorization_pgd", "theta=0.9")
-    network = p.network()
-    assert isinstance(p.deployed(network), Recalibrated)
+    network = components.network(p)
+    assert isinstance(components.deployed(p, network), Recalibrated)
     dense = planned("defence=adversarial_pgd", "theta=1")
-    network = dense.network()
-    assert dense.deployed(network) is network
-    assert planned("theta=0.9").perturb(p.network()) is None
+    network = components.network(dense)
+    assert components.deployed(dense, network) is network
+    assert components.perturb(planned("theta=0.9"), components.network(p)) is None
 
 
 def test_a_caption_says_what_a_network_started_from_and_was_trained_on() -> None:

@@ -15,6 +15,7 @@ from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.config import composed, run_id, train_config_hash
 from defensive_tensorization.defences.dropout import DropoutLinear, last_layer
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluate import Score, accuracy
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash, row
 from defensive_tensorization.experiment.plan import Plan, attacks
@@ -91,8 +92,8 @@ def test_every_attacker_there_is_can_attack_it() -> None:
     config = composed(["defence=defensive_dropout", "theta=1", *SMALL, "attack=[fgsm]"])
     p = Plan(config, task(split(8), split(8)))
     twin, classifier = (
-        p.surrogate_plan.classifier(p.surrogate_plan.network()),
-        p.classifier(p.network()),
+        components.classifier(p.surrogate_plan, components.network(p.surrogate_plan)),
+        components.classifier(p, components.network(p)),
     )
     right = score_logits(torch.eye(2)[None], torch.tensor([0, 1]))
     for knowledge in THREAT_MODELS:

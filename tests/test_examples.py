@@ -11,7 +11,7 @@ from PIL import Image
 from recorded import Recorded
 
 from defensive_tensorization.attacks import Attack
-from defensive_tensorization.experiment import examples
+from defensive_tensorization.experiment import components, examples
 from defensive_tensorization.experiment.plan import attacks, plan
 from defensive_tensorization.report.adversarial_examples import GAP, LINE, SIDE
 
@@ -42,10 +42,10 @@ def test_the_picture_shows_the_first_images_and_nothing_else_is_drawn(
 ) -> None:
     p = plan(deepcopy(recorded.config))
     p.config.paths.runs = str(tmp_path)
-    network = p.network()
+    network = components.network(p)
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    path = examples.figure(p, p.classifier(network), attacks(p.config))
+    path = examples.figure(p, components.classifier(p, network), attacks(p.config))
     assert torch.equal(before, torch.random.get_rng_state())
     assert path == tmp_path / "examples" / f"{p.name}.png"
     with Image.open(path) as picture:
@@ -56,7 +56,7 @@ def test_the_picture_shows_the_first_images_and_nothing_else_is_drawn(
     shown = sheet[top : top + SIDE, GAP : GAP + SIDE]
     scale = SIDE // first.shape[0]
     assert (shown[scale // 2 :: scale, scale // 2 :: scale] == first).all()
-    again = examples.figure(p, p.classifier(network), attacks(p.config))
+    again = examples.figure(p, components.classifier(p, network), attacks(p.config))
     with Image.open(again) as picture:
         assert (np.asarray(picture) == sheet).all()
 
@@ -68,4 +68,4 @@ def test_there_is_nothing_to_see_without_images_or_attacks(kind: str, recorded: 
         task = replace(p.task, train=replace(p.task.train, inputs=p.task.train.inputs[:, 0]))
         p = replace(p, task=task)
     aimed = [] if kind == "no attack" else attacks(p.config)
-    assert examples.figure(p, p.classifier(p.network()), aimed) is None
+    assert examples.figure(p, components.classifier(p, components.network(p)), aimed) is None

@@ -20,7 +20,7 @@ from defensive_tensorization import sketching
 from defensive_tensorization.config import Config, composed, plane_of
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment import loss_landscape
+from defensive_tensorization.experiment import components, loss_landscape
 from defensive_tensorization.experiment.ensure import Trained, trained
 from defensive_tensorization.experiment.plan import Plan, plan
 from defensive_tensorization.results import landscape_panels
@@ -59,7 +59,7 @@ def small(*overrides: str) -> Config:
 
 
 def of(p: Plan, weights: str = "w") -> Trained:
-    return Trained(p.network(), weights, "c0ffee")
+    return Trained(components.network(p), weights, "c0ffee")
 
 
 def made(p: Plan, other: Plan | None = None, weights: str = "w") -> list[landscape_panels.Panel]:
@@ -119,7 +119,7 @@ def test_a_gradient_without_direction_is_refused() -> None:
 @pytest.fixture(scope="module")
 def random(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, nn.Module]:
     p = laid(tmp_path_factory.mktemp("random"), "theta=0.7", "tucker.min_dim=1")
-    return p, p.classifier(p.network())
+    return p, components.classifier(p, components.network(p))
 
 
 def test_a_held_draw_is_one_draw(random: tuple[Plan, nn.Module]) -> None:
@@ -159,7 +159,7 @@ def test_a_random_network_has_two_panels(tmp_path: Path) -> None:
     draw, mean = made(p)
     assert [panel.version for panel in (draw, mean)] == ["draw", "mean"]
     x, y = loss_landscape.example(p)
-    model = p.classifier(p.network())
+    model = components.classifier(p, components.network(p))
     seeds = [sketching.stream(p.config.eval.seed, "landscape", k) for k in range(3)]
     losses = []
     for seed in seeds:
@@ -198,7 +198,7 @@ def test_the_control_without_a_sketch_has_one_panel(tmp_path: Path) -> None:
     (panel,) = made(p)
     assert panel.version == ""
     x, y = loss_landscape.example(p)
-    model = p.classifier(p.network())
+    model = components.classifier(p, components.network(p))
     with torch.no_grad(), sketching.disabled(model):
         expected = float(F.cross_entropy(model(x[None]), y[None]))
     assert panel.loss[panel.centre] == pytest.approx(expected, rel=1e-4)
@@ -298,7 +298,7 @@ def test_from_a_configuration(tmp_path: Path) -> None:
     p = plan(config)
     with torch.no_grad():
         x, y = loss_landscape.example(p)
-        model = p.classifier(trained(p).network)
+        model = components.classifier(p, trained(p).network)
         with sketching.frozen(model, seed=sketching.stream(0, "landscape", 0)):
             assert draw.loss[1, 1] == pytest.approx(float(F.cross_entropy(model(x[None]), y[None])))
     assert draw.about.weights == mean.about.weights == trained(p).weights
@@ -306,5 +306,5 @@ def test_from_a_configuration(tmp_path: Path) -> None:
     first = replace(p, config=base)
     full = trained(first)
     assert draw.about.plane_weights == full.weights != draw.about.weights
-    g = loss_landscape.gradient(first.classifier(full.network), x, y, [0])
+    g = loss_landscape.gradient(components.classifier(first, full.network), x, y, [0])
     np.testing.assert_allclose(draw.directions[0], g / g.abs().max(), atol=1e-5)

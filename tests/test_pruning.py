@@ -14,6 +14,7 @@ from defensive_tensorization.attacks import eot_pgd
 from defensive_tensorization.config import composed, run_id, surrogate_config, train_config_hash
 from defensive_tensorization.defences.pruning import StochasticPruning, factors, pruned
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluate import Classifier
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import Plan
@@ -130,7 +131,7 @@ def test_it_joins_the_undefended_network_and_is_attacked_through_its_draws() -> 
     assert run_id(defended, "0" * 16) == run_id(plain, "0" * 16)
     assert eval_config_hash(defended, None) != eval_config_hash(plain, None)
     p = Plan(defended, task(split(8), split(8)))
-    classifier = p.classifier(p.network())
+    classifier = components.classifier(p, components.network(p))
     assert isinstance(classifier, Classifier) and len(sketching.sketches(classifier)) == 17
     x, y = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
     with sketching.record(classifier) as ledger:

@@ -19,6 +19,7 @@ from defensive_tensorization import sketching
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks, plan
@@ -130,7 +131,7 @@ def test_the_control_is_the_same_network_at_theta_1(
     assert {(r.random, r.draws) for r in rows} == {(False, "none: theta = 1 in attack and scoring")}
     network = trained(p).network
     split = p.task.test.head(20)
-    classifier = p.classifier(network)
+    classifier = components.classifier(p, network)
     with torch.no_grad(), sketching.disabled(network):
         right = classifier(decode(split.inputs)).argmax(1) == split.labels
     assert {r.clean_accuracy for r in rows} == {int(right.sum()) / 20}

@@ -87,9 +87,10 @@ def adversarial_examples(p: "Plan", network: "nn.Module") -> list[AdversarialExa
 
     from .. import sketching
     from ..data import decode
+    from ..experiment import components
     from ..experiment.plan import attacks
 
-    classifier, classes = p.classifier(network), p.task.classes
+    classifier, classes = components.classifier(p, network), p.task.classes
     attack = attacks(p.config)[0]
     split = p.task.test.head(100)
     sketching.seed(classifier, sketching.stream(p.config.eval.seed, "listen"))

@@ -19,6 +19,7 @@ from ..audit.panel import MEMBERS, Member
 from ..config import Config
 from ..data import decode
 from ..errors import UsageError, in_one_line
+from ..experiment import components
 from ..experiment.ensure import Trained, trained
 from ..experiment.evaluate import described
 from ..experiment.plan import Plan, plan
@@ -131,9 +132,13 @@ def subject(
     """twin: the dense network trained alike; a wrapped network's is itself, unwrapped."""
     c = p.config
     split = p.task.test.part(c.audit.images, "audit.images")
-    plain = p.classifier(network)
+    plain = components.classifier(p, network)
     model = plain if wrap is None else wrap(plain, c.audit.epsilon * c.dataset.unit).eval()
-    other = p.surrogate_plan.classifier(surrogate_model.network) if surrogate_model else None
+    other = (
+        components.classifier(p.surrogate_plan, surrogate_model.network)
+        if surrogate_model
+        else None
+    )
     return AuditTarget(
         model=model,
         x=decode(split.inputs),

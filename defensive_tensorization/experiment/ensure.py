@@ -15,7 +15,7 @@ from ..results.scores import Answers
 from ..system import provenance
 from ..training import checkpoint, distributed
 from ..training.loop import Progress, train
-from . import recording
+from . import components, recording
 from .evaluate import Classifier, Score, accuracy, evaluate
 from .evaluation_config import eval_config_hash, row
 from .plan import Plan, attacks, seeds
@@ -35,12 +35,12 @@ class Trained:
 def trained(p: Plan) -> Trained:
     """The trained network: loaded, resumed or trained, by one process while others wait for it."""
     with recording.one_process_at_a_time(p):
-        network = p.network()
+        network = components.network(p)
         progress, commits = recording.saved_progress(p, network)
         if progress is None and p.base:
             network.load_state_dict(trained(p.base).network.state_dict())
-        if progress is None or progress.epoch < p.schedule.epochs:
-            log.info("training %s, %d epochs", p.name, p.schedule.epochs)
+        if progress is None or progress.epoch < p.config.train.epochs:
+            log.info("training %s, %d epochs", p.name, p.config.train.epochs)
             commits = _with_this_code(commits)
             with recording.training(p, progress, commits) as save:
                 progress = _fitted(p, network, progress, save)
@@ -60,16 +60,16 @@ def _fitted(
     return train(
         network,
         p.task,
-        p.schedule,
-        p.optimizer(network),
+        components.schedule(p),
+        components.optimizer(p, network),
         p.config.seed,
         resume=progress,
         after_epoch=save,
         validate=partial(clean_accuracy, p, network) if distributed.first() else None,
         label=p.name,
-        perturb=p.perturb(network),
-        penalty=p.penalty,
-        team=p.team,
+        perturb=components.perturb(p, network),
+        penalty=components.penalty(p),
+        team=components.team(p),
     )
 
 
@@ -77,7 +77,12 @@ def clean_accuracy(p: Plan, network: nn.Module) -> float:
     """On the evaluation's images, one draw a batch; reported after each epoch, never selects."""
     split = p.task.test.part(p.config.eval.images, "eval.images")
     return accuracy(
-        p.classifier(deepcopy(network)), p.task, split, None, -1, p.config.eval.batch_size
+        components.classifier(p, deepcopy(network)),
+        p.task,
+        split,
+        None,
+        -1,
+        p.config.eval.batch_size,
     )
 
 
@@ -95,7 +100,10 @@ def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
         return [done[key] for seed in of_seeds for key in keys[seed].values()]
 
     if any(missing.values()):
-        classifier, surrogate_model = p.classifier(of.network), _surrogate_model(p, missing)
+        classifier, surrogate_model = (
+            components.classifier(p, of.network),
+            _surrogate_model(p, missing),
+        )
         cache: dict[Attack | None, Answers] = {}
         every = partial(rows, *keys)
         with recording.evaluation(p, classifier, surrogate_model, missing, every) as keep:
@@ -112,7 +120,7 @@ def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
 def _surrogate_model(p: Plan, missing: Mapping[int, Sequence[Attack | None]]) -> Classifier | None:
     """The dense network that black-box attacks are computed on, where there are any."""
     if any(a and a.knowledge == "blackbox" for todo in missing.values() for a in todo):
-        return p.surrogate_plan.classifier(trained(p.surrogate_plan).network)
+        return components.classifier(p.surrogate_plan, trained(p.surrogate_plan).network)
     return None
 
 

@@ -28,6 +28,7 @@ from ..results import landscape_panels
 from ..results.landscape_panels import About, Panel
 from ..system import provenance
 from ..system.progress import bar
+from . import components
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -249,6 +250,5 @@ def _held(model: nn.Module, seed: int) -> AbstractContextManager[None]:
 
 def _float32(p: "Plan", network: nn.Module) -> nn.Module:
     c = p.config
-    return replace(p, config=replace(c, eval=replace(c.eval, autocast="float32"))).classifier(
-        network
-    )
+    exact = replace(p, config=replace(c, eval=replace(c.eval, autocast="float32")))
+    return components.classifier(exact, network)

@@ -1,39 +1,26 @@
-"""From the configuration to the things it describes: data, network, schedule, attacks, names."""
+"""From the configuration to a run: its data, the names and paths of what it makes, its attacks."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from .. import config as cfg
 from ..attacks import Attack
 from ..config import Config
 from ..config.schema import AttackConfig
-from ..data import Task, decode
-from ..defences.quantization import orthogonality
+from ..data import Task
 from ..errors import UsageError
-from ..models import REAL, Precision
-from ..models.batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
-from ..models.precision import Order, Place
-from ..sketching import stream
-from ..training.distributed import Team
-from ..training.loop import Perturb
-from ..training.schedule import Schedule
-from ..xnor import XnorConv2d
-from .evaluate import Classifier
 
 MODELS = {"images": "take model=resnet18", "clips": "take model=soundnet5 or model=logmel"}
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
-NORMS = {1: DrawBatchNorm1d, 2: DrawBatchNorm2d}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: a configuration and its data, with everything that follows from the two."""
+    """One run: a configuration and its data, with the names and paths that follow from the two."""
 
     config: Config
     task: Task
@@ -70,84 +57,6 @@ class Plan:
     def surrogate_plan(self) -> "Plan":
         """The dense network that a black-box attacker holds."""
         return replace(self, config=cfg.surrogate_config(self.config))
-
-    def network(self) -> nn.Module:
-        """The network with its initial weights, on the task's device."""
-        c = self.config
-        d = getattr(cfg.named(c.model._target_), "dimensions", 2)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(c.seed, "init"))
-            network: nn.Module = cfg.construct(
-                c.model._target_,
-                width=c.model.width,
-                classes=len(self.task.classes),
-                mean=self.task.mean,
-                std=self.task.std,
-                conv=CONVOLUTIONS[d]
-                if c.defence.conv is None
-                else cfg.build(c.defence.conv, dimensions=d),
-                norm=lambda channels: NORMS[d](channels, cfg.batchnorm(self.config)),
-                precision=precision(c),
-                **({} if c.defence.relu is None else {"relu": partial(cfg.build, c.defence.relu)}),
-                **({} if c.defence.last is None else {"last": cfg.build(c.defence.last)}),
-            )
-        return channels_last(network).to(self.task.train.inputs.device)
-
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        t = self.config.train
-        scale = t.lr_scale if self.base else 1.0
-        made: torch.optim.Optimizer = cfg.build(
-            replace(t.optimizer, lr=t.optimizer.lr * scale), params=list(network.parameters())
-        )
-        return made
-
-    @property
-    def schedule(self) -> Schedule:
-        t = self.config.train
-        values = {f.name: getattr(t, f.name) for f in fields(Schedule)}
-        return Schedule(**values | {"milestones": tuple(t.milestones)})
-
-    @property
-    def team(self) -> Team:
-        """The processes that train it; UsageError where they are not as many as it says."""
-        parallel = self.config.train.parallel
-        return Team(**{f.name: getattr(parallel, f.name) for f in fields(Team)})
-
-    def deployed(self, network: nn.Module) -> nn.Module:
-        """The network with its pruning, and what its BatchNorm needs in evaluation mode."""
-        if self.config.defence.prune is not None:
-            network = cfg.build(self.config.defence.prune, network=network)
-        if cfg.batchnorm(self.config) != "recalibrated":
-            return network
-        reference = self.task.train.head(self.config.model.reference)
-        return Recalibrated(network, decode(reference.inputs))
-
-    def classifier(self, network: nn.Module) -> Classifier:
-        """The network as it is deployed: what attackers and scorers get."""
-        c = self.config
-        transform = None if c.defence.input is None else cfg.build(c.defence.input)
-        return Classifier(self.deployed(network), c.eval.autocast, transform)
-
-    def perturb(self, network: nn.Module) -> Perturb | None:
-        """The attack of its training, which meets it as attackers will."""
-        node = self.config.defence.perturb
-        if node is None:
-            return None
-        training = cfg.build(replace(node, name=None), unit=self.config.dataset.unit)  # type: ignore[arg-type]
-        return partial(training.batch, network, self.deployed(network), self.task.bounds)
-
-    @property
-    def penalty(self) -> Callable[[nn.Module], Tensor] | None:
-        beta = self.config.defence.beta
-        return (lambda network: beta * orthogonality(network)) if beta else None
-
-
-def channels_last(network: nn.Module) -> nn.Module:
-    """Its 2-D kernels, in place, as convolutions of channels-last images want them."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | XnorConv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
 
 
 def plan(config: Config) -> Plan:
@@ -216,25 +125,6 @@ def attacks(config: Config) -> list[Attack]:
         for draws in each(node.draws)[: None if random else 1]
         for steps in each(node.steps)
     ]
-
-
-def precision(config: Config) -> Precision:
-    """Which of a network's layers are binary, and the order in a block."""
-    p = config.precision
-    if p._target_ is None:
-        return REAL
-    layer = partial(cfg.construct, p._target_, K=p.K, alpha=p.alpha)
-    at: dict[Place, str | None] = {
-        "inner": "binary",
-        "first": p.first,
-        "shortcut": p.shortcut,
-        "last": p.last,
-    }
-    return Precision(
-        binary=lambda real: layer(layer=real),
-        places=frozenset(place for place, kind in at.items() if kind == "binary"),
-        order=cast(Order, p.order),
-    )
 
 
 def device(name: str) -> torch.device:

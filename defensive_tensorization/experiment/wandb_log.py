@@ -127,7 +127,7 @@ def dataset(p: "Plan") -> tracking.Item:
 
 
 def checkpoint(p: "Plan") -> tracking.Item:
-    facts = {"fingerprint": p.weights_id, "epochs": p.schedule.epochs}
+    facts = {"fingerprint": p.weights_id, "epochs": p.config.train.epochs}
     return tracking.Item(f"{p.name}-checkpoint", "checkpoint", facts, (p.checkpoint,), large=True)
 
 

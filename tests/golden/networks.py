@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from defensive_tensorization import sketching
 from defensive_tensorization.config import amended, composed
 from defensive_tensorization.data import decode
+from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.ensure import Trained, evaluated, trained
 from defensive_tensorization.experiment.plan import Plan, attacks, plan
 from defensive_tensorization.results.row import Row
@@ -87,12 +88,12 @@ def network_numbers(name: str, runs: Path) -> Numbers:
 
 
 def start_numbers(name: str, p: Plan) -> Numbers:
-    return {f"{name}: {k} at the start": v for k, v in answers(p, p.network()).items()}
+    return {f"{name}: {k} at the start": v for k, v in answers(p, components.network(p)).items()}
 
 
 def answers(p: Plan, network: nn.Module) -> Numbers:
     """Of 16 test images under one draw: the loss, two images' logits, the gradient's length."""
-    classifier = p.classifier(network)
+    classifier = components.classifier(p, network)
     split = p.task.test.head(16)
     x = decode(split.inputs).requires_grad_()
     sketching.seed(classifier, 0)
@@ -137,7 +138,7 @@ class LossRecorder(nn.Module):
 
 def fixed(p: Plan, key: str) -> nn.Module:
     """The plan's network with the committed weights."""
-    network = p.network()
+    network = components.network(p)
     with np.load(WEIGHTS) as stored:
         names = network.state_dict()
         network.load_state_dict({n: torch.from_numpy(stored[f"{key}/{n}"]) for n in names})
@@ -178,7 +179,7 @@ def trails(p: Plan, network: nn.Module) -> Numbers:
     x = decode(split.inputs)
     found: Numbers = {}
     for attack in attacks(p.config):
-        classifier = p.classifier(network)
+        classifier = components.classifier(p, network)
         asked = LossRecorder(classifier, split.labels)
         with torch.random.fork_rng(), sketching.frozen(classifier, seed=0):
             torch.manual_seed(0)
