@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from .. import config as cfg
 from ..attacks import Attack
 from ..config import Config
+from ..results.network import OfNetwork
 from ..results.row import OUTSIDE, Row
 from ..system import provenance
 from .evaluate import Score, described
@@ -56,18 +57,14 @@ def eval_config_hash(config: Config, attack: Attack | None) -> str:
     return cfg.digest(settings, 12)
 
 
-def row(
-    p: "Plan", score: Score, command: str, *, trained_commit: str = "", weights: str = ""
-) -> Row:
-    c, attack = p.config, score.attack
-    answers = score.answers.encoded() if c.eval.draws > 1 else ("", "", "")
-    conv = c.defence.conv
-    commit, dirty = provenance.commit()
-    return Row(
+def of_network(p: "Plan", protocol: str) -> OfNetwork:
+    """What a result made by this protocol says of its network."""
+    c, conv = p.config, p.config.defence.conv
+    return OfNetwork(
         run_id=p.name,
         fingerprint=p.weights_id,
         recipe=cfg.train_config_hash(c),
-        protocol=eval_config_hash(c, attack),
+        protocol=protocol,
         scale=c.scale.name,
         dataset=c.dataset.name,
         data=p.task.title,
@@ -80,6 +77,17 @@ def row(
         batchnorm=cfg.batchnorm(c),
         train_seed=c.seed,
         epochs=c.train.epochs,
+    )
+
+
+def row(
+    p: "Plan", score: Score, command: str, *, trained_commit: str = "", weights: str = ""
+) -> Row:
+    c, attack = p.config, score.attack
+    answers = score.answers.encoded() if c.eval.draws > 1 else ("", "", "")
+    commit, dirty = provenance.commit()
+    return Row(
+        **vars(of_network(p, eval_config_hash(c, attack))),
         attack=attack.name if attack else "clean",
         epsilon=attack.epsilon if attack else 0.0,
         epsilon_absolute=attack.radius if attack else 0.0,

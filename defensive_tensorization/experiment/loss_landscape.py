@@ -29,6 +29,7 @@ from ..results.landscape_panels import About, Panel
 from ..system import provenance
 from ..system.progress import bar
 from . import components
+from .evaluation_config import of_network
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -143,31 +144,15 @@ def _made(
         middle = settings.points // 2
         predicted = logits[:, middle, middle].argmax(-1).tolist()
         classes = p.task.classes
-        conv = p.config.defence.conv
         yield Panel(
             About(
-                run_id=p.name,
-                fingerprint=p.weights_id,
-                recipe=cfg.train_config_hash(p.config),
-                protocol=how,
+                **vars(of_network(p, how)),
                 weights=of.weights,
                 trained_commit=of.commit,
                 plane=laid.name,
                 plane_weights=by.weights,
                 direction=settings.direction,
                 gradient_length=float(g.double().norm()),
-                scale=p.config.scale.name,
-                dataset=p.config.dataset.name,
-                data=p.task.title,
-                data_digest=p.task.digest,
-                model=p.config.model.name,
-                width=p.config.model.width,
-                precision=p.config.precision.name,
-                defence=p.config.defence.name,
-                theta=conv.theta if conv else 1.0,
-                batchnorm=cfg.batchnorm(p.config),
-                train_seed=p.config.seed,
-                epochs=p.config.train.epochs,
                 image=settings.image,
                 label=classes[int(y)],
                 predictions={classes[i]: predicted.count(i) for i in sorted(set(predicted))},

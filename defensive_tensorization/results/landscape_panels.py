@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from .network import OfNetwork
 
 Array = NDArray[np.float32]
 ARRAYS = ("ticks", "image", "directions", "loss", "spread", "margin")
 
 
 @dataclass(frozen=True)
-class About:
+class About(OfNetwork):
     """Where a panel comes from.
 
     `draws` is how many draws the surface is the mean of, each held for the whole grid; 0 where the
@@ -33,28 +34,12 @@ class About:
     length is that before scaling. Other names as in a row.
     """
 
-    run_id: str
-    fingerprint: str
-    recipe: str
-    protocol: str
     weights: str
     trained_commit: str
     plane: str
     plane_weights: str
     direction: str
     gradient_length: float
-    scale: str
-    dataset: str
-    data: str
-    data_digest: str
-    model: str
-    width: int
-    precision: str
-    defence: str
-    theta: float
-    batchnorm: str
-    train_seed: int
-    epochs: int
     image: int
     label: str
     predictions: dict[str, int]

@@ -10,13 +10,14 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, get_type_hints
 
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.results.network import OfNetwork
 
 _NO_DRAWS = "none: "  # how `draws` begins in a row of a network without randomness
 OUTSIDE = "autoattack"  # the attack that is others' code, with draws and times of its own
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(OfNetwork):
     """One attack at one epsilon under one evaluation seed.
 
     Accuracies are fractions in [0, 1]; for the attack "clean" both are the clean accuracy.
@@ -35,22 +36,6 @@ class Row:
     an older row it is found in the sentence `draws`.
     """
 
-    run_id: str
-    fingerprint: str
-    recipe: str
-    protocol: str
-    scale: str
-    dataset: str
-    data: str
-    data_digest: str
-    model: str
-    width: int
-    precision: str
-    defence: str
-    theta: float
-    batchnorm: str
-    train_seed: int
-    epochs: int
     attack: str
     epsilon: float
     epsilon_absolute: float
