@@ -102,8 +102,9 @@ def main() -> None:
     prepare()
     sweep = ("-m", "--multirun")
     with _ended_in_one_line():
-        words = cfg.launched(cfg.flags(sys.argv[1:]))
-    sys.argv[1:] = sorted(words, key=lambda word: word not in sweep)  # argparse wants it so
+        given = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
+        words = cfg.launched(cfg.flags(given))
+    sys.argv[1:] = words
     words = [word for word in sys.argv[1:] if word not in sweep]
     jobs: list[Config] = []
     with _ended_in_one_line():

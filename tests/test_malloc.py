@@ -10,14 +10,14 @@ STEPS = """
 import ctypes
 import sys
 import torch
-from defensive_tensorization import heap
+from defensive_tensorization.system import malloc
 class Account(ctypes.Structure):  # mallinfo2(3)
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
     _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
 account = ctypes.CDLL(None).mallinfo2
 account.restype = Account
 if sys.argv[1] == "keep":
-    heap.keep()
+    malloc.keep()
 activations = [torch.ones(int(sys.argv[2]) // 4) for _ in range(8)]
 del activations
 print(account().fordblks)  # free bytes that the process holds

@@ -7,16 +7,16 @@ import pytest
 
 LOOP = """
 import logging, sys, time
-from defensive_tensorization import output, stopping
+from defensive_tensorization.system import output, signals
 from defensive_tensorization.errors import in_one_line
 from defensive_tensorization.run import _ended_in_one_line
 output.log(logging.INFO)
 with _ended_in_one_line():
-    with stopping.at_batches():
+    with signals.at_batches():
         for i in range(1000):
             logging.getLogger("x").info("line %d", i)
             time.sleep(0.01)
-            stopping.stop("x")
+            signals.stop("x")
 """
 PRINTS = """
 from defensive_tensorization.errors import in_one_line

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 UV = [sys.executable, "-m", "uv"]
 # Tests of the library alone: no configuration, no data set, no table.
 LIBRARY = (
-    "batchnorm eot knowledge quantization scores sketching squeezing tucker xnor xnor_convert"
+    "batchnorm eot threat_model quantization scores sketching squeezing tucker xnor xnor_convert"
 ).split()
 EXTRAS = "foolbox hydra tqdm PIL matplotlib torchvision torchaudio wandb omegaconf sklearn".split()
 

@@ -181,4 +181,4 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=6)
+    warnings.warn(text, UserWarning, stacklevel=7)
