@@ -112,7 +112,7 @@ def test_what_is_refused_has_what_was_measured_in_place_of_its_scores() -> None:
     mine = [r for r in records(made()) if (r["method"], r["epsilon"]) == ("Ours", 2.0)]
     assert {r["score"]: r["value"] for r in mine} == {
         "published": 64.4,
-        "paper_protocol": 50.0,
+        "full_budget": 50.0,
         "measured": 25.0,
     }
     assert mine[0]["refused"] == "0 of 25 cells of its surface are run"

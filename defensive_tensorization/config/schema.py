@@ -278,6 +278,7 @@ class ExperimentConfig:
     outside   of an honest table: the experiment whose attacks, of others' code, are among its own
               where they were run.
     controls  of an honest table: each randomized method's deterministic one.
+    averaged  the honest table whose attacks average over draws: a table's last column.
     """
 
     name: str = "adhoc"
@@ -285,6 +286,7 @@ class ExperimentConfig:
     form: str = "table"
     surface: str | None = None
     outside: str | None = None
+    averaged: str | None = None
     controls: dict[str, str] = field(default_factory=dict)
     published: str | None = None
     published_as: dict[str, str] = field(default_factory=dict)  # methods named otherwise there

@@ -1,4 +1,4 @@
-"""Scoring a network under attack: the paper's protocol.
+"""Scoring a network under attack, image by image and draw by draw.
 
 Every (attack, evaluation seed) is one row with its own random streams: a fresh draw for every
 forward of the attack, a fresh draw for the scoring, all images in the denominator.

@@ -1,12 +1,14 @@
 """Robust accuracy against epsilon, one panel an attack."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defensive_tensorization.report.caption import facts, unit
+from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell, select
+from defensive_tensorization.report.tables import STOPS
 from defensive_tensorization.results.row import Row
 
 if TYPE_CHECKING:
@@ -34,10 +36,13 @@ def robust_vs_epsilon(
     *,
     title: str = "Robust accuracy against ε",
     data: str | None = None,
+    published: Mapping[Key, float] | None = None,
 ) -> Path:
     """Writes a PNG: mean over evaluation seeds, a band of one std; epsilon 0 is clean accuracy.
 
-    Selects rows as `tables.render` does. What has no rows is named under the figure.
+    Attacks that stop at the first miss have a row of panels of their own. `published` accuracies
+    (percent) are drawn as crosses in a method's colour. Selects rows as `tables.render` does. What
+    has no rows is named under the figure.
     """
     import matplotlib
 
@@ -48,20 +53,29 @@ def robust_vs_epsilon(
         raise ValueError(f"at most {len(STYLES)} methods in one figure, got {len(columns)}")
     chosen = select(rows, columns, data=data)
     chosen = [row for row in chosen if row.attack in (*attacks, "clean")]
-    width = max(5.5, 3.6 * len(attacks))
-    caption = _caption(columns, attacks, chosen, characters=int(19 * width))
+    shown = [
+        row
+        for row in ([a for a in attacks if a.startswith(STOPS) is stops] for stops in (True, False))
+        if row
+    ] or [[]]
+    wide = max(map(len, shown))
+    width = max(5.5, 3.6 * wide)
+    caption = _caption(columns, attacks, chosen, int(19 * width), bool(published))
     beside = int(width / (0.8 + 0.076 * max((len(c.label) for c in columns), default=0))) or 1
     legend = -(-len(columns) // beside)  # lines
     figure, grid = pyplot.subplots(
-        *(1, len(attacks)),
-        figsize=(width, 3.7 + 0.22 * legend),
+        *(len(shown), wide),
+        figsize=(width, 0.7 + 3 * len(shown) + 0.22 * legend),
         sharey=True,
         squeeze=False,
         layout="constrained",
     )
-    for axis, attack in zip(grid[0], attacks, strict=True):
-        _panel(axis, chosen, columns, attack)
-    grid[0][0].set_ylabel("accuracy (%)")
+    for axes, names in zip(grid, shown, strict=True):
+        for axis, attack in zip(axes, names, strict=False):
+            _panel(axis, chosen, columns, attack, published or {})
+        for axis in axes[len(names) :]:
+            axis.set_axis_off()
+        axes[0].set_ylabel("accuracy (%)")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -81,8 +95,15 @@ def robust_vs_epsilon(
     return path
 
 
-def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str) -> None:
+def _panel(
+    axis: "Axes",
+    rows: list[Row],
+    columns: Sequence[Column],
+    attack: str,
+    published: Mapping[Key, float],
+) -> None:
     epsilons = sorted({row.epsilon for row in rows if row.attack == attack})
+    bare = attack.removeprefix(STOPS)
     for column, (colour, marker, dash) in zip(columns, STYLES, strict=False):
         points = []
         for epsilon in (0.0, *epsilons):
@@ -104,20 +125,29 @@ def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str
             linewidth=1.6,
             label=column.label,
         )
+        printed = {e: published.get((bare, e, column.paper)) for e in epsilons}
+        of = [(e, value) for e, value in printed.items() if value is not None]
+        if of:
+            axis.plot([e for e, _ in of], [v for _, v in of], "x", color=colour, markersize=7)
     if not epsilons:
         axis.text(0.5, 0.5, "no rows yet", ha="center", transform=axis.transAxes)
     elif epsilons[-1] > 16 * epsilons[0]:
         axis.set_xscale("symlog", base=2, linthresh=epsilons[0])
     axis.set_xticks([0.0, *epsilons], [f"{epsilon:g}" for epsilon in (0.0, *epsilons)])
     axis.minorticks_off()
-    axis.set_title(attack.upper(), fontsize=10)
+    stops = ", stopped at the first miss" if attack.startswith(STOPS) else ""
+    axis.set_title(f"{bare.upper()}{stops}", fontsize=10)
     axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
 
 
 def _caption(
-    columns: Sequence[Column], attacks: Sequence[str], rows: list[Row], characters: int
+    columns: Sequence[Column],
+    attacks: Sequence[str],
+    rows: list[Row],
+    characters: int,
+    published: bool,
 ) -> str:
     parts = [
         f"{topic}: {statement}"
@@ -133,5 +163,6 @@ def _caption(
     ]
     if missing:
         parts.append(f"missing: {', '.join(missing)}")
-    text = f"Lines: mean, bands: ± one std over evaluation seeds; {'; '.join(parts)}."
+    text = "Lines: mean, bands: ± one std over evaluation seeds"
+    text += f"{'; crosses: published' if published else ''}; {'; '.join(parts)}."
     return "\n".join(textwrap.wrap(text, width=characters))

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from defensive_tensorization.report import evidence
 from defensive_tensorization.report.caption import commit
-from defensive_tensorization.report.tables import Cell, Rendered
-from defensive_tensorization.results.row import Row
+from defensive_tensorization.report.tables import STOPS, Averaged, Cell, Rendered
+from defensive_tensorization.results.row import Row, given
 
 Record = dict[str, str | float | int | None]
 
@@ -52,7 +53,7 @@ def write(rendered: Rendered, directory: Path) -> list[Path]:
 
 def markdown(rendered: Rendered) -> str:
     header, *lines = _grid(rendered)
-    rule = ["---", "---:", *["---:"] * len(rendered.table.columns)]
+    rule = ["---" if left else "---:" for left in _left(rendered)]
     return "\n".join(
         [
             f"# {rendered.table.title}",
@@ -61,7 +62,7 @@ def markdown(rendered: Rendered) -> str:
             _bars(rule),
             *map(_bars, lines),
             "",
-            f"{rendered.legend}.",
+            f"{_legend(rendered)}.",
             "",
             *(f"- {topic}: {text}" for topic, text in rendered.facts),
             "",
@@ -97,17 +98,25 @@ def text(rendered: Rendered) -> str:
     widths = [max(len(line[i]) for line in grid) for i in range(len(grid[0]))]
     aligned = [
         "  ".join(
-            [
-                line[0].ljust(widths[0]),
-                *(s.rjust(w) for s, w in zip(line[1:], widths[1:], strict=True)),
-            ]
+            text.ljust(width) if left else text.rjust(width)
+            for text, width, left in zip(line, widths, _left(rendered), strict=True)
         ).rstrip()
         for line in grid
     ]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     stated = [f"{topic}: {statement}" for topic, statement in rendered.facts]
     return "\n".join(
-        [rendered.table.title, "", aligned[0], rule, *aligned[1:], "", rendered.legend, *stated, ""]
+        [
+            rendered.table.title,
+            "",
+            aligned[0],
+            rule,
+            *aligned[1:],
+            "",
+            _legend(rendered),
+            *stated,
+            "",
+        ]
     )
 
 
@@ -115,10 +124,10 @@ def latex(rendered: Rendered) -> str:
     """A booktabs table; LaTeX numbers it, so a leading "Table 1:" is dropped from the caption."""
     caption = re.sub(r"^Table \w+: ", "", rendered.caption)
     header, *lines = [[_tex(text) for text in line] for line in _grid(rendered)]
-    attacks = [attack for attack, _ in rendered.table.lines]
+    groups = _groups(rendered)
     body = []
-    for attack, before, line in zip(attacks, [attacks[0], *attacks], lines, strict=False):
-        body += [r"\midrule"] if attack != before else []
+    for group, before, line in zip(groups, [groups[0], *groups], lines, strict=False):
+        body += [r"\midrule"] if group != before else []
         body.append(f"{' & '.join(line)} \\\\")
     return "\n".join(
         [
@@ -126,7 +135,7 @@ def latex(rendered: Rendered) -> str:
             r"\centering",
             f"\\caption{{{_tex(caption)}}}",
             f"\\label{{tab:{rendered.table.name}}}",
-            f"\\begin{{tabular}}{{lr{'r' * len(rendered.table.columns)}}}",
+            f"\\begin{{tabular}}{{{''.join('l' if left else 'r' for left in _left(rendered))}}}",
             r"\toprule",
             f"{' & '.join(header)} \\\\",
             r"\midrule",
@@ -150,6 +159,8 @@ def records(rendered: Rendered) -> list[Record]:
             std = None if ours is None or ours.robust_std is None else 100 * ours.robust_std
             published = cell.published
             difference = None if mean is None or published is None else mean - published
+            stopped = given(cell.rows, "found") if attack.startswith(STOPS) else (None, None)
+            averaged = rendered.averaged.get((column.label, epsilon))
             found.append(
                 {
                     "attack": attack,
@@ -164,6 +175,7 @@ def records(rendered: Rendered) -> list[Record]:
                     "rows": source(cell.rows[0]) if cell.rows else None,
                     "protocol": cell.rows[0].protocol if cell.rows else None,
                     **({"elsewhere": cell.elsewhere} if copied else {}),
+                    **(_compared(*stopped, averaged) if rendered.compares else {}),
                 }
             )
     return found
@@ -178,7 +190,44 @@ def tidy(found: list[Record]) -> str:
     return out.getvalue()
 
 
+def _compared(found: int | None, right: float | None, averaged: Averaged | None) -> Record:
+    """Images of which an attack that stops found an example, all seeds together, and how many of
+    them a fresh draw still gets right; the averaged attack of the network and epsilon."""
+    of = averaged and averaged.score
+    scores = (of.estimate, of.low, of.high) if of else (None, None, None)
+    mean, low, high = (_rounded(None if value is None else 100 * value) for value in scores)
+    return {
+        "found": found,
+        "right_given_found": _rounded(None if right is None else 100 * right),
+        "averaged": mean,
+        "averaged_low": low,
+        "averaged_high": high,
+        "averaged_n": averaged.n if averaged else None,
+        "averaged_by": averaged.by if averaged else None,
+        "averaged_refused": averaged.refused if averaged else None,
+    }
+
+
+def _legend(rendered: Rendered) -> str:
+    return evidence.legend(rendered) if rendered.compares else rendered.legend
+
+
+def _left(rendered: Rendered) -> list[bool]:
+    """Whether each column of the grid is set to the left."""
+    count = 3 + len(evidence.HEADINGS) if rendered.compares else 2 + len(rendered.table.columns)
+    return [place < (2 if rendered.compares else 1) for place in range(count)]
+
+
+def _groups(rendered: Rendered) -> list[str]:
+    """By line of the grid, the group that it belongs to."""
+    if rendered.compares:
+        return [line.label for line in evidence.lines(rendered)]
+    return [attack for attack, _ in rendered.table.lines]
+
+
 def _grid(rendered: Rendered) -> list[list[str]]:
+    if rendered.compares:
+        return evidence.grid(rendered)
     header = ["Attack", "ε", *(column.label for column in rendered.table.columns)]
     lines = []
     for (attack, epsilon), cells in zip(rendered.table.lines, rendered.cells, strict=True):

@@ -1,4 +1,4 @@
-"""A table of the paper three times over: published, by the paper's protocol, and honestly.
+"""A table of the paper three times over: published, with one draw a step, and honestly.
 
 Honest means: the strongest of the table's attacks, averaging over draws or not, scored on at
 least 30 fresh draws, with an interval, and only once the surface of steps x draws is flat
@@ -33,6 +33,7 @@ class Line:
                where either of the two is refused.
     refused    why the headline is not to be quoted yet.
     outside    the mean under AutoAttack, scored likewise.
+    images     how many the headline is scored on.
     """
 
     epsilon: float
@@ -45,6 +46,7 @@ class Line:
     control: Interval | None = None
     refused: str = ""
     outside: Interval | None = None
+    images: int = 0
 
 
 def lines(
@@ -57,7 +59,7 @@ def lines(
     controls: Mapping[Column, Column] | None = None,
 ) -> list[Line]:
     """surfaces: by column, what selects its surface among the rows; controls: by column, another;
-    attacks: those of the paper's protocol."""
+    attacks: those of the paper, with one draw a step."""
     made = []
     for epsilon in (0.0, *epsilons):
         found = {column: _by_attack(rows, column, epsilon) for column in columns}
@@ -84,6 +86,7 @@ def lines(
                     _minus(quoted, column, (controls or {}).get(column)),
                     refused.get(column, ""),
                     interval(_answers(mine[OUTSIDE])) if OUTSIDE in mine else None,
+                    max((row.n for row in headlines.get(column, ())), default=0),
                 )
             )
     return made

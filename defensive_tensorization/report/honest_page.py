@@ -19,7 +19,7 @@ HEADINGS = {
 
 
 ABOUT = (
-    "Accuracy in %. Published and paper's protocol: the lowest of its attacks that are shown "
+    "Accuracy in %. Published and full budget: the lowest of the paper's attacks that are shown "
     "here, one draw a step. Honest: the mean over fresh draws under the strongest of all its "
     "attacks, those that average over draws included, with its 95% interval over images and draws "
     "(it was chosen and scored on the same draws, and leans low by what the choice picks up); "
@@ -38,7 +38,7 @@ FROM_OUTSIDE = (
 
 def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
     """The page: the table side by side, what is refused and why, the circumstances."""
-    header = ["ε", "method", "published", "paper's protocol", "honest", "by"]
+    header = ["ε", "method", "published", "full budget, one draw a step", "honest", "by"]
     header += [f"minus {first}", "minus its control"]
     header += [HEADINGS[name] for name in HEADINGS]
     page = [f"# {title}", "", _bars(header), _bars(["---:", "---", *["---:"] * (len(header) - 2)])]
@@ -113,7 +113,7 @@ def records(made: Sequence[Line]) -> list[Record]:
         if line.outside:
             add(line, "autoattack", line.outside)
         add(line, "published", None if line.published is None else line.published / 100)
-        add(line, "paper_protocol", line.paper)
+        add(line, "full_budget", line.paper)
         if line.refused:
             add(line, "measured", line.scores["mean"])
             continue

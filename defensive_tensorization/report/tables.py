@@ -1,16 +1,18 @@
 """A table of robust accuracies: attacks and epsilons down, methods across."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from defensive_tensorization.report.caption import Facts, facts, unit
 from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell_rows, select
 from defensive_tensorization.results.row import Row, Summary, summarise
+from defensive_tensorization.results.scores import Interval
 
 BRACKETS = "in brackets the published value"
+STOPS = "foolbox1_"  # begins the name of an attack that ends an image at its first miss
 
-__all__ = ["Cell", "Column", "Rendered", "Table", "render"]
+__all__ = ["Averaged", "Cell", "Column", "Rendered", "Table", "render"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,25 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Averaged:
+    """A network under the strongest attack, those that average over draws included.
+
+    score    mean over fresh draws, with its interval over images and draws; n images.
+    refused  why it is an upper bound only; "" where its surface of steps x draws is flat.
+    """
+
+    score: Interval
+    n: int
+    by: str
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Rendered:
     """A table with its content; `cells[line][column]`, missing counts the cells without rows.
 
-    data  the choice of data that it was rendered with.
+    data      the choice of data that it was rendered with.
+    averaged  by the label of a column and epsilon (0: clean).
     """
 
     table: Table
@@ -54,6 +71,12 @@ class Rendered:
     facts: Facts
     missing: int
     data: str | None = None
+    averaged: Mapping[tuple[str, float], Averaged] = field(default_factory=dict)
+
+    @property
+    def compares(self) -> bool:
+        """Whether its attacks stand beside the same attacks that stop at the first miss."""
+        return any(attack.startswith(STOPS) for attack, _ in self.table.lines)
 
     def used(self, column: int) -> list[Row]:
         """The rows behind a column, cell by cell."""
@@ -73,9 +96,11 @@ def render(
     *,
     data: str | None = None,
     elsewhere: Mapping[Key, str] | None = None,
+    averaged: Mapping[tuple[str, float], Averaged] | None = None,
 ) -> Rendered:
     """Fills the table from whatever rows exist.
 
+    An attack that stops at the first miss is held against what is published of the same attack.
     `elsewhere` says of published values that the paper copied where they come from.
     `data` is the title or digest of the data to show. UsageError if one cell's rows come from
     several data or protocols.
@@ -89,7 +114,7 @@ def render(
             mine = cell_rows(chosen, column, attack, epsilon)
             used.extend(mine)
             ours = summarise(mine) if mine else None
-            key = (attack, float(epsilon), column.paper)
+            key = (attack.removeprefix(STOPS), float(epsilon), column.paper)
             line.append(Cell(ours, published.get(key), key in (elsewhere or {}), tuple(mine)))
         cells.append(tuple(line))
     flat = [cell for line in cells for cell in line]
@@ -101,6 +126,7 @@ def render(
         (*facts(table.columns, used), *table.notes),
         missing,
         data,
+        averaged or {},
     )
 
 

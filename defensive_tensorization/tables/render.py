@@ -12,13 +12,13 @@ from pathlib import Path
 from .. import tracking
 from ..errors import UsageError, in_one_line
 from ..experiment import wandb_log
-from ..report import figures, formats, honest, honest_page, index, surface
+from ..report import figures, formats, honest, honest_page, index, surface, tables
 from ..report.caption import facts
 from ..report.selection import select
 from ..results import store
 from ..results.row import Row
 from . import landscapes
-from .table_spec import Layout, laid
+from .table_spec import Layout, kept, laid
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ Made = tuple[list[Path], list[formats.Record]]
 
 def _table(found: Found) -> Made:
     layout = found.layout
-    rendered = layout.filled(found.rows, found.data)
+    rendered = layout.filled(found.rows, found.data, averaged(layout, found.data))
     made = formats.write(rendered, layout.folder)
     figure = found.figure()
     if found.rows and len(layout.columns) <= len(figures.STYLES):
@@ -69,14 +69,37 @@ def _table(found: Found) -> Made:
         names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
         made.append(
             figures.robust_vs_epsilon(
-                found.rows, table.columns, names, figure, title=table.title, data=found.data
+                *(found.rows, table.columns, names, figure),
+                title=table.title,
+                data=found.data,
+                published=layout.published,
             )
         )
     print(formats.text(rendered))
     return made, formats.records(rendered)
 
 
-def _honest(found: Found) -> Made:
+def averaged(layout: Layout, data: str | None) -> dict[tuple[str, float], tables.Averaged]:
+    """By label and epsilon, from the rows there are of the experiment that averages over draws."""
+    of = layout.config.experiment
+    if not of.averaged:
+        return {}
+    other = laid(of.averaged, kept(layout.overrides, ("attack", "eval")))
+    rows = [row for row in store.read([layout.folder / "rows"]) if other.takes(row)]
+    labels = {
+        column.label: method for method, column in zip(other.cells, other.columns, strict=True)
+    }
+    return {
+        (of.columns[labels[line.column.label]], line.epsilon): tables.Averaged(
+            line.scores["mean"], line.images, line.by, line.refused
+        )
+        for line in _lines(Found(other, rows, data))[0]
+        if line.scores and labels[line.column.label] in of.columns
+    }
+
+
+def _lines(found: Found) -> tuple[list[honest.Line], list[Row]]:
+    """Those of an honest table, and the rows behind them."""
     from ..experiment.plan import attacks
 
     layout, config = found.layout, found.layout.config
@@ -90,7 +113,12 @@ def _honest(found: Found) -> Made:
     made = honest.lines(
         layout.columns, rows, surfaces, epsilons, single, layout.published, controls
     )
-    rows = [row for row in rows if any(column.takes(row) for column in layout.columns)]
+    return made, [row for row in rows if any(column.takes(row) for column in layout.columns)]
+
+
+def _honest(found: Found) -> Made:
+    layout, config = found.layout, found.layout.config
+    made, rows = _lines(found)
     about = (*facts(layout.columns, rows), *layout.notes)
     page = honest_page.markdown(config.experiment.title, made, about, layout.columns[0].label)
     print(page)

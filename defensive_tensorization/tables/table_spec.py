@@ -21,13 +21,15 @@ FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 class Layout:
     """What the configuration and the paper say of a table; `cells` by method, as are columns.
 
-    surfaces  of an honest table: by method, its rows of steps x draws.
+    surfaces   of an honest table: by method, its rows of steps x draws.
+    overrides  what composed it, the experiment apart.
     """
 
     config: Config
     cells: Mapping[str, Config]
     columns: tuple[tables.Column, ...]
     surfaces: Mapping[str, tables.Column]
+    overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,7 +63,12 @@ class Layout:
         own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
         return own.pop() if len(own) == 1 else None
 
-    def filled(self, rows: Iterable[Row], data: str | None) -> tables.Rendered:
+    def filled(
+        self,
+        rows: Iterable[Row],
+        data: str | None,
+        averaged: Mapping[tuple[str, float], tables.Averaged] | None = None,
+    ) -> tables.Rendered:
         """Attacks and epsilons down, methods across."""
         from ..experiment.plan import attacks
 
@@ -74,7 +81,9 @@ class Layout:
             self.notes,
         )
         copied = elsewhere(cfg.PAPER, of.published) if of.published else {}
-        return tables.render(table, rows, self.published, data=data, elsewhere=copied)
+        return tables.render(
+            *(table, rows, self.published), data=data, elsewhere=copied, averaged=averaged
+        )
 
 
 def folder_of(config: Config) -> Path:
@@ -138,7 +147,7 @@ def _laid(experiment: str, overrides: Sequence[str]) -> Layout:
                 f"{', '.join(cells)}"
             )
     surfaces = _under(config.experiment.surface, config, overrides, ("attack", "eval"))
-    return Layout(config, cells, columns, surfaces)
+    return Layout(config, cells, columns, surfaces, tuple(overrides))
 
 
 def _under(
@@ -150,14 +159,18 @@ def _under(
     """
     if not experiment:
         return {}
-    kept = [
-        w for w in overrides if not w.lstrip("+").startswith(own) or w.startswith("eval.autocast=")
-    ]
-    words = [f"experiment={experiment}", *kept]
+    words = [f"experiment={experiment}", *kept(overrides, own)]
     return {
         method: _column(label, "", cfg.composed([*words, f"method={method}"]))
         for method, label in config.experiment.columns.items()
     }
+
+
+def kept(overrides: Sequence[str], own: tuple[str, ...]) -> list[str]:
+    """Those that hold for another experiment too; `own` begin those that do not."""
+    return [
+        w for w in overrides if not w.lstrip("+").startswith(own) or w.startswith("eval.autocast=")
+    ]
 
 
 def _refuse_twins(columns: Sequence[tables.Column]) -> None:

@@ -1,0 +1,97 @@
+"""The four columns of evidence, from made-up rows with sums worked out by hand."""
+
+import csv
+import io
+from dataclasses import replace
+
+from fake_rows import COLUMNS, row
+
+from defensive_tensorization.report.evidence import grid, lines
+from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
+from defensive_tensorization.report.tables import Averaged, Rendered, Table, render
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.scores import Interval
+
+OURS = COLUMNS[1]
+LINES = (("clean", 0.0), ("foolbox1_pgd", 8.0), ("pgd", 8.0))
+TABLE = Table("table1", "Table 1: ours", (OURS,), LINES)
+PUBLISHED = {("clean", 0.0, "ours_0.95"): 94.5, ("pgd", 8.0, "ours_0.95"): 27.0}
+
+
+def seeds(attack: str, epsilon: float, *accuracies: float, outcomes: str = "") -> list[Row]:
+    return [
+        row(
+            recipe=OURS.recipe,
+            attack=attack,
+            epsilon=epsilon,
+            protocol=f"{attack}-{epsilon:g}",
+            eval_seed=seed,
+            n=100,
+            robust_accuracy=accuracy,
+            outcomes=outcomes,
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def rendered(refused: str = "") -> Rendered:
+    rows = [
+        *seeds("clean", 0, 0.8, 0.82),
+        *seeds("foolbox1_pgd", 8, 0.30, 0.34, outcomes="unperturbed=20:5 found=80:25"),
+        *seeds("pgd", 8, 0.0, 0.02),
+    ]
+    score = Averaged(Interval(0.005, 0.0, 0.02), 200, "eot_pgd", refused)
+    return render(TABLE, rows, PUBLISHED, averaged={(OURS.label, 8.0): score})
+
+
+def test_the_four_stand_side_by_side() -> None:
+    assert grid(rendered()) == [
+        [
+            "Network",
+            "Attack",
+            "ε",
+            "published",
+            "as Foolbox 1.x ran it",
+            "full budget, one draw a step",
+            "averaged over draws",
+        ],
+        ["Ours θ = 0.95", "Clean", "", "94.5", "", "81.0 ± 1.4", "—"],
+        ["", "PGD", "8", "27.0", "32.0 ± 2.8", "1.0 ± 1.4", "0.5 [0.0, 2.0]"],
+    ]
+
+
+def test_what_the_surface_does_not_confirm_is_marked() -> None:
+    assert grid(rendered("1 of 25 cells"))[2][-1] == "0.5 [0.0, 2.0]†"
+    assert "†: an upper bound" in markdown(rendered("1 of 25 cells"))
+    assert "†" not in markdown(rendered())
+
+
+def test_the_csv_has_what_is_right_given_that_something_was_found() -> None:
+    found = list(csv.DictReader(io.StringIO(tidy(records(rendered())))))
+    stopped = next(line for line in found if line["attack"] == "foolbox1_pgd")
+    assert (stopped["found"], stopped["right_given_found"]) == ("160", "31.25")  # 50 of 160
+    assert (stopped["published"], stopped["difference"]) == ("27.0", "5.0")
+    assert (stopped["averaged"], stopped["averaged_n"]) == ("0.5", "200")
+    clean = next(line for line in found if line["attack"] == "clean")
+    assert (clean["found"], clean["averaged"]) == ("", "")
+
+
+def test_every_form_has_as_many_columns_as_its_heading() -> None:
+    assert {line.count("|") for line in markdown(rendered()).splitlines()[2:6]} == {8}
+    assert r"\begin{tabular}{llrrrrr}" in latex(rendered())
+    assert len(text(rendered()).splitlines()[5].split()) > 7
+
+
+def test_a_table_without_stopped_attacks_keeps_its_form() -> None:
+    plain = replace(TABLE, lines=(LINES[0], LINES[2]))
+    found = render(plain, [*seeds("clean", 0, 0.8), *seeds("pgd", 8, 0.0)], PUBLISHED)
+    assert not found.compares
+    assert markdown(found).splitlines()[2] == "| Attack | ε | Ours θ = 0.95 |"
+    assert "averaged" not in records(found)[0]
+
+
+def test_an_attack_without_a_stopped_twin_has_a_blank() -> None:
+    more = replace(TABLE, lines=(*LINES, ("fgsm", 8.0)))
+    found = render(more, seeds("fgsm", 8, 0.4), PUBLISHED)
+    assert [line.stopped for line in lines(found)][-1] is None
+    assert grid(found)[-1] == ["", "FGSM", "8", "—", "—", "40.0", "—"]
