@@ -23,7 +23,7 @@ endif
 export OMP_NUM_THREADS
 
 
-EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
+EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
 .PHONY: help setup quickstart quickstart-audio report list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
@@ -52,12 +52,14 @@ reproduce-figure2: ## Figure 2 at SCALE: the loss around an image, directions fi
 reproduce-figure3: ## Figure 3 at SCALE: the same, each theta's own directions
 reproduce-figure4: ## Figure 4 at SCALE: the same after PGD training
 reproduce-table4: ## Table 4 at SCALE: binary networks under FGSM, BIM and PGD on CIFAR-10
+reproduce-foolbox1-readings: ## which reading of the attacks of 2018 fits Tables 1 and 3
+reproduce-precision: ## what bfloat16 does to accuracies, beside float32
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
 reproduce-table5: reproduce-table5-binary ## Table 5 at SCALE: FGSM on Speech Commands, real and binary
 reproduce-table5-binary: ## its binary half alone
 reproduce-table5-tuned: ## Table 5 at a learning rate that factorized kernels bear
 reproduce-table5-bim-pgd: ## the same networks under BIM and PGD, which the paper leaves out
-reproduce-honest: reproduce-honest-table1 reproduce-honest-table2 reproduce-honest-table4 ## the honest tables: published, the paper's protocol, averages over draws
+reproduce-honest: reproduce-honest-table1 reproduce-honest-table2 reproduce-honest-table4 ## the honest tables: Tables 1, 2 and 4 averaged over draws, their last column
 reproduce-honest-surface: ## whether their attacks have converged, over steps x draws; headlines are refused until they have
 reproduce-honest-surface4: ## the same of binary networks
 reproduce-honest-autoattack: ## AutoAttack on their networks: others' code, then among the attacks of Tables 1 and 2

@@ -50,7 +50,7 @@ _CHOICES = {
     "logger.mode": ("offline", "online", "disabled"),
     "logger.artifacts": ("none", "reference", "upload"),
     "tucker.init": ("hosvd", "random"),
-    "experiment.form": ("table", "honest", "surface"),
+    "experiment.form": ("table", "honest", "surface", "fit"),
     "train.parallel.batchnorm": ("synchronised", "local"),
     "train.parallel.draws": ("shared", "own"),
     "stage": ("all", "bases"),

@@ -273,7 +273,7 @@ class PathsConfig:
 class ExperimentConfig:
     """What a table is: its methods (columns, by label) and where it is published.
 
-    form      table, honest or surface: how its rows are shown.
+    form      table, honest, surface or fit: how its rows are shown.
     surface   of an honest table: the experiment whose rows say whether its attacks converged.
     outside   of an honest table: the experiment whose attacks, of others' code, are among its own
               where they were run.

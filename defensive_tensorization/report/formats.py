@@ -159,7 +159,9 @@ def records(rendered: Rendered) -> list[Record]:
             std = None if ours is None or ours.robust_std is None else 100 * ours.robust_std
             published = cell.published
             difference = None if mean is None or published is None else mean - published
-            stopped = given(cell.rows, "found") if attack.startswith(STOPS) else (None, None)
+            found_by, right = (
+                given(cell.rows, "found") if attack.startswith(STOPS) else (None, None)
+            )
             averaged = rendered.averaged.get((column.label, epsilon))
             found.append(
                 {
@@ -175,7 +177,7 @@ def records(rendered: Rendered) -> list[Record]:
                     "rows": source(cell.rows[0]) if cell.rows else None,
                     "protocol": cell.rows[0].protocol if cell.rows else None,
                     **({"elsewhere": cell.elsewhere} if copied else {}),
-                    **(_compared(*stopped, averaged) if rendered.compares else {}),
+                    **(_compared(found_by, right, averaged) if rendered.compares else {}),
                 }
             )
     return found

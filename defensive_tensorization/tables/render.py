@@ -12,12 +12,13 @@ from pathlib import Path
 from .. import tracking
 from ..errors import UsageError, in_one_line
 from ..experiment import wandb_log
-from ..report import figures, formats, honest, honest_page, index, surface, tables
+from ..report import figures, fit, formats, honest, honest_page, index, surface, tables
 from ..report.caption import facts
 from ..report.selection import select
 from ..results import store
 from ..results.row import Row
 from . import landscapes
+from .fit import handlings, held
 from .table_spec import Layout, kept, laid
 
 
@@ -142,6 +143,24 @@ def _surface(found: Found) -> Made:
     return made, surface.records(layout.columns, rows)
 
 
+def _fit(found: Found) -> Made:
+    layout, config = found.layout, found.layout.config
+    rows = select(found.rows, layout.columns, data=found.data)
+    of = held(layout)
+    made = fit.fits(of, rows)
+    about = (*facts(layout.columns, rows), *layout.notes)
+    page = fit.markdown(
+        *(config.experiment.title, made, handlings(of, rows), ("table1", "table3"), about)
+    )
+    print(page)
+    records = fit.records(made)
+    written = [layout.folder / f"{config.experiment.name}{suffix}" for suffix in (".md", ".csv")]
+    texts = (page + _origins(layout, rows), formats.tidy(records) if records else "")
+    for path, text in zip(written, texts, strict=True):
+        path.write_bytes(text.encode())
+    return written, records
+
+
 def _origins(layout: Layout, rows: Sequence[Row]) -> str:
     columns = ((c.label, [row for row in rows if c.takes(row)]) for c in layout.columns)
     lines = formats.sources(columns)
@@ -152,6 +171,7 @@ FORMS: Mapping[str, Callable[[Found], Made]] = {
     "table": _table,
     "honest": _honest,
     "surface": _surface,
+    "fit": _fit,
 }
 
 

@@ -1,0 +1,220 @@
+"""How well each reading of the attacks of 2018 fits the published tables.
+
+A reading is what a user of that Foolbox chose, or had to decide (docs/protocol.md). The measure of
+fit is the root mean square, over all cells of the published tables, of the difference between ours
+and the published accuracy, each relative to its own clean accuracy, in points.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+from defensive_tensorization.report.caption import Facts
+from defensive_tensorization.report.formats import Record
+from defensive_tensorization.report.selection import Column, cell_rows
+from defensive_tensorization.report.tables import STOPS
+from defensive_tensorization.results.row import Row, summarise
+
+Cells = Mapping[tuple[str, float], float]
+"""(attack, epsilon) to an accuracy, a fraction of the clean one."""
+
+COUNTED = {"nothing": "no miss counts as correct", "beyond": "beyond ε counts as correct"}
+ABOUT = (
+    "Fit: root mean square over the cells of ours minus published, both relative to their own "
+    "clean accuracy, in points; smaller is better. BIM and PGD share a reading."
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows and what they are held against: a network under one handling of BatchNorm.
+
+    clean      the column whose unattacked rows say its clean accuracy.
+    table      the published table, `published` its cells.
+    """
+
+    handling: str
+    column: Column
+    clean: Column
+    table: str
+    published: Cells
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One reading of FGSM, or of BIM and PGD, under one handling: cells by table."""
+
+    handling: str
+    attacks: tuple[str, ...]
+    reading: str
+    cells: Mapping[str, Sequence[tuple[str, float, float, float]]]
+    """By table: (attack, epsilon, ours, published), relative to clean."""
+
+    def rms(self, *tables: str) -> float | None:
+        """In points, over the cells of the tables (none named: of all); None without a cell."""
+        found = [c for table in tables or self.cells for c in self.cells.get(table, ())]
+        if not found:
+            return None
+        return 100 * math.sqrt(math.fsum((a - b) ** 2 for _, _, a, b in found) / len(found))
+
+
+def relative_to_clean(values: Mapping[tuple[str, float], float], clean: float) -> Cells:
+    """Accuracies of attacks, in the unit of `clean`, as fractions of it."""
+    return {at: value / clean for at, value in values.items()}
+
+
+def accuracy(rows: Sequence[Row], counted: Iterable[str] = ()) -> float:
+    """Mean robust accuracy where images of the outcomes `counted` count as correct."""
+    names, values = tuple(counted), []
+    for row in rows:
+        right = row.robust_accuracy * row.n * row.scored
+        for name in names:
+            images, answers = row.ended.get(name, (0, 0))
+            right += images * row.scored - answers
+        values.append(right / (row.n * row.scored))
+    return math.fsum(values) / len(values)
+
+
+def missed_unattacked(rows: Iterable[Row]) -> float | None:
+    """The share of images that the attacked network misses before any attack."""
+    shares = [row.ended["unperturbed"][0] / row.n for row in rows if "unperturbed" in row.ended]
+    return math.fsum(shares) / len(shares) if shares else None
+
+
+def fits(held: Sequence[Held], rows: Sequence[Row]) -> list[Fit]:
+    """Every reading there are rows of, for each handling, the best first."""
+    found = []
+    for handling in dict.fromkeys(each.handling for each in held):
+        of = [each for each in held if each.handling == handling]
+        mine = [row for row in rows if any(each.column.takes(row) for each in of)]
+        for attacks in (("fgsm",), ("bim", "pgd")):
+            names = {r.attack for r in mine if r.attack.startswith(STOPS) and _bare(r) in attacks}
+            for suffix in sorted({_suffix(name) for name in names}):
+                found += _readings(handling, attacks, suffix, of, mine)
+    return sorted(found, key=lambda fit: (fit.attacks, fit.rms() or math.inf))
+
+
+def _readings(
+    handling: str, attacks: tuple[str, ...], suffix: str, held: Sequence[Held], rows: Sequence[Row]
+) -> list[Fit]:
+    """One attack's rows, counted in every way that its outcomes allow."""
+    each = [row for row in rows if _bare(row) in attacks and _suffix(row.attack) == suffix]
+    ended = {name for row in each for name in row.ended} & COUNTED.keys()
+    ways = chain.from_iterable(combinations(sorted(ended), k) for k in range(len(ended) + 1))
+    setting = _setting(each[0])
+    made = []
+    for counted in ways:
+        cells: dict[str, list[tuple[str, float, float, float]]] = {}
+        for one in held:
+            clean = summarise(cell_rows(rows, one.clean, "clean", 0.0)).clean_mean
+            for (attack, epsilon), printed in one.published.items():
+                name = f"{STOPS}{attack}{suffix}"
+                there = cell_rows(each, one.column, name, epsilon) if attack in attacks else []
+                if there:
+                    ours = accuracy(there, counted) / clean
+                    cells.setdefault(one.table, []).append((attack, epsilon, ours, printed))
+        text = "; ".join([setting, *(COUNTED[name] for name in counted)])
+        made.append(Fit(handling, attacks, text, cells))
+    return made
+
+
+def _bare(row: Row) -> str:
+    return row.attack.removeprefix(STOPS).partition("_")[0]
+
+
+def _suffix(name: str) -> str:
+    """What its key adds to the algorithm's name: "_search"."""
+    return name.removeprefix(STOPS).removeprefix(name.removeprefix(STOPS).partition("_")[0])
+
+
+def _setting(row: Row) -> str:
+    settings = row.settings
+    if "sizes" in settings:
+        return f"sizes {settings['sizes']}"
+    return f"binary search {settings['binary_search']}"
+
+
+def markdown(
+    title: str,
+    found: Sequence[Fit],
+    handlings: Mapping[str, tuple[float | None, float | None]],
+    tables: Sequence[str],
+    about: Facts,
+) -> str:
+    """handlings: by name, clean accuracy at the sketched theta and at theta = 1, fractions."""
+    names = " | ".join(f"{_title(t)}, points" for t in tables)
+    page = [
+        f"# {title}",
+        "",
+        ABOUT,
+        "",
+        f"| Attack | Reading | BatchNorm | both, points | {names} |",
+    ]
+    page.append("| --- | --- | --- |" + " ---: |" * (1 + len(tables)))
+    for fit in found:
+        numbers = " | ".join(map(_points, (fit.rms(), *map(fit.rms, tables))))
+        page.append(
+            f"| {' and '.join(fit.attacks).upper().replace('AND', 'and')} | {fit.reading} | "
+            f"{fit.handling} | {numbers} |"
+        )
+    page += ["", "| BatchNorm | clean accuracy at θ | clean accuracy at θ = 1 |"]
+    page.append("| --- | ---: | ---: |")
+    page += [
+        f"| {name} | {_percent(own)} | {_percent(full)} |"
+        for name, (own, full) in handlings.items()
+    ]
+    page += ["", *(line for fit in _best(found) for line in _cells(fit))]
+    return "\n".join([*page, *(f"- {topic}: {text}" for topic, text in about), ""])
+
+
+def records(found: Sequence[Fit]) -> list[Record]:
+    """One record a cell, in percent of the clean accuracy."""
+    return [
+        {
+            "attack": attack,
+            "epsilon": epsilon,
+            "table": table,
+            "batchnorm": fit.handling,
+            "reading": fit.reading,
+            "ours": round(100 * ours, 2),
+            "published": round(100 * printed, 2),
+            "rms": round(fit.rms() or 0.0, 2),
+        }
+        for fit in found
+        for table, cells in fit.cells.items()
+        for attack, epsilon, ours, printed in cells
+    ]
+
+
+def _best(found: Sequence[Fit]) -> list[Fit]:
+    """The best of each attack."""
+    return list({fit.attacks: fit for fit in reversed(found)}.values())[::-1]
+
+
+def _cells(fit: Fit) -> list[str]:
+    lines = [
+        f"## {', '.join(fit.attacks).upper()}: {fit.reading}; BatchNorm {fit.handling}",
+        "",
+        "In percent of the clean accuracy.",
+        "",
+        "| Table | Attack | ε | published | ours |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for table, cells in fit.cells.items():
+        for attack, epsilon, ours, printed in cells:
+            numbers = f"{100 * printed:.0f} | {100 * ours:.0f}"
+            lines.append(f"| {_title(table)} | {attack.upper()} | {epsilon:g} | {numbers} |")
+    return [*lines, ""]
+
+
+def _title(table: str) -> str:
+    return table.replace("table", "Table ")
+
+
+def _points(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return "—" if value is None else f"{100 * value:.1f}"
