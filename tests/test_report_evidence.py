@@ -3,10 +3,14 @@
 import csv
 import io
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from fake_rows import COLUMNS, row
+from PIL import Image
 
 from defensive_tensorization.report.evidence import grid, lines
+from defensive_tensorization.report.evidence_figure import accuracies, draw
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
 from defensive_tensorization.report.tables import Averaged, Rendered, Table, render
 from defensive_tensorization.results.row import Row
@@ -95,3 +99,17 @@ def test_an_attack_without_a_stopped_twin_has_a_blank() -> None:
     found = render(more, seeds("fgsm", 8, 0.4), PUBLISHED)
     assert [line.stopped for line in lines(found)][-1] is None
     assert grid(found)[-1] == ["", "FGSM", "8", "—", "—", "40.0", "—"]
+
+
+def test_the_picture_has_the_same_numbers_as_the_table(tmp_path: Path) -> None:
+    found = accuracies(list(lines(rendered())))
+    assert found["published"] == [(0.0, 94.5, 94.5, 94.5), (8.0, 27.0, 27.0, 27.0)]
+    assert found["averaged over draws"] == [pytest.approx((8.0, 0.5, 0.0, 2.0))]
+    stopped = found["as Foolbox 1.x ran it"]
+    assert stopped[0][:2] == pytest.approx((0.0, 81.0))  # clean, of both
+    assert stopped[1] == pytest.approx((8.0, 32.0, 32 - 8**0.5, 32 + 8**0.5))
+    path = draw(rendered(), OURS.label, "pgd", tmp_path / "evidence.png")
+    with Image.open(path) as image:
+        assert (
+            image.info["Title"] == "Ours θ = 0.95 under three attackers, and the published values"
+        )

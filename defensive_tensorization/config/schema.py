@@ -279,6 +279,7 @@ class ExperimentConfig:
               where they were run.
     controls  of an honest table: each randomized method's deterministic one.
     averaged  the honest table whose attacks average over draws: a table's last column.
+    drawn     the method that a picture shows under PGD, stopped, whole and averaged.
     """
 
     name: str = "adhoc"
@@ -287,6 +288,7 @@ class ExperimentConfig:
     surface: str | None = None
     outside: str | None = None
     averaged: str | None = None
+    drawn: str | None = None
     controls: dict[str, str] = field(default_factory=dict)
     published: str | None = None
     published_as: dict[str, str] = field(default_factory=dict)  # methods named otherwise there

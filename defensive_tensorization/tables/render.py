@@ -12,7 +12,17 @@ from pathlib import Path
 from .. import tracking
 from ..errors import UsageError, in_one_line
 from ..experiment import wandb_log
-from ..report import figures, fit, formats, honest, honest_page, index, surface, tables
+from ..report import (
+    evidence_figure,
+    figures,
+    fit,
+    formats,
+    honest,
+    honest_page,
+    index,
+    surface,
+    tables,
+)
 from ..report.caption import facts
 from ..report.selection import select
 from ..results import store
@@ -75,6 +85,11 @@ def _table(found: Found) -> Made:
                 data=found.data,
                 published=layout.published,
             )
+        )
+    if shown := layout.config.experiment.drawn:
+        path = layout.folder / f"{layout.name}_evidence.png"
+        made.append(
+            evidence_figure.draw(rendered, layout.config.experiment.columns[shown], "pgd", path)
         )
     print(formats.text(rendered))
     return made, formats.records(rendered)
