@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from functools import lru_cache
 from typing import cast
 
 from hydra import compose, initialize_config_dir
@@ -23,10 +25,22 @@ def composed(overrides: Sequence[str]) -> Config:
     """The checked configuration of one job's overrides, or a UsageError."""
     refuse_malformed(overrides)
     try:
-        with _hydra():
-            return checked(compose("config", list(overrides)), overrides)
+        return checked(_composed(overrides), overrides)
     except Exception as error:
         raise refusal(error, overrides) or error from error
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    """As Hydra puts the files together. A table composes each of its methods several times."""
+    if GlobalHydra.instance().is_initialized():  # within a job, which may have files of its own
+        return compose("config", list(overrides))
+    return deepcopy(_from_our_files(str(CONFIGS), tuple(overrides)))
+
+
+@lru_cache(maxsize=1024)
+def _from_our_files(folder: str, overrides: tuple[str, ...]) -> DictConfig:
+    with _hydra():
+        return compose("config", list(overrides))
 
 
 def plane_of(config: Config, overrides: Sequence[str]) -> Config | None:

@@ -183,6 +183,7 @@ class ScaleConfig:
     decay: str = MISSING
     binary: BinaryConfig = field(default_factory=BinaryConfig)
     figure_images: int | None = None
+    evidence_images: int | None = None
     honest_images: int = MISSING
     landscape_points: int = MISSING
     autocast: str = MISSING

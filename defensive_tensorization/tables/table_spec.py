@@ -1,6 +1,6 @@
 """A table before its rows: which rows belong to an experiment, and what is known of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +101,15 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
     if not others:
         return layout
     words = [precision_words(each) for each in others]
-    options = [layout, *(_laid(experiment, [*overrides, *each]) for each in words)]
+    composed: list[Layout] = [layout]
+
+    def options() -> Iterator[Layout]:
+        """Composed when they are asked for: mostly the first has rows."""
+        yield from composed
+        for each in words[len(composed) - 1 :]:
+            composed.append(_laid(experiment, [*overrides, *each]))
+            yield composed[-1]
+
     own, committed = Path(layout.config.paths.runs), layout.folder
     for rows, drawn in (
         (own / "rows", landscape_panels.read(own / "landscapes")),
@@ -109,7 +117,7 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
     ):
         there = store.read([rows])
         recipes = {panel.about.recipe for panel in drawn}
-        for option in options:
+        for option in options() if there or recipes else ():
             if any(map(option.takes, there)) or recipes & {
                 *map(cfg.train_config_hash, option.cells.values())
             }:
