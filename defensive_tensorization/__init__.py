@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import sketching
+    from . import attacks, sketching
     from .tucker import detensorize, tensorize
     from .xnor import binarize
 
 __version__ = "0.1.0"  # pyproject.toml reads it here
 
-__all__ = ["__version__", "binarize", "detensorize", "sketching", "tensorize"]
+__all__ = ["__version__", "attacks", "binarize", "detensorize", "sketching", "tensorize"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,6 +28,6 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(".tucker", __name__), name)
     if name == "binarize":
         return import_module(".xnor", __name__).binarize
-    if name == "sketching":
-        return import_module(".sketching", __name__)
+    if name in ("attacks", "sketching"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,18 +13,18 @@ from torch import nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
-from defensive_tensorization.audit import attack_suite, checks, comparisons, gradients
-from defensive_tensorization.audit.attack_suite import AuditTarget, Budget
-from defensive_tensorization.audit.check import Check
-from defensive_tensorization.audit.comparisons import (
+from defensive_tensorization.auditing import attack_suite, checks, comparisons, gradients
+from defensive_tensorization.auditing.attack_suite import AuditTarget, Budget
+from defensive_tensorization.auditing.check import Check
+from defensive_tensorization.auditing.comparisons import (
     AVERAGES,
     COMPARISONS,
     CONVERGED,
     ONE_DRAW,
     Comparison,
 )
-from defensive_tensorization.audit.panel import MEMBERS, Noisy, Saturated, Stepped
-from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
+from defensive_tensorization.auditing.panel import MEMBERS, Noisy, Saturated, Stepped
+from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
 from defensive_tensorization.commands import audit
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError

@@ -13,9 +13,9 @@ from torch import nn
 
 from .. import config as cfg
 from .. import sketching
-from ..audit.attack_suite import AuditTarget, Budget
-from ..audit.examine import VERSION, examine
-from ..audit.panel import MEMBERS, Member
+from ..auditing.attack_suite import AuditTarget, Budget
+from ..auditing.examine import VERSION, examine
+from ..auditing.panel import MEMBERS, Member
 from ..config import Config
 from ..data import decode
 from ..errors import UsageError, in_one_line

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import sketching
-from ..attacks import Attack, apgd, attacker, eot_pgd, fgsm, square
+from ..attacks import Attack, attacker
+from ..attacks.amplitudes import climb
 from ..attacks.expectation import Expectation, margin
+from ..attacks.in_units import apgd, eot_pgd, square
 from ..attacks.scoring import score_logits
 from ..attacks.search import Ball, Best, searching
 from ..results.scores import Answers
@@ -85,7 +87,7 @@ def attack_suite(of: AuditTarget, budget: Budget) -> dict[str, Attack]:
     made = {
         "zero": apgd(epsilon=0, unit=of.unit, steps=2, draws=b.draws),
         "noise": noise(**scale, steps=b.queries, draws=b.draws),
-        "fgsm": fgsm(**scale),
+        "fgsm": climb("fgsm", b.epsilon, 1, b.epsilon * of.unit, random_start=False, unit=of.unit),
         "pgd": eot_pgd(**scale, **pgd_steps, draws=1),
         "eot": eot_pgd(**scale, **pgd_steps, draws=b.draws),
         "apgd_ce": apgd(**scale, **strong),
