@@ -24,6 +24,7 @@ INSIDE: dict[str, set[str]] = {
     "results": {"errors", "system"},
     "report": {"errors", "results"},
     "sketching": {"errors", "system"},
+    "randomness": {"errors", "sketching", "system"},
     "replacement": {"errors", "system"},
     "tucker": {"errors", "replacement", "sketching", "system"},
     "xnor": {"errors", "replacement", "sketching", "system"},
@@ -31,7 +32,7 @@ INSIDE: dict[str, set[str]] = {
     "defences": {"errors", "sketching", "system"},
     "data": {"errors", "system"},
     "attacks": {"errors", "sketching", "system", "results.scores"},
-    "auditing": {"errors", "sketching", "system", "results", "report", "attacks"},
+    "auditing": {"errors", "randomness", "sketching", "system", "results", "report", "attacks"},
     "sweeps": {"errors", "system", "config"},
     "training": {"errors", "sketching", "system", "data", "models.batchnorm", "attacks.native"},
 }
@@ -49,6 +50,7 @@ FLOORS = list(INSIDE)
 LIBRARIES = {
     "errors": set(),
     "sketching": {"torch"},
+    "randomness": {"torch", "numpy"},
     "replacement": {"torch"},
     "tucker": {"torch", "tensorly"},
     "xnor": {"torch", "tensorly"},
