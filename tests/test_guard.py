@@ -1,5 +1,6 @@
 """Every attack's entrance: what is handled, what is refused, and that the model stays as it was."""
 
+import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
