@@ -5,11 +5,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from traceback import walk_tb
 from typing import NoReturn
 
 from .system import output
 
 _STORAGE = "ENOSPC EDQUOT EFBIG EIO ESTALE EROFS EACCES EPERM ENOTDIR EISDIR EEXIST".split()
+_STORAGE += ["ENAMETOOLONG", "ELOOP"]
 
 
 class UsageError(ValueError):
@@ -59,7 +61,9 @@ def of_storage(error: OSError, key: str) -> UsageError | None:
 
     key  the setting that names where the program writes.
     """
-    if errno.errorcode.get(error.errno or 0) not in _STORAGE:
+    making = any(frame.f_code.co_name == "mkdir" for frame, _ in walk_tb(error.__traceback__))
+    nowhere = making and error.errno == errno.ENOENT  # below a folder that takes none, as /proc
+    if errno.errorcode.get(error.errno or 0) not in _STORAGE and not nowhere:
         return None
     where = f"{error.filename} cannot be" if error.filename else "a file cannot be read or"
     return UsageError(

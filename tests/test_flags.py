@@ -10,6 +10,7 @@ import pytest
 from defensive_tensorization import config as cfg
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.plan import device
+from defensive_tensorization.sweeps.sweeper import BasesFirst
 from defensive_tensorization.system import epsilon
 
 
@@ -73,6 +74,32 @@ def test_errors_of_launchers_are_one_line_and_those_of_jobs_are_left(file: str) 
     with pytest.raises(SystemExit) as ended, cfg.in_one_line([]):
         raise SystemExit(1)
     assert ended.value.code == 2
+
+
+def test_a_folder_that_hydra_cannot_make(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file / "below", tmp_path / ("a" * 300), Path("/proc/nowhere/x")):
+        with pytest.raises(UsageError, match=r"cannot be made \(.*hydra.run.dir") as caught:  # noqa: SIM117
+            with cfg.in_one_line([]):
+                folder.mkdir(parents=True)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_value_of_hydra_s_that_its_code_stumbles_over() -> None:
+    scope: dict[str, Any] = {}
+    exec(compile("def sweep(n):\n    assert n > 0", "hydra/core/x.py", "exec"), scope)
+    with pytest.raises(UsageError, match="hydra.verbose=7: Hydra cannot work with that"):  # noqa: SIM117
+        with cfg.in_one_line(["theta=1", "hydra.verbose=7"]):
+            scope["sweep"]("x")
+    with pytest.raises(TypeError), cfg.in_one_line(["theta=1"]):
+        scope["sweep"]("x")
+
+
+@pytest.mark.parametrize("size", ["x", 0, -1, 1.5, True])
+def test_batches_of_a_sweep_that_are_none(size: Any) -> None:
+    with pytest.raises(UsageError, match="hydra.sweeper.max_batch_size must be a whole number"):
+        BasesFirst.split_arguments(object(), [], size)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", ["paths.runs", "paths.results", "dataset.root", "dataset.cache"])

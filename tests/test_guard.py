@@ -1,5 +1,6 @@
 """Every attack's entrance: what is handled, what is refused, and that the model stays as it was."""
 
+import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -203,6 +204,10 @@ def test_an_empty_batch_stays_empty_and_double_stays_double(name: str) -> None:
 
 def first_of(shape: str) -> nn.Module:
     class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
         def forward(self, x: Tensor) -> Any:
             z = x.flatten(1)[:, :5]
             kinds: dict[str, Any] = {
@@ -212,6 +217,8 @@ def first_of(shape: str) -> nn.Module:
                 "map": z[..., None, None].expand(-1, -1, 2, 2),
                 "short": z[1:],
                 "detached": z.detach(),
+                "weights alone": z.detach() * self.scale,
+                "not a number": z * torch.nan,
                 "classes": z.argmax(1, keepdim=True).expand(-1, 5),
             }
             return kinds[shape]
@@ -237,6 +244,14 @@ BAD: list[tuple[Any, Any, Any, str]] = [
     (lambda x: x, X, Y, "must be a torch.nn.Module, got function"),
     (nn.Sequential(nn.Flatten(), nn.LazyLinear(5)), X, Y, "call model(x) once"),
     (network().to("meta"), X.to("meta"), Y, "on a real device"),
+    (network(), X.to_sparse(), Y, "take x.to_dense()"),
+    (
+        nn.Sequential(nn.Flatten(), nn.BatchNorm1d(50)),
+        X[:1],
+        Y[:1],
+        "more than 1 value per channel",
+    ),
+    (first_of("not a number"), X, Y, "logits hold NaN"),
     (first_of("column"), X, Y, "one logit for each example"),
     (first_of("flat"), X, Y, "one logit for each example"),
     (first_of("tuple"), X, Y, "the model returns tuple"),
@@ -256,10 +271,34 @@ def test_what_no_attack_can_work_on_is_one_line(
     assert text in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", ["detached", "weights alone"])
 @pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"square"}))
-def test_logits_without_a_gradient_are_one_line(name: str) -> None:
+def test_logits_without_a_gradient_are_one_line(name: str, shape: str) -> None:
     with pytest.raises(UsageError, match="no gradient by its inputs"):
-        run(name, first_of("detached"))
+        run(name, first_of(shape))
+
+
+LEFT_EAGER: dict[str, Callable[[nn.Module], Any]] = {
+    "traced": lambda net: torch.jit.trace(net, X),
+    "exported": lambda net: torch.export.export(net, (X,)).module(),
+    "compiled": lambda net: torch.compile(net, backend="eager"),
+    "parallel": nn.DataParallel,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", LEFT_EAGER)
+def test_models_that_left_eager_mode(how: str) -> None:
+    net = network().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = LEFT_EAGER[how](copy.deepcopy(net))
+        for name in ("fgsm", "pgd", "apgd", "square"):
+            torch.manual_seed(0)
+            expected = run(name, net)
+            torch.manual_seed(0)
+            torch.testing.assert_close(run(name, other), expected)
+            assert all(p.grad is None for p in other.parameters())
 
 
 @pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, 0.0), (0.0, float("inf")), 1.0, (0.0,)])

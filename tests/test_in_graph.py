@@ -13,12 +13,38 @@ from defensive_tensorization import sketching
 from defensive_tensorization.defences.dropout import DropoutLinear
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.tucker import tensorize
+from defensive_tensorization.xnor import binarize, sign_gradient
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 FIXED: dict[str, Callable[[nn.Module], Any]] = {
     "frozen": lambda net: sketching.frozen(net, seed=0),
     "disabled": sketching.disabled,
 }
+
+
+def one(kind: Any, *arguments: Any, **options: Any) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(kind(3, 8, *arguments, **options), nn.Tanh(), kind(8, 4, 1))
+
+
+OTHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "Conv1d": (one(nn.Conv1d, 3, padding="same", dilation=2), (2, 3, 9)),
+    "Conv2d": (one(nn.Conv2d, 3, stride=2, padding=1, padding_mode="reflect"), (2, 3, 7, 6)),
+    "Conv3d": (one(nn.Conv3d, (1, 3, 2), padding=(0, 1, 1)), (2, 3, 4, 5, 4)),
+    "ConvTranspose2d": (one(nn.ConvTranspose2d, 3, stride=2, output_padding=1), (2, 3, 4, 4)),
+    "wide": (lambda: nn.Conv2d(64, 64, 3), (2, 64, 4, 4)),  # cheaper factorized, at these sizes
+    "Linear": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), (2, 6)),
+    "binary Conv1d": (one(nn.Conv1d, 3, padding="same"), (2, 3, 9)),
+    "binary Conv2d": (one(nn.Conv2d, 3, stride=2, padding=1), (2, 3, 7, 6)),
+    "binary Linear": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3)), (2, 6)),
+}
+
+
+def other(kind: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    make, shape = OTHERS[kind]
+    net = tensorize(make(), theta=0.7, include=["*"]).eval()
+    binary = kind.startswith("binary")
+    return binarize(net, exclude=[]) if binary else net, torch.randn(shape)
 
 
 def network(**options: Any) -> nn.Module:
@@ -57,6 +83,66 @@ def test_a_fixed_network_leaves(leave: Any, context: str, grad: bool) -> None:
     torch.testing.assert_close(left(X), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("context", FIXED)
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_layer_leaves_for_batches_of_any_size(kind: str, context: str) -> None:
+    net, x = other(kind)
+    batch = {0: torch.export.Dim("batch", min=2)}
+    larger = torch.cat([x, -x, x / 2])
+    with FIXED[context](net), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = net(larger)
+        graph = torch.export.export(net, (x.clone(),), dynamic_shapes=(batch,))
+        file = io.BytesIO()
+        torch.export.save(graph, file)
+        file.seek(0)
+        file_of_trace = io.BytesIO()
+        torch.jit.save(torch.jit.trace(net, x), file_of_trace)
+        file_of_trace.seek(0)
+        mapped = torch.func.vmap(lambda u: net(u[None])[0])(larger)
+    for found in (torch.export.load(file).module()(larger), torch.jit.load(file_of_trace)(larger)):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(mapped, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OTHERS if "binary" in kind])
+def test_binary_gradients_in_transforms(kind: str) -> None:
+    """Those of the layer's own backward pass, whose derivative is tested in test_xnor."""
+    net, x = other(kind)
+    net, x = net.double(), x.double()
+    names = [name for name, _ in net.named_parameters()]
+
+    def loss(x: Tensor, *parameters: Tensor) -> Tensor:
+        values = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(net, values, (x,)).square().sum()
+
+    for name in ("identity", "tanh", "tanh075"):
+        with sketching.frozen(net, seed=0), sign_gradient(name):
+            inputs = [x.clone().requires_grad_(), *net.parameters()]
+            known = torch.autograd.grad(net(inputs[0]).square().sum(), inputs)
+            detached = [t.detach() for t in inputs]
+            found = torch.func.grad(loss, argnums=tuple(range(len(inputs))))(*detached)
+        torch.testing.assert_close(found, known)
+
+
+@pytest.mark.slow
+def test_a_compiled_binary_network_takes_the_gradient_in_force() -> None:
+    net, x = other("binary Conv2d")
+    graph = compiled(net)
+
+    def gradient(run: Any, name: str) -> Tensor:
+        u = x.clone().requires_grad_()
+        with sketching.frozen(net, seed=0), sign_gradient(name):
+            run(u).square().sum().backward()
+        assert u.grad is not None
+        return u.grad
+
+    for name in ("identity", "tanh", "identity", "tanh075"):
+        torch.testing.assert_close(gradient(graph, name), gradient(net, name))
+    assert not torch.allclose(gradient(net, "tanh"), gradient(net, "identity"))
+
+
 @pytest.mark.parametrize("leave, what", [(exported, "exported graph"), (traced, "torch.jit.trace")])
 def test_a_live_network_does_not(leave: Any, what: str) -> None:
     with pytest.raises(UsageError, match=f"{what} would keep one draw of a live network"):
@@ -68,12 +154,23 @@ def test_a_live_network_does_not(leave: Any, what: str) -> None:
     any(__import__("importlib.util").util.find_spec(m) is None for m in ("onnx", "onnxscript")),
     reason="onnx and onnxscript are not installed",
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("context", FIXED)
-def test_onnx(context: str) -> None:
-    net = network()
-    with FIXED[context](net), torch.no_grad():
-        made, expected = torch.onnx.export(net, (X,), dynamo=True), net(X)
-    torch.testing.assert_close(made(X)[0], expected, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("kind", ["own", *OTHERS])
+def test_onnx(kind: str, context: str) -> None:
+    """By the evaluator that defines ONNX, for a batch of another size."""
+    from onnx.reference import ReferenceEvaluator
+
+    net, x = (network(), X) if kind == "own" else other(kind)
+    shapes = ({0: torch.export.Dim("batch", min=2)},)
+    larger = torch.cat([x, -x])
+    with FIXED[context](net), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = net(larger)
+        made = torch.onnx.export(net, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False)
+    proto = made.model_proto
+    (found,) = ReferenceEvaluator(proto).run(None, {proto.graph.input[0].name: larger.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -4,12 +4,21 @@ The reference is plain autograd: the same network, seeded alike, without checkpo
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    CheckpointImpl,
+    checkpoint_wrapper,
+)
+from torch.utils.checkpoint import (
+    checkpoint,
+    checkpoint_sequential,
+    create_selective_checkpoint_contexts,
+)
 from torchvision.models import DenseNet
 
 from defensive_tensorization import sketching
@@ -18,6 +27,7 @@ from defensive_tensorization.defences.pruning import StochasticPruning
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated
 from defensive_tensorization.tucker import tensorize
+from defensive_tensorization.xnor import binarize, sign_gradient
 
 Run = Callable[[Tensor], Tensor]
 
@@ -71,6 +81,19 @@ def nested(net: nn.Sequential, outer: bool, inner: bool) -> Run:
     return lambda x: checkpoint(inside, x, use_reentrant=outer)
 
 
+def saving(kept: list[Any]) -> Callable[[nn.Sequential], Run]:
+    """Selective checkpointing: what these operators made is kept, the rest computed again."""
+    contexts = partial(create_selective_checkpoint_contexts, kept)
+    return lambda net: lambda x: checkpoint(net, x, use_reentrant=False, context_fn=contexts)
+
+
+def wrapped(how: CheckpointImpl) -> Callable[[nn.Sequential], Run]:
+    """Every layer in the wrapper of torch.distributed, over the same parameters."""
+    return lambda net: nn.Sequential(
+        *(checkpoint_wrapper(layer, checkpoint_impl=how) for layer in net)
+    )
+
+
 FORMS: dict[str, Callable[[nn.Sequential], Run]] = {
     "reentrant": lambda net: lambda x: checkpoint(net, x, use_reentrant=True),
     "not reentrant": lambda net: lambda x: checkpoint(net, x, use_reentrant=False),
@@ -78,6 +101,11 @@ FORMS: dict[str, Callable[[nn.Sequential], Run]] = {
     "no rng": lambda net: (
         lambda x: checkpoint(net, x, use_reentrant=False, preserve_rng_state=False)
     ),
+    "selective": saving([torch.ops.aten.convolution.default]),
+    "selective, products": saving([torch.ops.aten.mm.default, torch.ops.aten.bmm.default]),
+    "wrapper": wrapped(CheckpointImpl.NO_REENTRANT),
+    "wrapper, reentrant": wrapped(CheckpointImpl.REENTRANT),
+    "keywords": lambda net: lambda x: checkpoint(lambda *, u: net(u), u=x, use_reentrant=False),
     "another library": lambda net: lambda x: Own.apply(net, x),
     "another in torch's": lambda net: (
         lambda x: checkpoint(lambda u: Own.apply(net, u), x, use_reentrant=False)
@@ -224,6 +252,46 @@ def test_recalibrated_statistics(where: str, reentrant: bool) -> None:
     block.again = where == "inside"
     run = (lambda x: checkpoint(net, x, use_reentrant=reentrant)) if where == "around" else net
     torch.testing.assert_close(gradient(net, run, images()), plain)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_around_data_parallel_is_refused(reentrant: bool) -> None:
+    """DataParallel copies every module where it is called, and runs the copies in threads."""
+    net = nn.Sequential(network()[0], StochasticPruning(), nn.Flatten())
+
+    def parallel(x: Tensor) -> Tensor:
+        for module in net.modules():
+            module._replicate_for_data_parallel()
+        return net(x)
+
+    x = images().requires_grad_()
+    parallel(x).sum().backward()
+    with sketching.frozen(net, seed=0):
+        checkpoint(parallel, x, use_reentrant=reentrant).sum().backward()
+    with sketching.disabled(net), torch.no_grad():
+        parallel(x)
+    for layer in (net, net[1]):
+        with pytest.raises(UsageError, match="put the checkpoints into the network"):
+            checkpoint(
+                lambda x, layer=layer: [m._replicate_for_data_parallel() for m in layer.modules()],
+                x,
+                use_reentrant=reentrant,
+            )
+    with torch.autograd.graph.save_on_cpu():  # hooks saved tensors, and runs nothing again
+        parallel(x).sum().backward()
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("name", ["identity", "tanh", "tanh075"])
+def test_the_sign_gradient_of_the_first_forward_counts(name: str, reentrant: bool) -> None:
+    net = binarize(network(), exclude=["0"])
+
+    def run(x: Tensor, again: bool) -> Tensor:
+        with sign_gradient(name):
+            return checkpoint(net, x, use_reentrant=reentrant) if again else net(x)
+
+    plain = gradient(net, lambda x: run(x, False), images())
+    torch.testing.assert_close(gradient(net, lambda x: run(x, True), images()), plain)
 
 
 def test_a_forward_whose_first_is_not_known_is_refused() -> None:

@@ -336,6 +336,61 @@ def test_a_layer_has_every_attribute_of_the_dense_one(kind: str) -> None:
     torch.testing.assert_close(layer.bias, dense.bias)
 
 
+READ: dict[str, Callable[[Tensor], Any]] = {
+    "2 w": lambda w: 2 * w,
+    "w w": lambda w: w * w,
+    "w / |w|": lambda w: w / w.norm(),
+    "w - mean": lambda w: w - w.mean(1, keepdim=True),
+    "2 - w": lambda w: 2 - w,
+    "-w": lambda w: -w,
+    "w ** 2": lambda w: (w**2).sum(),
+    "abs": abs,
+    "view": lambda w: w.view(len(w), -1) @ torch.ones(w.numel() // len(w)).to(w),
+    "product": lambda w: torch.ones(2, len(w)).to(w) @ w.reshape(len(w), -1),
+    "slice": lambda w: w[:2, 1:],
+    "rows": lambda w: torch.stack([row.sum() for row in w]),
+    "where": lambda w: (w > 0).sum(),
+    "flat": lambda w: w.detach().flatten(1).T,
+    "cast": lambda w: w.to(torch.float64).permute(*range(w.dim())[::-1]),
+    "torch's": lambda w: torch.cat([w, w]).abs().amax(),
+    "strides": lambda w: torch.tensor(w.contiguous().stride()),
+}
+WRITTEN: dict[str, Callable[[Any], Any]] = {
+    "normal_": lambda layer: layer.weight.normal_(),
+    "init": lambda layer: nn.init.kaiming_normal_(layer.weight),
+    "copy_": lambda layer: layer.weight.copy_(torch.ones(())),
+    "data =": lambda layer: setattr(layer.weight, "data", torch.ones(4, 4)),
+    "parameter": lambda layer: setattr(layer, "weight", nn.Parameter(torch.ones(4, 4))),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_code_computes_with_the_weight(kind: str) -> None:
+    dense = KINDS[kind][0]()
+    weight = dense.weight.detach()
+    layer = dt.tensorize(copy.deepcopy(dense), theta=0.6, include=[type(dense)])
+    for read in READ.values():
+        with sketching.disabled(layer):
+            torch.testing.assert_close(read(layer.weight), read(weight), rtol=1e-4, atol=1e-5)
+        with sketching.frozen(layer, seed=1):
+            torch.testing.assert_close(read(layer.weight), read(layer.weight().contiguous()))
+    for what, write in WRITTEN.items():
+        with pytest.raises(ValueError, match="load_state_dict") as refusal:
+            write(layer)
+        assert "\n" not in str(refusal.value), what
+    assert not hasattr(layer.weight, "data")  # it is there to be written into
+    if kind.startswith("Conv") and "Transpose" not in kind:
+        x = torch.randn(KINDS[kind][1])
+        with sketching.disabled(layer):
+            for scale in (1, 2):
+                torch.testing.assert_close(
+                    layer._conv_forward(x, scale * layer.weight, layer.bias),
+                    dense._conv_forward(x, scale * dense.weight, dense.bias),
+                    rtol=1e-4,
+                    atol=1e-5,
+                )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dense_state_dict_loads(kind: str) -> None:
     model, x = made(kind, lambda model: None)

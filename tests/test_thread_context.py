@@ -13,6 +13,8 @@ from defensive_tensorization.errors import UsageError
 from defensive_tensorization.models.batchnorm import Recalibrated
 from defensive_tensorization.sketching.thread_context import ThreadContext
 from defensive_tensorization.tucker import tensorize
+from defensive_tensorization.xnor import sign_gradient
+from defensive_tensorization.xnor.sign import chosen
 
 
 def test_threads_of_a_block() -> None:
@@ -78,6 +80,16 @@ def test_a_network_in_a_pool(context: str) -> None:
         assert [len(made) for made in ledger.draws.values()] == [3, 3]
     else:
         assert torch.equal(first, second) and torch.equal(first, mine)
+
+
+def test_the_sign_gradient_in_a_pool() -> None:
+    with ThreadPoolExecutor(1) as before:
+        before.submit(int).result()
+        with sign_gradient("tanh"), ThreadPoolExecutor(1) as pool:
+            assert pool.submit(chosen).result() == "tanh"
+            with pytest.warns(UserWarning, match="another thread is inside a sign_gradient block"):
+                assert before.submit(chosen).result() == "identity"
+    assert chosen() == "identity"
 
 
 def test_replicas_do_not_share_statistics() -> None:

@@ -143,6 +143,10 @@ def _check_model(model: nn.Module, x: Tensor) -> None:
 
 
 def _check_shapes(x: Tensor, y: Tensor) -> None:
+    if x.layout != torch.strided or y.layout != torch.strided:
+        raise UsageError(
+            f"the inputs and labels must be dense, got {x.layout} and {y.layout}: take x.to_dense()"
+        )
     if not x.is_floating_point():
         raise UsageError(
             f"the inputs must be floating point, got {x.dtype}: take x.float() / 255 for images in "

@@ -27,15 +27,18 @@ class Guarded(nn.Module):
         self.model = model
         self.highest = highest  # label
         self.met = False
+        self.passed = False  # by a gradient
         self.training = False
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self._first(x) if not self.met else self.model(x)
-        if torch.is_grad_enabled() and x.requires_grad and not logits.requires_grad:
-            raise UsageError(
-                "the model's logits have no gradient by its inputs (a detach, a rounding or "
-                "no_grad in its forward): let the gradient through, or take square"
-            )
+        if not self.passed and torch.is_grad_enabled() and x.requires_grad:
+            if not _depends_on(logits, x):
+                raise UsageError(
+                    "the model's logits have no gradient by its inputs (a detach, a rounding or "
+                    "no_grad in its forward): let the gradient through, or take square"
+                )
+            self.passed = True
         return logits
 
     def _first(self, x: Tensor) -> Tensor:
@@ -44,7 +47,7 @@ class Guarded(nn.Module):
             logits: Any = self.model(x)
         except (torch.OutOfMemoryError, UsageError):
             raise
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # torch's own, of shapes and batches
             text = str(error).strip().split("\n")[0]
             if "allocate" in text:
                 raise
@@ -70,11 +73,32 @@ class Guarded(nn.Module):
                 f"the labels reach {self.highest}, the model has {shape[1]} classes, numbered from "
                 "0: give labels of these"
             )
+        if logits.isnan().any():
+            raise UsageError(
+                "the model's logits hold NaN: no attack can be scored by them, look at its weights "
+                "and at the scale of its inputs"
+            )
         self.met = True
         return logits
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         return self
+
+
+def _depends_on(logits: Tensor, x: Tensor) -> bool:
+    """Whether a gradient can come from the logits to x: a walk through the graph between them."""
+    start, goal = logits.grad_fn, x.grad_fn
+    if start is None:
+        return logits is x
+    queue, seen = [start], {start}
+    while queue:
+        node = queue.pop()
+        if node is goal or getattr(node, "variable", None) is x:
+            return True
+        following = {n for n, _ in node.next_functions if n is not None} - seen
+        seen |= following
+        queue.extend(following)
+    return False
 
 
 def _refused_by(model: nn.Module, x: Tensor, text: str) -> str:

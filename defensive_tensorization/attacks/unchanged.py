@@ -68,13 +68,19 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 def _tables(module: nn.Module) -> Iterator[Any]:
     """The dictionaries that hold a module's parameters, buffers, submodules and hooks."""
-    yield from (module._parameters, module._buffers, module._modules)
+    registers: tuple[Any, ...] = (module._parameters, module._buffers, module._modules)
+    yield from (
+        table for table in registers if isinstance(table, dict)
+    )  # a ScriptModule has others
     for name, value in vars(module).items():
         if "_hooks" in name and isinstance(value, dict):
             yield value
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    if isinstance(module, torch.jit.ScriptModule):
+        yield from (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        return
     for table in (module._parameters, module._buffers):
         yield from (t for t in table.values() if t is not None)
 

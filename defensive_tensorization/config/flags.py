@@ -17,6 +17,7 @@ _PATHS = (("paths", "runs"), ("paths", "results"), ("dataset", "root"), ("datase
 _KEYS = r"hydra\.(?:run|sweep)\.dir|paths\.\w+|dataset\.(?:root|cache)"
 _FOLDER = re.compile(rf"(\+*(?:{_KEYS})=)(['\"]?)(~[^'\",]*)(['\"]?)")
 _LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's, and of our launchers
+_MAKING = {"mkdir", "makedirs"}
 _LAUNCHERS = re.compile(r"hydra|\bsweeps\b")
 
 
@@ -75,12 +76,22 @@ def in_one_line(words: Sequence[str]) -> Iterator[None]:
         if (refused := refusal(error, words)) is not None:
             raise refused from error
         at = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-        jobs = any(code.co_name == "_job" for code in at)
-        if jobs or not any(
-            c.co_name in _LAUNCHING and _LAUNCHERS.search(c.co_filename) for c in at
-        ):
-            raise
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if any(code.co_name == "_job" for code in at):
+            raise
+        if isinstance(error, OSError) and any(c.co_name in _MAKING for c in at):
+            raise UsageError(
+                f"the folder {error.filename} cannot be made ({error.strerror}): name another with "
+                "paths.runs, or hydra.run.dir and hydra.sweep.dir"
+            ) from error
+        own = [word for word in words if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
+        if not any(c.co_name in _LAUNCHING and _LAUNCHERS.search(c.co_filename) for c in at):
+            if not own or "hydra" not in at[-1].co_filename:
+                raise
+            raise UsageError(
+                f"{' '.join(own)}: Hydra cannot work with that ({reason}): see --hydra-help, or "
+                "leave it out"
+            ) from error
         raise UsageError(
             f"the launcher cannot start the jobs ({reason}): see configs/hydra/launch for its "
             "settings, or leave hydra/launcher out"

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..sketching.bernoulli import Sketch
+from ..sketching.replicas import Replicated
 
 
-class DropoutLinear(nn.Linear):
+class DropoutLinear(Replicated, nn.Linear):
     """[B, in_features] to [B, out_features]; what is kept is divided by 1 - rate.
 
     rate        of the deployed network: a draw like any sketch, one for the batch or per sample.
@@ -25,13 +26,17 @@ class DropoutLinear(nn.Linear):
             if not 0 <= value < 1:
                 raise UsageError(f"{name} of dropout must lie in [0, 1), got {value}")
         self.train_rate = train_rate
-        self.sketch = Sketch((in_features,), 1 - rate, min_dim=0, min_keep=0)
+        self.sketch: Sketch = Sketch((in_features,), 1 - rate, min_dim=0, min_keep=0)
         self.sketch.unmasked = self.sketch.theta
+
+    @property
+    def draws(self) -> bool:
+        return not self.training and self.sketch.random
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return super().forward(F.dropout(x, self.train_rate))
-        masks = self.sketch.draw(x.device, len(x))
+        masks = self.sketch.draw(x.device, x.shape[0])
         if masks is not None and masks[0] is not None:
             x = x * (masks[0] / self.sketch.theta).to(x.dtype)
         return super().forward(x)

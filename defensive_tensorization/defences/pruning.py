@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..sketching.draws import Uniform
+from ..sketching.replicas import Replicated
 
 
-class StochasticPruning(nn.Module):
+class StochasticPruning(Replicated):
     """A layer's activations h [B, ...] to the same, most of them zero; on average h itself.
 
     Of n activations r = fraction n are drawn with replacement, h_i with probability
@@ -35,7 +36,8 @@ class StochasticPruning(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = x.detach().flatten(1)
-        points = self.sketch.draw(x.device, len(x), size=max(1, round(self.fraction * h.shape[1])))
+        size = max(1, round(self.fraction * h.shape[1]))
+        points = self.sketch.draw(x.device, x.shape[0], size=size)
         if points is None:
             return x
         assert points[0] is not None

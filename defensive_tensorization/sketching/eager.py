@@ -45,6 +45,20 @@ def is_plain() -> bool:
     return _interpreter() is None and torch._C._len_torch_dispatch_stack() == 0
 
 
+def leaves() -> bool:
+    """Whether what is computed here goes into a graph, or through a transform of torch.func."""
+    if torch.compiler.is_compiling():
+        return True
+    return torch._C._get_tracing_state() is not None or not is_plain()
+
+
+def is_exporting() -> bool:
+    """Whether a graph is made that will run without Python: it may meet inputs of other sizes."""
+    if torch.compiler.is_dynamo_compiling():
+        return torch.compiler._is_exporting_flag  # dynamo takes is_exporting() for always true
+    return torch._C._get_tracing_state() is not None or torch.compiler.is_exporting()
+
+
 def _vmap_forbids() -> bool:
     stack = torch._C._functorch.get_interpreter_stack() or []
     vmap, error = torch._C._functorch.TransformType.Vmap, torch._C._functorch.RandomnessType.Error

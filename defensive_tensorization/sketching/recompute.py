@@ -40,6 +40,12 @@ def in_backward() -> bool:
     return _task() != -1
 
 
+def in_region() -> bool:
+    """Whether this forward is a region's, the first or the recomputed one."""
+    first, again, _ = _regions()
+    return bool(first) or again is not None
+
+
 @dataclass
 class _Region:
     """What each owner met in a region's first forward, call by call."""

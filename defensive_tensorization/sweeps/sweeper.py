@@ -9,6 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import flag_override
 
 from ..config import Config, checked, rounds
+from ..errors import UsageError
 from ..system.progress import Level
 from .board import Board
 
@@ -31,6 +32,12 @@ class BasesFirst(BasicSweeper):
         self, overrides: Any, max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """The launches, in order; opens the sweep's progress line."""
+        whole = isinstance(max_batch_size, int) and not isinstance(max_batch_size, bool)
+        if max_batch_size is not None and not (whole and max_batch_size > 0):
+            raise UsageError(
+                f"hydra.sweeper.max_batch_size must be a whole number from 1 on, got "
+                f"{max_batch_size!r}: so many jobs run at once"
+            )
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
         found = [(job, self._config(job)) for job in jobs]
         name = found[0][1].experiment.name

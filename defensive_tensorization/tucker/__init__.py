@@ -1,7 +1,8 @@
 """Layers whose weights live in a randomized Tucker latent space (Section 3 of the paper)."""
 
-from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d, conv_factory
+from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d
 from .convert import tensorize
+from .factory import conv_factory
 from .linear import TuckerLinear
 from .paths import reconstruct
 from .plain import detensorize

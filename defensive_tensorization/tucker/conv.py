@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..sketching import eager
 from ..sketching.bernoulli import Masks
 from ..sketching.draws import draws_in, spread
 from ..system.convolution import laid_out_as, unit_stride
-from .decompose import Rank
 from .drop_in import DropIn
 from .paths import factorized, factorized_is_cheaper
 from .weight import TuckerWeight, one_of
@@ -107,7 +107,7 @@ class _TuckerConvNd(DropIn):
 
     def forward(self, x: Tensor) -> Tensor:
         batched = x.ndim == len(self.weight.shape)
-        masks = self.weight.draw(len(x) if batched else 1, whole=True)
+        masks = self.weight.draw(x.shape[0] if batched else 1, whole=True)
         if not batched:
             x = x.unsqueeze(0)
         if masks is None or draws_in(masks) is None:
@@ -124,7 +124,7 @@ class _TuckerConvNd(DropIn):
 
     def _under_several(self, masks: Masks, x: Tensor) -> Tensor:
         """Each of as many equal parts of x as there are draws under its own."""
-        each = len(x) // (draws_in(masks) or 1)
+        each = x.shape[0] // (draws_in(masks) or 1)
         of_channels = self.groups == 1 and all(m is None for m in masks[2:])
         if of_channels and (each == 1 or self._cheaper_factorized(x[:each])):
             return self._factorized(spread(masks, each), x)
@@ -139,8 +139,8 @@ class _TuckerConvNd(DropIn):
         return factorized(x, *self.weight.latent(own), of_channels, self.bias, self._convolve)
 
     def _cheaper_factorized(self, x: Tensor) -> bool:
-        """For this input, by operation count."""
-        if self.groups != 1:
+        """For this input, by operation count; a graph for other sizes has one path."""
+        if self.groups != 1 or eager.is_exporting():
             return False
         outputs = inputs = x.shape[0]
         for size, step in zip(x.shape[2:], self.stride, strict=True):
@@ -154,8 +154,8 @@ class _TuckerConvNd(DropIn):
     def _kernel_each(self, kernels: Tensor, x: Tensor) -> Tensor:
         """kernels [B, n_0, n_1, k...] and x [B, C, ...]: each example under its own kernel."""
         together = x.reshape(1, -1, *x.shape[2:])
-        y = self._convolve(together, kernels.flatten(0, 1), None, groups=len(x) * self.groups)
-        y = y.reshape(len(x), -1, *y.shape[2:])
+        y = self._convolve(together, kernels.flatten(0, 1), None, groups=x.shape[0] * self.groups)
+        y = y.reshape(x.shape[0], -1, *y.shape[2:])
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.ndim - 2))
 
     def _convolve(
@@ -169,6 +169,10 @@ class _TuckerConvNd(DropIn):
         kernel = laid_out_as(kernel, x)
         x, stride = unit_stride(x, kernel, self.stride, padding, groups)
         return convolution(x, kernel, bias, stride, padding, self.dilation, groups)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """As torch's layers have it: with another weight."""
+        return self._convolve(x, weight.clone(), bias)
 
     def _pads(self, window: tuple[int, ...]) -> list[int]:
         """Amounts for F.pad, last dimension first."""
@@ -210,38 +214,3 @@ class TuckerConv3d(_TuckerConvNd):
 
     dense_type = nn.Conv3d
     convolution = F.conv3d
-
-
-TYPES: dict[int, type[_TuckerConvNd]] = {1: TuckerConv1d, 2: TuckerConv2d, 3: TuckerConv3d}
-
-
-def conv_factory(
-    *,
-    theta: float,
-    dimensions: int = 2,
-    rank: Rank = "full",
-    modes: list[int] | None = None,
-    min_dim: int = 1,
-    min_keep: int = 1,
-    rescale: bool = False,
-    init: str = "hosvd",
-) -> Callable[..., nn.Module]:
-    """A drop-in for nn.Conv2d as a layer factory: same arguments, same initial distribution.
-
-    `dimensions` 1 and 3: for nn.Conv1d and nn.Conv3d.
-    """
-    tucker = TYPES[dimensions]
-
-    def make(*args: Any, **kwargs: Any) -> nn.Module:
-        return tucker.from_conv(
-            tucker.dense_type(*args, **kwargs),
-            theta,
-            rank=rank,
-            init=init,
-            modes=modes,
-            min_dim=min_dim,
-            min_keep=min_keep,
-            rescale=rescale,
-        )
-
-    return make

@@ -31,6 +31,14 @@ class DropIn(nn.Module):
         self.weight = weight
         self.bias = None if bias is None else nn.Parameter(bias)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight" and isinstance(value, Tensor):
+            raise UsageError(
+                f"the weight of a {type(self).__name__} is a core and factors, not a tensor: load "
+                "the tensor with load_state_dict, or take detensorize(model) first"
+            )
+        super().__setattr__(name, value)
+
     @classmethod
     def _checked(cls, layer: nn.Module) -> None:
         """UsageError: `layer` is not the dense layer, or computes something else."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..sketching import eager
 from ..sketching.draws import draws_in
 from .drop_in import DropIn
 from .paths import factorized_is_cheaper
@@ -54,20 +55,22 @@ class TuckerLinear(DropIn):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        masks = self.weight.draw(len(x))
-        positions = x.shape[:-1].numel()
+        masks = self.weight.draw(x.shape[0])
         if draws_in(masks) is not None:
             y = (x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)) @ self.weight.kernel(masks).mT
             y = y.reshape(*x.shape[:-1], y.shape[-1])
             return y if self.bias is None else y + self.bias
-        core = self.weight.core.shape
-        attack = self.weight.frozen and x.requires_grad
-        if masks is not None and factorized_is_cheaper(
-            core, self.weight.shape, positions, positions, attack=attack
-        ):
+        if masks is not None and not eager.is_exporting() and self._cheaper_factorized(x):
             latent, first, second = self.weight.latent(masks)
             return F.linear(F.linear(F.linear(x, second.T), latent), first, self.bias)
         return F.linear(x, self.weight.kernel(masks), self.bias)
+
+    def _cheaper_factorized(self, x: Tensor) -> bool:
+        positions = x.shape[:-1].numel()
+        attack = self.weight.frozen and x.requires_grad
+        return factorized_is_cheaper(
+            self.weight.core.shape, self.weight.shape, positions, positions, attack=attack
+        )
 
     def extra_repr(self) -> str:
         return (

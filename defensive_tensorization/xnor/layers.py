@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..replacement import decompose_on_loading
-from .product import Geometry, binary_product, binary_weight
+from .geometry import Geometry
+from .product import binary_product, binary_weight
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -113,17 +114,17 @@ class XnorConvNd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == self.window + 1:
             return XnorConvNd.forward(self, x.unsqueeze(0)).squeeze(0)
-        kernel = self.kernel(len(x))
+        kernel = self.kernel(x.shape[0])
         groups = self.groups
         together = x
         own = kernel.ndim > self.window + 2
         if own:  # each example under its own kernel: the groups of one convolution
-            together, groups = x.reshape(1, -1, *x.shape[2:]), len(x) * groups
+            together, groups = x.reshape(1, -1, *x.shape[2:]), x.shape[0] * groups
             kernel = kernel.flatten(0, 1)
         geometry = Geometry(self.stride, self.padding, self.dilation, groups)
         y = binary_product(together, kernel, geometry, self.K)
         if own:
-            y = y.reshape(len(x), -1, *y.shape[2:])
+            y = y.reshape(x.shape[0], -1, *y.shape[2:])
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *[1] * (y.ndim - 2))
 
     def extra_repr(self) -> str:

@@ -7,7 +7,7 @@ matrix product, which is its fastest way.
 
 from functools import reduce
 from math import prod
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,20 +15,14 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from ..sketching import eager
 from ..system.convolution import laid_out_as, unit_stride
-from .sign import Derivative, clipped, derivative, sgn
+from . import in_graph
+from .geometry import Geometry
+from .sign import Derivative, chosen, clipped, derivative, sgn
 
 _convolution = torch.ops.aten.convolution
 _convolution_backward = torch.ops.aten.convolution_backward
-
-
-class Geometry(NamedTuple):
-    """Of a convolution, one number for each spatial mode; padding adds zeros."""
-
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
 
 
 def binary_weight(kernel: Tensor, window: int, alpha: bool = True) -> Tensor:
@@ -38,6 +32,8 @@ def binary_weight(kernel: Tensor, window: int, alpha: bool = True) -> Tensor:
     to [-1, 1]; alpha the mean of |W| over a filter. The gradient passes through all of it, with
     the clipped identity for sgn.
     """
+    if eager.leaves():
+        return in_graph.binary_weight(kernel, window, alpha)
     made = _BinaryWeight.apply(kernel, window, alpha)  # type: ignore[no-untyped-call]
     return cast(Tensor, made)
 
@@ -54,6 +50,8 @@ def binary_product(x: Tensor, weight: Tensor, geometry: Geometry, K: bool = True
     x, stride = unit_stride(x, weight, geometry.stride, geometry.padding, geometry.groups)
     weight, geometry = laid_out_as(weight, x), geometry._replace(stride=tuple(stride))
     with torch.autocast(device, enabled=False):
+        if eager.leaves():
+            return in_graph.binary_product(x, weight, geometry, K, chosen())
         made = _BinaryProduct.apply(x, weight, geometry, K, derivative())  # type: ignore[no-untyped-call]
         return cast(Tensor, made)
 

@@ -9,13 +9,15 @@ gradients of inputs are those of tanh(x) instead; every forward is the same.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UsageError
+from ..sketching import recompute
+from ..sketching.thread_context import ThreadContext
 
 Derivative = Callable[[Tensor, Tensor], Tensor]
 """(gradient, x) to the gradient times the derivative at x; the first may be overwritten."""
@@ -48,21 +50,45 @@ SIGN_GRADIENTS: dict[str, Derivative] = {
     "tanh075": _tanh(0.75),
 }
 
-_chosen: ContextVar[str] = ContextVar("surrogate", default="identity")
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": F.hardtanh,
+    "tanh": torch.tanh,
+    "tanh075": lambda x: torch.tanh(0.75 * x),
+}
+"""The functions whose derivatives those are."""
+
+_KEY = "sign_gradient"
+_blocks: ThreadContext[str, str] = ThreadContext(_KEY)
+_latest = "identity"  # of whatever thread: what graphs of torch.compile are made for, and guard
 
 
 @contextmanager
 def sign_gradient(name: str) -> Iterator[None]:
-    """Until the block ends, in this thread: the derivative taken for sgn's at a layer's input."""
+    """Until the block ends: the derivative taken for sgn's at a layer's input.
+
+    It holds in this thread and in those started inside the block, such as nn.DataParallel's. A
+    forward that is run again for its gradient takes that of the first one.
+    """
+    global _latest
     if name not in SIGN_GRADIENTS:
         raise UsageError(f"surrogate must be one of {', '.join(SIGN_GRADIENTS)}, got {name!r}")
-    token = _chosen.set(name)
+    before, _latest = _latest, name
     try:
-        yield
+        with _blocks.opened({_KEY: name}):
+            yield
     finally:
-        _chosen.reset(token)
+        _latest = before
+
+
+def chosen() -> str:
+    """The name of the derivative in force for inputs."""
+    if torch.compiler.is_dynamo_compiling():
+        return _latest
+    if recompute.ordinary():
+        return _blocks.get(_KEY, "identity")
+    return recompute.met(_KEY, lambda _: _blocks.get(_KEY, "identity"))
 
 
 def derivative() -> Derivative:
     """The one in force for inputs."""
-    return SIGN_GRADIENTS[_chosen.get()]
+    return SIGN_GRADIENTS[chosen()]
