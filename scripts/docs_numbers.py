@@ -10,7 +10,8 @@ A block stands between two comments; what is between them is replaced:
     | attack | epsilon | Baseline | ...
     <!-- end -->
 
-`rows` and `columns` name fields of the csv, `value` the field that is shown with one decimal; every
+`rows` and `columns` name fields of the csv, `value` the field that is shown with one decimal;
+`values` names several fields, which are the columns then. Every
 other key=a|b keeps the lines whose field has one of the values (quote what holds spaces), and its
 order is the order of rows and columns. Without `rows` and `columns` one line must remain: its
 value stands in the sentence as a percentage.
@@ -56,10 +57,11 @@ def _snippet(words: str, root: Path) -> str:
     options = dict(pair.split("=", 1) for pair in pairs)
     rows = [name for name in options.pop("rows", "").split(",") if name]
     columns, value = options.pop("columns", ""), options.pop("value", "value")
+    values = [name for name in options.pop("values", "").split(",") if name]
     wanted = {name: each.split("|") for name, each in options.items()}
     with (root / path).open(newline="") as file:
         lines = list(csv.DictReader(file))
-    for name in [*rows, *filter(None, [columns]), value, *wanted]:
+    for name in [*rows, *filter(None, [columns]), *(values or [value]), *wanted]:
         if name not in lines[0]:
             raise ValueError(f"{path} has no field {name!r}: take one of {', '.join(lines[0])}")
     kept = [
@@ -67,6 +69,10 @@ def _snippet(words: str, root: Path) -> str:
         for line in lines
         if all(_among(line[n], each) is not None for n, each in wanted.items())
     ]
+    if values:
+        columns, value = "_field", "_value"
+        wanted["_field"] = values
+        kept = [{**line, "_field": name, "_value": line[name]} for line in kept for name in values]
     if not columns:
         return f"{_number(_only(kept, words), value)}%"
     return "\n" + "\n".join(_table(kept, rows, columns, value, wanted, words)) + "\n"

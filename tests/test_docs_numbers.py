@@ -79,6 +79,19 @@ def test_filters_choose_and_order(root: Path) -> None:
     ]
 
 
+def test_several_fields_stand_side_by_side(root: Path) -> None:
+    (root / "table.csv").write_text("epsilon,published,stopped\n2.0,72.3,58.36\n8.0,,29.5\n")
+    words = "table.csv rows=epsilon values=published,stopped"
+    assert docs_numbers.rendered(f"<!-- begin: {words} --><!-- end -->", root).splitlines()[
+        1:5
+    ] == [
+        "| epsilon | published | stopped |",
+        "| --- | ---: | ---: |",
+        "| 2 | 72.3 | 58.4 |",
+        "| 8 | — | 29.5 |",
+    ]
+
+
 def test_one_number_in_a_sentence(root: Path) -> None:
     words = "table.csv value=ours_mean attack=pgd epsilon=2 method=Dense"
     made = docs_numbers.rendered(f"keeps <!-- begin: {words} -->9%<!-- end --> of them", root)

@@ -10,6 +10,7 @@ from fake_rows import COLUMNS, row
 from PIL import Image
 
 from defensive_tensorization.report.evidence import grid, lines
+from defensive_tensorization.report.evidence import records as evidence_records
 from defensive_tensorization.report.evidence_figure import accuracies, draw
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
 from defensive_tensorization.report.tables import Averaged, Rendered, Table, render
@@ -78,6 +79,15 @@ def test_the_csv_has_what_is_right_given_that_something_was_found() -> None:
     assert (stopped["averaged"], stopped["averaged_n"]) == ("0.5", "200")
     clean = next(line for line in found if line["attack"] == "clean")
     assert (clean["found"], clean["averaged"]) == ("", "")
+
+
+def test_the_csv_of_the_evidence_has_a_line_for_each_of_the_table() -> None:
+    clean, pgd = evidence_records(rendered("1 of 25 cells"))
+    assert (clean["stopped"], clean["full"], clean["averaged"]) == (None, 81.0, None)
+    assert (pgd["published"], pgd["stopped"], pgd["stopped_std"]) == (27.0, 32.0, 2.83)
+    assert (pgd["full"], pgd["full_n"], pgd["full_seeds"]) == (1.0, 100, 2)
+    assert (pgd["averaged"], pgd["averaged_high"]) == (0.5, 2.0)
+    assert pgd["upper_bound"] == "1 of 25 cells"
 
 
 def test_every_form_has_as_many_columns_as_its_heading() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from defensive_tensorization.report.tables import STOPS, Averaged, Cell, Rendered
+from defensive_tensorization.results.row import Summary
 
 HEADINGS = (
     "published",
@@ -78,10 +79,43 @@ def grid(rendered: Rendered) -> list[list[str]]:
     return found
 
 
+def records(rendered: Rendered) -> list[dict[str, str | float | int | None]]:
+    """One record a line, in percent; None is a missing value."""
+    return [
+        {
+            "network": line.label,
+            "attack": line.attack,
+            "epsilon": line.epsilon,
+            "published": line.published,
+            **_summary("stopped", line.stopped),
+            **_summary("full", line.full),
+            "averaged": _percent(line.averaged and line.averaged.score.estimate),
+            "averaged_low": _percent(line.averaged and line.averaged.score.low),
+            "averaged_high": _percent(line.averaged and line.averaged.score.high),
+            "upper_bound": line.averaged.refused if line.averaged else None,
+        }
+        for line in lines(rendered)
+    ]
+
+
 def legend(rendered: Rendered) -> str:
     """What the columns hold."""
     refused = any(line.averaged and line.averaged.refused for line in lines(rendered))
     return f"{rendered.legend}. {ABOUT}{f'; {NOT_FLAT}' if refused else ''}"
+
+
+def _summary(name: str, cell: Cell | None) -> dict[str, float | int | None]:
+    ours = cell.ours if cell else None
+    return {
+        name: _percent(ours and ours.robust_mean),
+        f"{name}_std": _percent(ours and ours.robust_std),
+        f"{name}_n": ours.n if ours else None,
+        f"{name}_seeds": ours.seeds if ours else None,
+    }
+
+
+def _percent(value: float | Averaged | Summary | None) -> float | None:
+    return round(100 * value, 2) if isinstance(value, float) else None
 
 
 def _published(line: Line) -> str:

@@ -115,7 +115,7 @@ def _kept(axis: "Axes", rows: Sequence[Row], name: str, style: tuple[str, str, o
         [share for _, share in points],
         color=colour,
         marker=marker,
-        linestyle=dash,  # type: ignore[arg-type]
+        linestyle=dash,
         label=name.removeprefix(STOPS).upper(),
     )
 

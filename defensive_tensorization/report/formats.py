@@ -40,10 +40,13 @@ def source(row: Row) -> str:
 
 
 def write(rendered: Rendered, directory: Path) -> list[Path]:
-    """Writes `<name>.md`, `.csv` and `.tex`; the same rows give the same bytes."""
+    """Writes `<name>.md`, `.csv` and `.tex`, and `<name>_evidence.csv` where it compares; the same
+    rows give the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     forms = {".md": markdown(rendered), ".csv": tidy(records(rendered)), ".tex": latex(rendered)}
+    if rendered.compares:
+        forms["_evidence.csv"] = tidy(evidence.records(rendered))
     for suffix, text in forms.items():
         path = directory / f"{rendered.table.name}{suffix}"
         path.write_bytes(text.encode())
