@@ -34,7 +34,7 @@ help: ## this list
 
 setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
 
-quickstart: $(READY) ## a theta sweep on data that ships with a dependency: a table and a figure in minutes
+quickstart: $(READY) ## what the project found, on data that ships with a dependency: one attack in three forms
 	$(PY) -m defensive_tensorization experiment=quickstart $(ARGS)
 	$(PY) scripts/render.py quickstart $(ARGS)
 

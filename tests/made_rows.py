@@ -8,7 +8,10 @@ from defensive_tensorization.experiment.evaluation_config import eval_config_has
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.results.row import Row
 
-SMALL = ["scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"]
+SMALL = [
+    *("scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"),
+    *("eval.runs=2", "eval.draws=1"),
+]
 
 
 def made_up(

@@ -147,12 +147,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_method_fills_its_column(own: Path) -> None:
     folder = own / "results" / "smoke"
     assert cells(folder) == {
-        ("clean", "Baseline"): "90.0",
-        ("clean", "Ours θ=0.9"): "90.0",
-        ("fgsm", "Baseline"): "10.0",
-        ("fgsm", "Ours θ=0.9"): "50.0",
+        ("clean", "Dense"): "90.0",
+        ("clean", "θ=0.9"): "90.0",
+        ("fgsm", "Dense"): "10.0",
+        ("fgsm", "θ=0.9"): "50.0",
     }
-    assert "missing: 6 of 10 cells" in (folder / "quickstart.md").read_text()
+    assert "missing: 2 of 6 cells" in (folder / "quickstart.md").read_text()
     assert {path.name for path in (folder / "rows").glob("*.jsonl")} == {
         path.name for path in (own / "runs" / "rows").glob("*.jsonl")
     }
@@ -189,7 +189,7 @@ def test_a_figure_of_rows_that_are_gone_goes_too(tmp_path: Path) -> None:
 def test_two_trainings_are_not_averaged(tmp_path: Path) -> None:
     write(tmp_path, made_up("baseline", 0.1, weights="old"))
     write(tmp_path, [replace(r, eval_seed=5, weights="new") for r in made_up("baseline", 0.2)])
-    with pytest.raises(UsageError, match="Baseline, clean at epsilon 0 has rows of two trainings"):
+    with pytest.raises(UsageError, match="Dense, clean at epsilon 0 has rows of two trainings"):
         rendered(tmp_path)
 
 
@@ -221,7 +221,7 @@ def test_own_rows_stand_before_committed_ones_of_other_data(tmp_path: Path) -> N
 
 
 def test_an_override_that_makes_two_columns_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'Ours θ=1' and 'Ours θ=0.95' are the same run: "):
+    with pytest.raises(UsageError, match="'θ=1' and 'θ=0.9' are the same run: "):
         rendered(tmp_path, "theta=0.9")
     assert not list(tmp_path.iterdir())
 

@@ -9,7 +9,7 @@ import pytest
 from fake_rows import COLUMNS, row
 from PIL import Image
 
-from defensive_tensorization.report.evidence import grid, lines
+from defensive_tensorization.report.evidence import grid, lines, sentence
 from defensive_tensorization.report.evidence import records as evidence_records
 from defensive_tensorization.report.evidence_figure import accuracies, draw
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
@@ -94,6 +94,19 @@ def test_every_form_has_as_many_columns_as_its_heading() -> None:
     assert {line.count("|") for line in markdown(rendered()).splitlines()[2:6]} == {8}
     assert r"\begin{tabular}{llrrrrr}" in latex(rendered())
     assert len(text(rendered()).splitlines()[5].split()) > 7
+
+
+def test_the_closing_sentence_is_made_from_the_numbers() -> None:
+    assert sentence(rendered()) == ""  # no column is chosen
+    shown = replace(rendered(), table=replace(TABLE, shown=OURS.label))
+    told = (
+        "At ε = 8, Ours θ = 0.95 keeps 32.0, 1.0 and 0.5% under PGD: stopped at the first miss, "
+        "with its full budget, and averaged over draws."
+    )
+    assert sentence(shown) == told
+    assert told in markdown(shown)
+    assert told in text(shown)
+    assert sentence(replace(shown, averaged={})) == ""
 
 
 def test_a_table_without_stopped_attacks_keeps_its_form() -> None:

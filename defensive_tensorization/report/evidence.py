@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from defensive_tensorization.report.tables import STOPS, Averaged, Cell, Rendered
-from defensive_tensorization.results.row import Summary
+from defensive_tensorization.results.row import given
+
+Value = str | float | int | None
 
 HEADINGS = (
     "published",
@@ -79,7 +81,7 @@ def grid(rendered: Rendered) -> list[list[str]]:
     return found
 
 
-def records(rendered: Rendered) -> list[dict[str, str | float | int | None]]:
+def records(rendered: Rendered) -> list[dict[str, Value]]:
     """One record a line, in percent; None is a missing value."""
     return [
         {
@@ -104,6 +106,54 @@ def legend(rendered: Rendered) -> str:
     return f"{rendered.legend}. {ABOUT}{f'; {NOT_FLAT}' if refused else ''}"
 
 
+def record(attack: str, cell: Cell, averaged: Averaged | None) -> dict[str, Value]:
+    """What a cell's record has beside its accuracy: of an attack that stops, the images of which it
+    found an example, all seeds together, and the share of them that a fresh draw gets right."""
+    found, right = given(cell.rows, "found") if attack.startswith(STOPS) else (None, None)
+    of = averaged and averaged.score
+    return {
+        "found": found,
+        "right_given_found": _percent(right),
+        "averaged": _percent(of and of.estimate),
+        "averaged_low": _percent(of and of.low),
+        "averaged_high": _percent(of and of.high),
+        "averaged_n": averaged.n if averaged else None,
+        "averaged_by": averaged.by if averaged else None,
+        "averaged_refused": averaged.refused if averaged else None,
+    }
+
+
+def sentence(rendered: Rendered) -> str:
+    """What the numbers say of one network at the largest epsilon; "" where one is missing."""
+    mine = [line for line in lines(rendered) if line.label == rendered.table.shown]
+    whole = [line for line in mine if line.stopped and line.stopped.ours and line.averaged]
+    told = [_kept(line) for line in whole[-1:]]
+    if not told or "" in told:
+        return ""
+    line = whole[-1]
+    text = (
+        f"At ε = {line.epsilon:g}, {line.label} keeps {told[0]} under {line.attack.upper()}: "
+        "stopped at the first miss, with its full budget, and averaged over draws"
+    )
+    first = next(lines(rendered)).label
+    others = [
+        each
+        for each in lines(rendered)
+        if (each.label, each.attack, each.epsilon) == (first, line.attack, line.epsilon)
+    ]
+    beside = _kept(others[0]) if others and first != line.label else ""
+    return f"{text}. {first} keeps {beside}." if beside else f"{text}."
+
+
+def _kept(line: Line) -> str:
+    """ "30.1, 0.2 and 0.0%": stopped, full budget, averaged."""
+    if not (line.stopped and line.stopped.ours and line.full.ours and line.averaged):
+        return ""
+    stopped, full = line.stopped.ours.robust_mean, line.full.ours.robust_mean
+    averaged = line.averaged.score.estimate
+    return f"{100 * stopped:.1f}, {100 * full:.1f} and {100 * averaged:.1f}%"
+
+
 def _summary(name: str, cell: Cell | None) -> dict[str, float | int | None]:
     ours = cell.ours if cell else None
     return {
@@ -114,7 +164,7 @@ def _summary(name: str, cell: Cell | None) -> dict[str, float | int | None]:
     }
 
 
-def _percent(value: float | Averaged | Summary | None) -> float | None:
+def _percent(value: object) -> float | None:
     return round(100 * value, 2) if isinstance(value, float) else None
 
 

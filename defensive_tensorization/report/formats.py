@@ -8,8 +8,8 @@ from pathlib import Path
 
 from defensive_tensorization.report import evidence
 from defensive_tensorization.report.caption import commit
-from defensive_tensorization.report.tables import STOPS, Averaged, Cell, Rendered
-from defensive_tensorization.results.row import Row, given
+from defensive_tensorization.report.tables import Cell, Rendered
+from defensive_tensorization.results.row import Row
 
 Record = dict[str, str | float | int | None]
 
@@ -65,6 +65,7 @@ def markdown(rendered: Rendered) -> str:
             _bars(rule),
             *map(_bars, lines),
             "",
+            *([evidence.sentence(rendered), ""] if evidence.sentence(rendered) else []),
             f"{_legend(rendered)}.",
             "",
             *(f"- {topic}: {text}" for topic, text in rendered.facts),
@@ -108,19 +109,9 @@ def text(rendered: Rendered) -> str:
     ]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     stated = [f"{topic}: {statement}" for topic, statement in rendered.facts]
-    return "\n".join(
-        [
-            rendered.table.title,
-            "",
-            aligned[0],
-            rule,
-            *aligned[1:],
-            "",
-            _legend(rendered),
-            *stated,
-            "",
-        ]
-    )
+    told = [evidence.sentence(rendered)] if evidence.sentence(rendered) else []
+    table = [rendered.table.title, "", aligned[0], rule, *aligned[1:], ""]
+    return "\n".join([*table, _legend(rendered), *stated, "", *told, ""])
 
 
 def latex(rendered: Rendered) -> str:
@@ -162,9 +153,6 @@ def records(rendered: Rendered) -> list[Record]:
             std = None if ours is None or ours.robust_std is None else 100 * ours.robust_std
             published = cell.published
             difference = None if mean is None or published is None else mean - published
-            found_by, right = (
-                given(cell.rows, "found") if attack.startswith(STOPS) else (None, None)
-            )
             averaged = rendered.averaged.get((column.label, epsilon))
             found.append(
                 {
@@ -180,7 +168,7 @@ def records(rendered: Rendered) -> list[Record]:
                     "rows": source(cell.rows[0]) if cell.rows else None,
                     "protocol": cell.rows[0].protocol if cell.rows else None,
                     **({"elsewhere": cell.elsewhere} if copied else {}),
-                    **(_compared(found_by, right, averaged) if rendered.compares else {}),
+                    **(evidence.record(attack, cell, averaged) if rendered.compares else {}),
                 }
             )
     return found
@@ -193,24 +181,6 @@ def tidy(found: list[Record]) -> str:
     writer.writeheader()
     writer.writerows(found)
     return out.getvalue()
-
-
-def _compared(found: int | None, right: float | None, averaged: Averaged | None) -> Record:
-    """Images of which an attack that stops found an example, all seeds together, and how many of
-    them a fresh draw still gets right; the averaged attack of the network and epsilon."""
-    of = averaged and averaged.score
-    scores = (of.estimate, of.low, of.high) if of else (None, None, None)
-    mean, low, high = (_rounded(None if value is None else 100 * value) for value in scores)
-    return {
-        "found": found,
-        "right_given_found": _rounded(None if right is None else 100 * right),
-        "averaged": mean,
-        "averaged_low": low,
-        "averaged_high": high,
-        "averaged_n": averaged.n if averaged else None,
-        "averaged_by": averaged.by if averaged else None,
-        "averaged_refused": averaged.refused if averaged else None,
-    }
 
 
 def _legend(rendered: Rendered) -> str:

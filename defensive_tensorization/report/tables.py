@@ -20,6 +20,7 @@ class Table:
     """`lines` are (attack, epsilon) pairs such as ("clean", 0), ("fgsm", 2).
 
     `notes` join the facts of the caption: what the rows' configuration says and a row does not.
+    `shown` is the label of the column that a closing sentence is about.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Table:
     columns: tuple[Column, ...]
     lines: tuple[tuple[str, float], ...]
     notes: Facts = ()
+    shown: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,18 @@ class Layout:
         from ..experiment.plan import attacks
 
         of = self.config.experiment
+        listed = [
+            attack
+            for attack in attacks(self.config)
+            if attack.draws == 1 or of.averaged != of.name  # its own averages are a column
+        ]
         table = tables.Table(
             of.name,
             of.title,
             self.columns,
-            (("clean", 0.0), *((a.name, a.epsilon) for a in attacks(self.config))),
+            (("clean", 0.0), *((a.name, a.epsilon) for a in listed)),
             self.notes,
+            of.columns.get(of.drawn or "", ""),
         )
         copied = elsewhere(cfg.PAPER, of.published) if of.published else {}
         return tables.render(
