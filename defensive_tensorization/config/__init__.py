@@ -10,6 +10,7 @@ from .compose import amended, composed, jobs, launched, plane_of
 from .files import CONFIGS, PAPER
 from .flags import flags, home, in_one_line
 from .identity import (
+    OURS,
     base_of,
     batchnorm,
     digest,
@@ -19,6 +20,7 @@ from .identity import (
     run_id,
     surrogate_config,
     train_config_hash,
+    trained_name,
 )
 from .randomness import has_random_kernels, has_randomness, is_random
 from .refuse import refusal
@@ -27,6 +29,7 @@ from .schema import Config
 
 __all__ = [
     "CONFIGS",
+    "OURS",
     "PAPER",
     "Config",
     "amended",
@@ -59,4 +62,5 @@ __all__ = [
     "surrogate_config",
     "told",
     "train_config_hash",
+    "trained_name",
 ]

@@ -312,6 +312,7 @@ class Config:
     seed: int = MISSING
     device: str = MISSING
     stage: str = "all"
+    networks: str = "released"
     autocast_auto: list[str] = field(default_factory=list)  # sections where autocast was auto
 
 

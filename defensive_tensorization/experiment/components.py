@@ -15,11 +15,11 @@ from ..defences.quantization import orthogonality
 from ..models import REAL, Precision
 from ..models.batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
 from ..models.precision import Order, Place
+from ..released.architecture import channels_last
 from ..sketching import stream
 from ..training.distributed import Team
 from ..training.loop import Perturb
 from ..training.schedule import Schedule
-from ..xnor import XnorConv2d
 from .evaluate import Classifier
 from .plan import Plan
 
@@ -122,11 +122,3 @@ def precision(config: Config) -> Precision:
         places=frozenset(place for place, kind in at.items() if kind == "binary"),
         order=cast(Order, p.order),
     )
-
-
-def channels_last(network: nn.Module) -> nn.Module:
-    """Its 2-D kernels, in place, as convolutions of channels-last images want them."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | XnorConv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network

@@ -91,7 +91,7 @@ def _honest(found: Found) -> Made:
         layout.columns, rows, surfaces, epsilons, single, layout.published, controls
     )
     rows = [row for row in rows if any(column.takes(row) for column in layout.columns)]
-    about = (*facts(layout.columns, rows), *layout.notes)
+    about = (*facts(layout.columns, rows), *layout.noted(rows))
     page = honest_page.markdown(config.experiment.title, made, about, layout.columns[0].label)
     print(page)
     page += _origins(layout, rows)
@@ -102,7 +102,7 @@ def _honest(found: Found) -> Made:
 def _surface(found: Found) -> Made:
     layout, config = found.layout, found.layout.config
     rows = [row for row in select(found.rows, layout.columns, data=found.data) if row.correct]
-    about = (*facts(layout.columns, rows), *layout.notes)
+    about = (*facts(layout.columns, rows), *layout.noted(rows))
     page = surface.markdown(config.experiment.title, layout.columns, rows, about)
     print(page)
     page += _origins(layout, rows)
