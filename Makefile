@@ -25,7 +25,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report release-networks list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -85,6 +85,9 @@ cost: $(READY) ## what Table 2 would cost at ImageNet size: counts, a short meas
 
 release-networks: $(READY) ## the finished networks of ARGS="paths.runs=... dataset.root=...": results/SCALE/networks
 	$(PY) scripts/release_networks.py scale=$(SCALE) $(ARGS)
+
+verify: $(READY) ## the released networks, re-evaluated on 500 images, against the committed rows; where their data is: ARGS
+	$(PY) scripts/verify.py scale=$(SCALE) $(ARGS)
 
 list: $(READY) ## what has been trained and evaluated, what each table at SCALE still lacks, and how long that takes
 	$(PY) scripts/list.py scale=$(SCALE) $(ARGS)

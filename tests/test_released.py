@@ -20,6 +20,8 @@ from torch import Tensor
 import defensive_tensorization as dt
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
+from defensive_tensorization.commands import verify
+from defensive_tensorization.commands.audit import stored
 from defensive_tensorization.commands.release_networks import release
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
@@ -30,6 +32,7 @@ from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.plan import Plan, plan
 from defensive_tensorization.released import source, tensor_file
 from defensive_tensorization.released.architecture import Architecture, built, deployed
+from defensive_tensorization.results import store
 from defensive_tensorization.tables.render import render
 
 FIXTURE = Path(__file__).parent / "fixtures" / "written.safetensors"  # by safetensors 0.8.0 itself
@@ -275,3 +278,42 @@ def test_a_table_says_which_networks_are_released(runs: Path, tmp_path: Path) ->
     paths = render("quickstart", [*TINY, *out, "train.lr_scale=1", f"networks={folder}"])
     (page,) = [path for path in paths if path.suffix == ".md" and path.stem == "quickstart"]
     assert NAME in page.read_text() and "not released" not in page.read_text()
+
+
+def test_verify_holds_networks_against_committed_rows(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = shutil.copytree(networks(runs), tmp_path / "smoke" / "networks")
+    p = plan(composed(words(runs, "eval.runs=3")))
+    rows = evaluated(p, trained(p), "command")
+    for row in rows:
+        store.append(tmp_path / "smoke" / "rows" / "run.jsonl", row)
+    asked = ["scale=smoke", f"paths.results={tmp_path}", f"networks={kept}", "eval.images=10"]
+    (clean, fgsm) = verify.compared([*asked, "device=cpu"])
+    ours = [row for row in rows if row.eval_seed == 0]
+    assert [clean.here, fgsm.here] == [row.robust_accuracy for row in ours]  # the same images
+    assert fgsm.committed == pytest.approx(
+        np.mean([row.robust_accuracy for row in rows if row.attack == "fgsm"])
+    )
+    assert (fgsm.epsilon, fgsm.network, fgsm.same_data) == (4.0, NAME, True)
+    assert clean.holds(2) and fgsm.holds(2)
+    monkeypatch.setattr("sys.argv", ["verify.py", *asked, "device=cpu"])
+    with pytest.raises(SystemExit) as ended:
+        verify.main()
+    assert ended.value.code == 0 and "2 of 2 hold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("here", "holds"), [(0.5, True), (0.57, True), (0.58, False)])
+def test_verify_allows_what_chance_does(here: float, holds: bool) -> None:
+    """By hand: two comparisons at 99% together are 2.807 deviations of 0.0263 each."""
+    made = verify.Comparison("net", "pgd", 8.0, here, 0.5, 0.0263**2, True)
+    assert made.allowed(2) == pytest.approx(2.807 * 0.0263, rel=1e-3)
+    assert made.holds(2) is holds
+
+
+def test_an_audit_finds_a_released_network(runs: Path) -> None:
+    config = stored(NAME, [f"networks={networks(runs)}", "audit.images=5"])
+    assert cfg.train_config_hash(config) == cfg.train_config_hash(composed(words(runs)))
+    assert config.audit.images == 5
+    with pytest.raises(UsageError, match="an override changes what .* was trained from"):
+        stored(NAME, [f"networks={networks(runs)}", "train.epochs=3"])

@@ -1,6 +1,7 @@
 """A plan's network as it was released: weights of exactly its training, or none."""
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -59,6 +60,29 @@ def released(p: Plan, network: nn.Module) -> Entry | None:
         )
     log.info("%s  released as %s; networks=train trains it", p.name, found.name)
     return found
+
+
+def trained_from(entry: Entry) -> Config:
+    """The configuration of a released network's training, its data where they lie by default."""
+    config = cfg.restored(entry.config)
+    config.dataset = cfg.composed([f"dataset={config.dataset.name}"]).dataset
+    return config
+
+
+def configured(name: str, overrides: Sequence[str]) -> Config:
+    """The configuration that evaluates a released network; UsageError where it trains another."""
+    named = [word for word in overrides if word.startswith("networks=")]
+    listed = manifest(cfg.composed(named))
+    if listed is None:
+        raise UsageError(f"MODEL={name}: no network is released here, name a trained run")
+    entry = listed.entry(name)
+    made = cfg.amended(trained_from(entry), overrides)
+    if cfg.train_config_hash(made) != entry.recipe:
+        raise UsageError(
+            f"an override changes what {name} was trained from: leave MODEL out to audit another "
+            "network"
+        )
+    return made
 
 
 def _tell_of_others(p: Plan, listed: Manifest) -> None:
