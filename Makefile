@@ -25,7 +25,7 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -100,6 +100,12 @@ dashboard: $(READY) ## the W&B dashboard of a data set at SCALE: created or upda
 
 wandb-sync: $(READY) ## upload what W&B recorded offline, once, within LIMIT seconds (600)
 	$(PY) scripts/wandb_sync.py --limit $(LIMIT) $(ARGS)
+
+plot-theta: $(READY) ## accuracy against theta, of a multirun: ARGS has its words without -m, such as theta=1,0.9,0.8
+	$(PY) scripts/plot_theta.py $(ARGS)
+
+compare: $(READY) ## the difference of two runs with its interval, image by image: A=RUN B=RUN
+	$(PY) scripts/compare.py $(A) $(B) $(ARGS)
 
 bench: $(READY) ## training, attacking, start-up, growth, memory: ratios, a quarter of an hour on two cores
 	$(PY) scripts/bench_startup.py $(ARGS)

@@ -22,7 +22,8 @@ from .identity import (
     train_config_hash,
     trained_name,
 )
-from .randomness import has_random_kernels, has_randomness, is_random
+from .outside import as_words, importable, is_outside, told_outside
+from .randomness import draws_outside, has_random_kernels, has_randomness, is_random
 from .refuse import refusal
 from .rounds import rounds
 from .schema import Config
@@ -33,6 +34,7 @@ __all__ = [
     "PAPER",
     "Config",
     "amended",
+    "as_words",
     "base_of",
     "batchnorm",
     "build",
@@ -40,12 +42,15 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "draws_outside",
     "flags",
     "has_random_kernels",
     "has_randomness",
     "home",
     "identity",
+    "importable",
     "in_one_line",
+    "is_outside",
     "is_random",
     "jobs",
     "launched",
@@ -61,6 +66,7 @@ __all__ = [
     "run_id",
     "surrogate_config",
     "told",
+    "told_outside",
     "train_config_hash",
     "trained_name",
 ]

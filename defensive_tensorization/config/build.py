@@ -5,6 +5,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from ..errors import UsageError
+from .outside import arguments
 
 
 def named(target: str) -> Any:
@@ -34,5 +35,4 @@ def construct(target: str, **options: Any) -> Any:
 
 def build(node: Any, **extra: Any) -> Any:
     """Call what the node's `_target_` names with its other values; None means: not given."""
-    options = {k: v for k, v in vars(node).items() if v is not None and k != "_target_"}
-    return construct(node._target_, **options, **extra)
+    return construct(node._target_, **arguments(node), **extra)

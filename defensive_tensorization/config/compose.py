@@ -15,6 +15,7 @@ from .check import checked
 from .files import CONFIGS
 from .identity import plain
 from .landscape import OWN
+from .outside import importable
 from .refuse import refusal, refuse_malformed
 from .schema import Config
 
@@ -22,6 +23,7 @@ from .schema import Config
 def composed(overrides: Sequence[str]) -> Config:
     """The checked configuration of one job's overrides, or a UsageError."""
     refuse_malformed(overrides)
+    importable(overrides)
     try:
         with _hydra():
             return checked(compose("config", list(overrides)), overrides)
@@ -57,6 +59,7 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
     A sweep is what `-m` says it is, or an experiment that sets hydra.mode.
     """
     refuse_malformed(overrides)
+    search = importable(overrides)
     try:
         first = _split(overrides)[0] if multirun else list(overrides)
         with _hydra():
@@ -66,7 +69,7 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
     if not (multirun or hydra.mode == RunMode.MULTIRUN):
         return [composed(overrides)]
     swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
-    return [composed(job) for job in _split([*swept, *overrides])]
+    return [composed([*job, *search]) for job in _split([*swept, *overrides])]
 
 
 def _hydra() -> AbstractContextManager[None]:

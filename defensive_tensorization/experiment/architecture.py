@@ -43,7 +43,9 @@ def _options(node: Any) -> dict[str, Any] | None:
     """Of a slot, what its function is called with."""
     if not is_dataclass(node):
         return None
-    values = {f.name: getattr(node, f.name) for f in fields(node) if f.name != "_target_"}
+    values = {
+        f.name: getattr(node, f.name) for f in fields(node) if f.name not in ("_target_", "options")
+    }
     return {name: value for name, value in values.items() if value is not None}
 
 

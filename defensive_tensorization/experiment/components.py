@@ -45,6 +45,7 @@ def network(p: Plan) -> nn.Module:
             norm=lambda channels: NORMS[d](channels, cfg.batchnorm(p.config)),
             precision=precision(c),
             **({} if c.defence.relu is None else {"relu": partial(cfg.build, c.defence.relu)}),
+            **c.model.options,
             **({} if c.defence.last is None else {"last": cfg.build(c.defence.last)}),
         )
     return channels_last(network).to(p.task.train.inputs.device)
@@ -87,7 +88,9 @@ def classifier(p: Plan, network: nn.Module) -> Classifier:
     """The network as it is deployed: what attackers and scorers get."""
     c = p.config
     transform = None if c.defence.input is None else cfg.build(c.defence.input)
-    return Classifier(deployed(p, network), c.eval.autocast, transform)
+    made = Classifier(deployed(p, network), c.eval.autocast, transform)
+    made.draws = cfg.draws_outside(c.defence)
+    return made
 
 
 def perturb(p: Plan, network: nn.Module) -> Perturb | None:
