@@ -19,6 +19,7 @@ class DatasetConfig:
     download: bool | None = None
     cache: str | None = None
     split: str | None = None
+    smoke_images: int | None = None  # training examples at scale=smoke; null: all
     level: float | None = 1  # one level of the data in its unit: the step of the iterated attacks
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -71,7 +71,7 @@ def plan(config: Config) -> Plan:
             f"defence={config.defence.name} squeezes the colours of images, model="
             f"{config.model.name} reads {reads}: take another defence"
         )
-    task: Task = cfg.build(replace(config.dataset, level=None))
+    task: Task = cfg.build(replace(config.dataset, level=None, smoke_images=None))
     if reads not in (None, task.kind):
         raise UsageError(
             f"model={config.model.name} reads {reads}, dataset={config.dataset.name} holds "
