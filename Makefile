@@ -25,12 +25,15 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
 	@printf '  %-24s %s\n' render-... "of each reproduce-...: the same from whatever rows exist, without training"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) ## one run, or a sweep: make run ARGS="dataset=digits theta=0.9", as python -m defensive_tensorization ...
+	$(PY) -m defensive_tensorization $(ARGS)
 
 setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
 
@@ -163,6 +166,10 @@ test-slow: $(READY) ## the slow tests alone
 
 golden: $(READY) ## renew the golden values of the tests, saying what changed (ARGS=--check: write nothing)
 	PYTHONPATH=.:tests $(PY) -m golden $(ARGS)
+
+docs: $(READY) ## the site, from docs/ and the docstrings, without a network, links checked: runs/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict $(ARGS)
+	@echo wrote runs/site/index.html
 
 docs-numbers: $(READY) ## render the numbers in README and docs from results/*.csv, between their markers
 	$(PY) scripts/docs_numbers.py $(ARGS)
