@@ -26,7 +26,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.attacks import pgd
+from defensive_tensorization.attacks.in_units import pgd
 from defensive_tensorization.data import Split, decode, digits
 from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluate import answers

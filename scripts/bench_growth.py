@@ -17,7 +17,8 @@ import torch
 from bench import Ratio, Setting, interleaved, operation, options, over, report
 from torch import nn
 
-from defensive_tensorization.attacks import Attack, eot_pgd, fgsm
+from defensive_tensorization.attacks import Attack
+from defensive_tensorization.attacks.in_units import eot_pgd, fgsm
 from defensive_tensorization.data import Split, Task
 from defensive_tensorization.experiment.components import channels_last
 from defensive_tensorization.experiment.evaluate import Classifier, answers

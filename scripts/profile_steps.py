@@ -24,7 +24,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.attacks import pgd
+from defensive_tensorization.attacks.in_units import pgd
 from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluate import answers
 from defensive_tensorization.experiment.plan import Plan

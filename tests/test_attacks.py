@@ -10,7 +10,8 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import Attack, bim, fgsm, pgd, step_count
+from defensive_tensorization.attacks import Attack, step_count
+from defensive_tensorization.attacks.in_units import bim, fgsm, pgd
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.tucker import TuckerConv2d
 

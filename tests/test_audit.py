@@ -13,18 +13,18 @@ from torch import nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
-from defensive_tensorization.audit import attack_suite, checks, comparisons, gradients
-from defensive_tensorization.audit.attack_suite import AuditTarget, Budget
-from defensive_tensorization.audit.check import Check
-from defensive_tensorization.audit.comparisons import (
+from defensive_tensorization.auditing import attack_suite, checks, comparisons, gradients, measure
+from defensive_tensorization.auditing.check import Check
+from defensive_tensorization.auditing.comparisons import (
     AVERAGES,
     COMPARISONS,
     CONVERGED,
     ONE_DRAW,
     Comparison,
 )
-from defensive_tensorization.audit.panel import MEMBERS, Noisy, Saturated, Stepped
-from defensive_tensorization.audit.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
+from defensive_tensorization.auditing.panel import MEMBERS, Noisy, Saturated, Stepped
+from defensive_tensorization.auditing.target import AuditTarget, Budget
+from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
 from defensive_tensorization.commands import audit
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError
@@ -35,7 +35,7 @@ from defensive_tensorization.results.scores import Answers
 
 N = 100
 SETTINGS = {f"audit.{k}": v for k, v in {"images": N, "steps": 20, "draws": 10}.items()}
-SETTINGS |= {"audit.restarts": 1, "audit.scored": 30}
+SETTINGS |= {"audit.restarts": 1, "audit.scored": 30, "audit.queries": 100}
 MOST = {"audit.images": 1000, "audit.scored": 255}
 
 
@@ -195,13 +195,13 @@ def test_the_strongest_attack_gives_an_example_where_no_other_is_clearly_better(
     weak = counted(2, 32, 1, 20, 0, draws=32)
     strongest = counted(10, 10, 10, 1, 0, draws=32)
     third = counted(2, 32, 1, 31, 1, draws=32)
-    assert attack_suite.choice([weak, strongest, third]).tolist() == [1, 1, 0, 1, 1]
-    assert attack_suite.choice([third, strongest, weak]).tolist() == [1, 1, 2, 1, 1]
+    assert measure.choice([weak, strongest, third]).tolist() == [1, 1, 0, 1, 1]
+    assert measure.choice([third, strongest, weak]).tolist() == [1, 1, 2, 1, 1]
 
 
 def test_without_draws_any_attack_that_succeeds_gives_the_example() -> None:
     made = [counted(1, 0, 1, draws=1), counted(0, 1, 1, draws=1), counted(1, 1, 1, draws=1)]
-    assert attack_suite.choice(made).tolist() == [1, 0, 0]
+    assert measure.choice(made).tolist() == [1, 0, 0]
 
 
 def test_all_attacks_meet_the_same_draws_and_the_best_examples_others() -> None:
@@ -209,7 +209,7 @@ def test_all_attacks_meet_the_same_draws_and_the_best_examples_others() -> None:
     network = Noisy(nn.Flatten(), 1.0)
     x = torch.rand(20, 1, 2, 2, generator=torch.manual_seed(0)) / 10
     of = AuditTarget(network.eval(), x, torch.arange(20) % 4, (0.0, 1.0), 1 / 255, 4, 20)
-    met = attack_suite.run_attacks(of, Budget(8, steps=1, draws=1, queries=1, scored=7), 0)
+    met = measure.run_attacks(of, Budget(0.5, steps=1, draws=1, queries=1, scored=7), 0)
     clean, zero = met.answers["clean"], met.answers["zero"]
     assert np.array_equal(clean.correct, zero.correct) and clean.correct.min() < 7
     same = {n: float(np.mean(a.correct == clean.correct)) for n, a in met.answers.items()}
@@ -224,7 +224,7 @@ def test_signal_noise_and_cosine_are_those_of_all_pairs() -> None:
     sums = gradients._Sums()
     for each in made:
         sums.add(each)
-    layer = sums.layer("one", 5)
+    layer = sums.layer("one")
     snr, cosine = [], []
     for image in made.double().numpy().transpose(1, 0, 2):
         pairs = [(a, b) for i, a in enumerate(image) for j, b in enumerate(image) if i != j]
@@ -267,7 +267,7 @@ def test_the_verdicts_on_an_undefended_network_and_what_hides_it(config: Config)
     told = {m.name: m for m in MEMBERS}
     for name in ("undefended", "noise", "saturated"):
         subject = audit.subject(p, network, told[name].wrap)
-        result = audit.examine(subject, SMALL, 0)
+        result = audit.examine(subject, SMALL, 0, 0.1)
         assert result["verdict"]["words"] in told[name].right, (name, result["verdict"])
         assert json.loads(json.dumps(result, allow_nan=False)) == result
 
@@ -355,7 +355,7 @@ def test_an_inconclusive_audit_is_followed_by_what_it_asks_for(config: Config) -
     quick.audit.steps, quick.audit.queries, quick.audit.images = 4, 2, 10
     found = []
     for rounds in (1, 2, 3):
-        quick.audit.rounds = rounds
+        quick.audit.rounds, quick.audit.level = rounds, 0.1
         result = json.loads(audit.audit(quick, "command", MEMBERS[0]).read_text())
         found.append((result["images"], result["verdict"]["words"], result["verdict"]["remedy"]))
     asked = (10, "inconclusive: run audit.images=40", {"audit.images": 40})

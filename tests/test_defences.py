@@ -8,7 +8,8 @@ from fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import Attack, fgsm
+from defensive_tensorization.attacks import Attack
+from defensive_tensorization.attacks.in_units import fgsm
 from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.config import composed
 from defensive_tensorization.defences.quantization import QuantizedReLU, orthogonality

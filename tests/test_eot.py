@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import defensive_tensorization as dt
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import Attack, apgd, eot_pgd, pgd, square
+from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.auto_pgd import checkpoints
 from defensive_tensorization.attacks.expectation import (
     AVERAGES,
@@ -22,6 +22,7 @@ from defensive_tensorization.attacks.expectation import (
     margin,
     most_together,
 )
+from defensive_tensorization.attacks.in_units import apgd, eot_pgd, pgd, square
 from defensive_tensorization.attacks.search import Best
 from defensive_tensorization.attacks.square_windows import share, windows
 from defensive_tensorization.errors import UsageError

@@ -10,7 +10,8 @@ import torch
 from fake_task import split, task
 from torch import Tensor, nn
 
-from defensive_tensorization.attacks import Attack, eot_pgd, fgsm, group_by_steps, pgd
+from defensive_tensorization.attacks import Attack, group_by_steps
+from defensive_tensorization.attacks.in_units import eot_pgd, fgsm, pgd
 from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError

@@ -141,7 +141,7 @@ def test_foolbox_needs_no_git(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    program = "from defensive_tensorization.attacks import fgsm; import foolbox"
+    program = "from defensive_tensorization.attacks.in_units import fgsm; import foolbox"
     clean = {k: v for k, v in os.environ.items() if k != "GIT_PYTHON_REFRESH"}
     done = subprocess.run(
         [sys.executable, "-c", program],

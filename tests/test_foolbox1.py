@@ -21,17 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import (
-    OUTCOMES,
-    Attack,
-    Ended,
+from defensive_tensorization.attacks import OUTCOMES, Attack, Ended, foolbox1, step_count
+from defensive_tensorization.attacks.in_units import (
     bim,
     fgsm,
-    foolbox1,
     foolbox1_bim,
     foolbox1_fgsm,
     foolbox1_pgd,
-    step_count,
 )
 from defensive_tensorization.attacks.native import ascend
 from defensive_tensorization.attacks.scoring import score_logits

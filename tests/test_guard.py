@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching, tensorize
-from defensive_tensorization.attacks import Attack, apgd, bim, eot_pgd, fgsm, pgd, square
+from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.autoattack import autoattack
+from defensive_tensorization.attacks.in_units import apgd, bim, eot_pgd, fgsm, pgd, square
 from defensive_tensorization.attacks.training import pgd_training, r_fgsm_training
 from defensive_tensorization.errors import UsageError
 

@@ -12,7 +12,7 @@ from scipy.stats import kstest, truncnorm
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import fgsm
+from defensive_tensorization.attacks.in_units import fgsm
 from defensive_tensorization.attacks.native import ascend
 from defensive_tensorization.attacks.training import (
     AdversarialTraining,

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
-from defensive_tensorization.attacks import eot_pgd
+from defensive_tensorization.attacks.in_units import eot_pgd
 from defensive_tensorization.config import composed, run_id, surrogate_config, train_config_hash
 from defensive_tensorization.defences.pruning import StochasticPruning, factors, pruned
 from defensive_tensorization.errors import UsageError

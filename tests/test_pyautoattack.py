@@ -14,7 +14,7 @@ from golden import networks
 from scipy.stats import t
 from torch import Tensor, nn
 
-from defensive_tensorization.attacks import apgd, square
+from defensive_tensorization.attacks.in_units import apgd, square
 from defensive_tensorization.data import decode
 
 SEEDS = {"ce": 2, "dlr": 2, "square": 5}  # of whose attacks luck decides most

@@ -12,7 +12,7 @@ from fake_rows import row
 from made_rows import SMALL, made_up
 
 from defensive_tensorization import config as cfg
-from defensive_tensorization.audit.panel import MEMBERS
+from defensive_tensorization.auditing.panel import MEMBERS
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash

@@ -24,6 +24,7 @@ INSIDE: dict[str, set[str]] = {
     "results": {"errors", "system"},
     "report": {"errors", "results"},
     "sketching": {"errors", "system"},
+    "randomness": {"errors", "sketching", "system"},
     "replacement": {"errors", "system"},
     "tucker": {"errors", "replacement", "sketching", "system"},
     "xnor": {"errors", "replacement", "sketching", "system"},
@@ -31,7 +32,7 @@ INSIDE: dict[str, set[str]] = {
     "defences": {"errors", "sketching", "system"},
     "data": {"errors", "system"},
     "attacks": {"errors", "sketching", "system", "results.scores"},
-    "audit": {"errors", "sketching", "system", "results", "report", "attacks"},
+    "auditing": {"errors", "randomness", "sketching", "system", "results", "report", "attacks"},
     "sweeps": {"errors", "system", "config"},
     "training": {"errors", "sketching", "system", "data", "models.batchnorm", "attacks.native"},
 }
@@ -50,6 +51,7 @@ FLOORS = list(INSIDE)
 LIBRARIES = {
     "errors": set(),
     "sketching": {"torch"},
+    "randomness": {"torch", "numpy"},
     "replacement": {"torch"},
     "tucker": {"torch", "tensorly"},
     "xnor": {"torch", "tensorly"},
@@ -247,7 +249,7 @@ def test_nothing_imports_scripts(folder: str) -> None:
         ("attacks/pgd.py", f"from {NAME}.data import cifar10", "only"),
         ("attacks/pgd.py", "from ..results.store import read", "'results.scores'"),
         ("training/loop.py", "from ..models import resnet", "'models.batchnorm'"),
-        ("audit/checks.py", "from ..experiment import plan", "only"),
+        ("auditing/checks.py", "from ..experiment import plan", "only"),
         ("experiment/plan.py", "from ..tables import render", "only"),
         ("tables/render.py", "def f():\n    from ..commands import status", "only"),
         ("commands/status.py", "from .. import run", "only"),
@@ -266,7 +268,7 @@ def test_the_check_sees_an_import_that_breaks_it(
 ) -> None:
     package = tmp_path / NAME
     modules = "system.malloc xnor.sign tucker.conv models.resnet data.cifar10 attacks.pgd"
-    modules += " training.loop audit.checks experiment.plan tables.render commands.status run"
+    modules += " training.loop auditing.checks experiment.plan tables.render commands.status run"
     for name in modules.split():
         made = package.joinpath(*name.split(".")).with_suffix(".py")
         made.parent.mkdir(parents=True, exist_ok=True)

@@ -161,7 +161,7 @@ def test_the_library_s_tests_pass_without_extras(bare: Path, tmp_path: Path) -> 
         (
             [
                 "-c",
-                "import torch\nfrom defensive_tensorization.attacks import fgsm\n"
+                "import torch\nfrom defensive_tensorization.attacks.in_units import fgsm\n"
                 "net = torch.nn.Linear(2, 2).eval()\n"
                 "fgsm(epsilon=1, unit=0.1)(net, torch.rand(1, 2), torch.zeros(1).long(), (0, 1))",
             ],
@@ -171,7 +171,7 @@ def test_the_library_s_tests_pass_without_extras(bare: Path, tmp_path: Path) -> 
         (
             [
                 "-c",
-                "import torch\nfrom defensive_tensorization.attacks.autoattack import autoattack\n"
+                "import torch\nfrom defensive_tensorization.attacks.in_units import autoattack\n"
                 "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()\n"
                 "x, y = torch.rand(1, 1, 2, 2), torch.zeros(1).long()\n"
                 "autoattack(epsilon=1, unit=0.1, version='rand')(net, x, y, (0, 1))",

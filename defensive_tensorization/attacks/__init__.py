@@ -1,12 +1,12 @@
-"""Attacks. Random choices of an attack come from torch's global generator; draws never do."""
+"""Attacks. Random choices of an attack come from torch's global generator; draws never do.
 
+The factories here take amplitudes (`amplitudes`); those of configurations, in the data's unit, are
+in `in_units`.
+"""
+
+from .amplitudes import apgd, autoattack, bim, eot_pgd, fgsm, pgd, square
 from .attack import OUTCOMES, Attack, Ended, step_count
-from .auto_pgd import apgd
-from .eot import eot_pgd
 from .expectation import batching_note
-from .foolbox1 import foolbox1_bim, foolbox1_fgsm, foolbox1_pgd
-from .library import bim, fgsm, pgd
-from .square_windows import square
 from .step_checkpoints import group_by_steps
 from .threat_model import THREAT_MODELS, attacker, defender
 
@@ -17,14 +17,12 @@ __all__ = [
     "Ended",
     "apgd",
     "attacker",
+    "autoattack",
     "batching_note",
     "bim",
     "defender",
     "eot_pgd",
     "fgsm",
-    "foolbox1_bim",
-    "foolbox1_fgsm",
-    "foolbox1_pgd",
     "group_by_steps",
     "pgd",
     "square",

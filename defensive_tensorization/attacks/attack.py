@@ -1,6 +1,7 @@
 """An l-infinity attack at one size, and the paper's rule for its steps."""
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -89,7 +90,11 @@ class Attack:
         return int(dict(self.options).get("draws", 1))
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        bounds: tuple[float, float] = (0.0, 1.0),
     ) -> Tensor:
         """x [B, ...] in bounds and labels y [B] to x_adv of the same shape.
 
@@ -167,3 +172,14 @@ def positive(name: str, value: Any) -> float:
     if not (isinstance(value, int | float) and value > 0):
         raise UsageError(f"{name} must be a positive number in the data's unit, got {value!r}")
     return float(value)
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """A count, of any integer type."""
+    try:
+        found = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < least:
+        raise UsageError(f"{name} must be a whole number, at least {least}, got {value!r}")
+    return found

@@ -34,6 +34,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 AVERAGES = ("gradient", "loss", "probability", "majority", "logit")
 TOGETHER = {"cpu": 200, "cuda": 1024}  # examples of a batched pass, at most: more save nothing
+ASKS = 11  # forwards of a few images that may differ
 WORTHWHILE = {"cpu": 10}  # draws of one pass, at least: fewer, of larger batches, may be slower
 
 
@@ -68,7 +69,8 @@ def batching_note(model: nn.Module, batch: int, device: torch.device) -> str:
 class Expectation:
     """The model's answers to points of x's shape, averaged; together=None: the automatic choice.
 
-    A model that gives x the same logits twice, and has no live sketch, is asked once, not K times.
+    A model whose logits never vary (`answers_vary`), and has no live sketch, is asked once, not K
+    times.
     """
 
     def __init__(
@@ -146,11 +148,19 @@ def _unit(gradient: Tensor) -> Tensor:
 
 
 def answers_vary(model: nn.Module, x: Tensor) -> bool:
-    """Whether a model, also one of others, can vary on x; asked twice where no sketch is live."""
+    """Whether a model, also one of others, can vary on x; asked again where no sketch is live.
+
+    Twice about all, and about a few as often as it takes to see a member that is drawn anew at each
+    forward: one of two hides in 1 of 2,000 batches.
+    """
     if sketching.is_live(model):
         return True
     with torch.no_grad():
-        return not torch.equal(model(x), model(x))
+        if not torch.equal(model(x), model(x)):
+            return True
+        few = x[:2]
+        first = model(few)
+        return any(not torch.equal(model(few), first) for _ in range(ASKS - 1))
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

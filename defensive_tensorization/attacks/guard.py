@@ -94,11 +94,17 @@ def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
         raise UsageError(f"the bounds must be (lowest, highest), got {bounds}: such as (0, 1)")
     radius = epsilon * unit
     if not (math.isfinite(radius) and radius >= 0):
-        raise UsageError(f"epsilon must be a number >= 0, got {epsilon}: such as 8 for 8/255")
+        raise UsageError(
+            f"epsilon must be a number >= 0, got {epsilon}: such as 8/255"
+            if unit == 1
+            else f"epsilon must be a number >= 0, got {epsilon}: such as 8 for 8/255"
+        )
     if radius > high - low:
+        said = f"is {radius:.3g}" if unit == 1 else f"in units of {unit:.3g} is {radius:.3g}"
+        written = "epsilon=8/255" if unit == 1 else "epsilon=8 and unit=1/255"
         _warn(
-            f"epsilon {epsilon:g} in units of {unit:.3g} is an amplitude of {radius:.3g}, more "
-            f"than the whole range {low:g} to {high:g}: 8/255 is epsilon=8 and unit=1/255"
+            f"epsilon {epsilon:g} {said} as an amplitude, more than the whole range {low:g} to "
+            f"{high:g}: 8/255 is {written}"
         )
     if line := epsilons.warning(epsilon, unit):
         _warn(line)

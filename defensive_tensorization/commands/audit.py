@@ -13,9 +13,9 @@ from torch import nn
 
 from .. import config as cfg
 from .. import sketching
-from ..audit.attack_suite import AuditTarget, Budget
-from ..audit.examine import VERSION, examine
-from ..audit.panel import MEMBERS, Member
+from ..auditing.examine import VERSION, examine
+from ..auditing.panel import CLAIM, MEMBERS, Member
+from ..auditing.target import AuditTarget, Budget
 from ..config import Config
 from ..data import decode
 from ..errors import UsageError, in_one_line
@@ -204,7 +204,9 @@ def _provenance(
 
 def panel(overrides: Sequence[str]) -> list[Path]:
     """Every member's audit, and the table of verdicts beside what is known."""
-    configs = {m: cfg.composed([*overrides, *m.overrides]) for m in MEMBERS}
+    named = any(word.startswith("audit.level=") for word in overrides)
+    claim = [] if named else [f"audit.level={CLAIM}"]
+    configs = {m: cfg.composed([*overrides, *claim, *m.overrides]) for m in MEMBERS}
     config = next(iter(configs.values()))
     lines, files = [], []
     for member, each in configs.items():

@@ -1,15 +1,22 @@
 """Calling what a `_target_` names."""
 
+import re
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
 
 from ..errors import UsageError
+from .identity import OURS
 from .outside import arguments
+
+_MOVED = re.compile(rf"({OURS}\.attacks)\.(?:autoattack\.)?(\w+)")
+"""Where attacks in the data's unit were, as checkpoints and people's own files name them."""
 
 
 def named(target: str) -> Any:
     """What the dotted path names; UsageError where there is nothing."""
+    if moved := _MOVED.fullmatch(target):
+        target = f"{moved[1]}.in_units.{moved[2]}"
     try:
         return resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:

@@ -255,7 +255,7 @@ class LandscapeConfig:
 
 @dataclass
 class AuditConfig:
-    """The budget of an audit, the robust accuracy that is claimed (None: chance), and how many
+    """The budget of an audit, the robust accuracy that is claimed (None: none), and how many
     audits in a row may follow their own advice."""
 
     epsilon: Any = 8

@@ -122,6 +122,10 @@ class DrawBatchNorm2d(_DrawBatchNorm, nn.BatchNorm2d):
     """[B, C, H, W] to the same: nn.BatchNorm2d with the handlings above."""
 
 
+class DrawBatchNorm3d(_DrawBatchNorm, nn.BatchNorm3d):
+    """[B, C, D, H, W] to the same: nn.BatchNorm3d with the handlings above."""
+
+
 def synchronise(network: nn.Module, moments: Moments) -> None:
     """BatchNorm in training takes the statistics that `moments` finds of a batch."""
     for norm in network.modules():

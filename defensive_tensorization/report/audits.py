@@ -38,7 +38,9 @@ def text(result: Result) -> str:
     return "\n".join([*lines, *(f"  FAIL {c['title']}: {c['reason']}" for c in failed)])
 
 
-def markdown(result: Result) -> str:
+def markdown(result: Result, picture: str | None = None) -> str:
+    """picture: where the figure is, "" for none, None: beside the page."""
+    source = f"{result['name']}.png" if picture is None else picture
     said = result["verdict"]
     parts = [
         f"# Audit: {result['name']}",
@@ -59,15 +61,16 @@ def markdown(result: Result) -> str:
         "",
         *table(_layers(result)),
         "",
-        f"![gradients and loss surface]({result['name']}.png)",
-        "",
+        *([f"![gradients and loss surface]({source})", ""] if source else []),
         *(f"- {topic}: {statement}" for topic, statement in facts(result)),
         "",
     ]
     return "\n".join(parts)
 
 
-def web(result: Result) -> str:
+def web(result: Result, picture: str | None = None) -> str:
+    """picture: as above; its address, or its data as one."""
+    source = f"{result['name']}.png" if picture is None else picture
     said, name = result["verdict"], html.escape(result["name"])
     words = html.escape(said["words"])
     reason = html.escape(f"at ε = {epsilon(result)}: {said['reason']}.")
@@ -81,7 +84,11 @@ def web(result: Result) -> str:
         _rows(_attacks(result)),
         "<h2>Gradients</h2>",
         _rows(_layers(result)),
-        f'<img src="{name}.png" alt="gradients and loss surface">',
+        *(
+            [f'<img src="{html.escape(source)}" alt="gradients and loss surface">']
+            if source
+            else []
+        ),
         "<ul>",
         *(f"<li>{html.escape(f'{t}: {s}')}</li>" for t, s in facts(result)),
         "</ul>",
@@ -92,6 +99,8 @@ def web(result: Result) -> str:
 
 def facts(result: Result) -> list[tuple[str, str]]:
     """What the page says of its circumstances."""
+    if "facts" in result:  # of anybody's model
+        return [(topic, statement) for topic, statement in result["facts"]]
     b = result["budget"]
     return [
         ("network", f"{result['network']}, {result['epochs']} epochs, {result['scale']} scale"),

@@ -9,12 +9,19 @@ Kind = Literal["harness", "masking", "randomness", "convergence"]
 Status = Literal["pass", "fail", "skipped"]
 
 ERROR = 0.05  # the chance that an honest network fails any check of a kind
+LEVEL = 0.95  # of the intervals that a verdict stands on, both sides together
 ATHALYE, CARLINI = "Athalye et al. 2018, 3.1", "Carlini et al. 2019"
 
 
 @dataclass(frozen=True)
 class Check:
-    """figures: as JSON has them; reason: what they say; remedy: the setting to double, if any."""
+    """What a check found.
+
+    figures  as JSON has them; `reason` is what they say.
+    remedy   the setting to double, if any.
+    hides    how much accuracy may be left only because the check could not see more: the upper
+             limit of what it measured, a share; None where it measures no such thing.
+    """
 
     name: str
     title: str
@@ -25,6 +32,7 @@ class Check:
     reason: str
     figures: dict[str, Any] = field(default_factory=dict)
     remedy: str = ""
+    hides: float | None = None
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

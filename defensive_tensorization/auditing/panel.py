@@ -76,6 +76,9 @@ class Member:
         return {"label": self.label, "right": list(self.right), "why": self.why}
 
 
+CLAIM = 0.1
+"""What every member is said to keep, unless another claim is made: chance, of ten classes."""
+
 _DENSE = ("defence=none", "theta=1")
 _BROKEN = (MASKED, NOT_ROBUST)  # which of the two depends on how far one draw misleads
 _ORDINARY = "trained on clean images alone"

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..attacks.expectation import Expectation, cross_entropy, margin
-from ..sketching.seeded_rngs import seeded_rngs
-from .attack_suite import AuditTarget, Budget
+from ..randomness import seeded
+from .target import AuditTarget, Budget
 
 Array = NDArray[Any]
 LAYERS = ("Conv", "Linear")  # in the names of types: dense, factorized, binary
@@ -39,6 +40,7 @@ class _Sums:
     def __init__(self) -> None:
         zeros = torch.zeros(4, dtype=torch.float64)
         self.whole, self.unit, self.energy, self.alive = zeros.unbind()
+        self.count = 0  # draws: a member of an ensemble is met in a few alone
 
     def add(self, gradient: Tensor) -> None:
         g = torch.nan_to_num(gradient.flatten(1).double(), 0.0, 0.0, 0.0)
@@ -47,8 +49,10 @@ class _Sums:
         self.unit = self.unit + g / length.clamp_min(1e-300)
         self.energy = self.energy + length[:, 0].square()
         self.alive = self.alive + (length[:, 0] > 0)
+        self.count += 1
 
-    def layer(self, name: str, k: int) -> Layer:
+    def layer(self, name: str) -> Layer:
+        k = self.count
         alive = self.energy > 0
         zero = 1 - float(alive.double().mean())
         if k == 1 or not alive.any():
@@ -66,7 +70,7 @@ def layers(of: AuditTarget, budget: Budget, seed: int) -> tuple[list[Layer], Arr
     And whether each of these images' gradient by the input vanishes in every draw.
     """
     k = budget.draws if of.random else 1
-    x, y = of.x[:LOOKED], of.y[:LOOKED]
+    x, y = of.head(LOOKED)
     sums: dict[str, _Sums] = {"input": _Sums()}
     outputs: dict[str, Tensor] = {}
     hooks = [
@@ -75,12 +79,13 @@ def layers(of: AuditTarget, budget: Budget, seed: int) -> tuple[list[Layer], Arr
         if hasattr(module, "weight") and any(w in type(module).__name__ for w in LAYERS)
     ]
     try:
-        with seeded_rngs(of.model, seed, "audit gradients"):
+        with seeded(of.model, seed, "audit gradients"):
             for _ in range(k):
                 leaf = x.detach().requires_grad_()
                 outputs.clear()
                 loss = F.cross_entropy(of.model(leaf), y, reduction="sum")
-                met = {"input": leaf, **{n: out for n, out in outputs.items() if out.requires_grad}}
+                met = {"input": leaf}
+                met |= {n: out for n, out in outputs.items() if _differentiable(out, len(x))}
                 made = torch.autograd.grad(loss, list(met.values()), allow_unused=True)
                 for name, gradient in zip(met, made, strict=True):
                     if gradient is not None:
@@ -89,28 +94,28 @@ def layers(of: AuditTarget, budget: Budget, seed: int) -> tuple[list[Layer], Arr
         for hook in hooks:
             hook.remove()
     blind = (sums["input"].energy == 0).cpu().numpy()
-    return [each.layer(name, k) for name, each in sums.items()], blind
+    return [each.layer(name) for name, each in sums.items()], blind
+
+
+def _differentiable(out: Any, batch: int) -> bool:
+    """Whether a layer's output has a gradient for each image: the last `batch` rows of it."""
+    return isinstance(out, Tensor) and out.requires_grad and out.ndim > 1 and len(out) >= batch
 
 
 def profile(of: AuditTarget, budget: Budget, seed: int) -> dict[str, Array]:
     """The margin [places, N], averaged over draws, along sign(gradient) and along random signs."""
     made = torch.Generator().manual_seed(seed)
-    noise = (torch.randint(2, of.x.shape, generator=made) * 2 - 1).to(of.x)
-    with seeded_rngs(of.model, seed, "audit surface"):
-        ask = Expectation(of.model, of.x, cross_entropy, draws=budget.draws, average="gradient")
-        found = ask(of.x, of.y).gradient
-        assert found is not None
-        directions = {"gradient": found.nan_to_num(0.0, 0.0, 0.0).sign(), "random": noise}
-        far = Expectation(of.model, of.x, margin, draws=budget.draws)
-        radius = budget.epsilon * of.unit
-        return {
-            name: torch.stack(
-                [
-                    far((of.x + t * radius * d).clamp(*of.bounds), of.y, gradient=False).loss
-                    for t in PLACES
-                ]
-            )
-            .cpu()
-            .numpy()
-            for name, d in directions.items()
-        }
+    found: dict[str, list[Array]] = {"gradient": [], "random": []}
+    with seeded(of.model, seed, "audit surface"):
+        for x, y in of.batches():
+            signs = (torch.randint(2, x.shape, generator=made) * 2 - 1).to(x)
+            ask = Expectation(of.model, x, cross_entropy, draws=budget.draws, average="gradient")
+            slope = ask(x, y).gradient
+            assert slope is not None
+            directions = {"gradient": slope.nan_to_num(0.0, 0.0, 0.0).sign(), "random": signs}
+            far = Expectation(of.model, x, margin, draws=budget.draws)
+            for name, d in directions.items():
+                points = [(x + t * budget.epsilon * of.unit * d).clamp(*of.bounds) for t in PLACES]
+                lines = [far(each, y, gradient=False).loss for each in points]
+                found[name].append(torch.stack(lines).cpu().numpy())
+    return {name: np.concatenate(lines, axis=1) for name, lines in found.items()}

@@ -6,53 +6,46 @@ from typing import Any
 
 from ..attacks import Attack
 from ..results.scores import Answers, interval
-from . import attack_suite, checks, gradients
-from .attack_suite import WHITE, AuditResults, AuditTarget, Budget
-from .comparisons import (
-    AVERAGES,
-    COMPARISONS,
-    CONVERGED,
-    ONE_DRAW,
-    TITLES,
-    comparisons,
-    share,
-    white,
-)
-from .verdict import verdict
+from . import gradients
+from .comparisons import TITLES
+from .judge import Measured, judge
+from .measure import AuditResults, run_attacks
+from .store import Store
+from .target import AuditTarget, Budget
 
-VERSION = 7  # raise it when the same settings measure or judge otherwise
+VERSION = 8  # raise it when the same settings measure or judge otherwise
 
 
 def examine(
-    of: AuditTarget, budget: Budget, seed: int, level: float | None = None
+    of: AuditTarget,
+    budget: Budget,
+    seed: int,
+    level: float | None = None,
+    store: Store | None = None,
 ) -> dict[str, Any]:
-    """level: the robust accuracy that is claimed; None: chance."""
-    chance = 1 / of.classes
-    claimed = chance if level is None else level
-    met = attack_suite.run_attacks(of, budget, seed)
+    """level: the robust accuracy that is claimed, if any; store: of what is finished already."""
+    found = of.randomness
+    met = run_attacks(of, budget, seed, store)
     layers, blind = gradients.layers(of, budget, seed)
     surface = gradients.profile(of, budget, seed)
     near = gradients.PLACES.index(0.25)
     rise = {name: lines[near] - lines[0] for name, lines in surface.items()}
-    masking = [*COMPARISONS, *([AVERAGES] if of.random else [])]
-    error = share(masking, met.answers, others=len(checks.MEASURED))
-    made = [
-        checks.zero_epsilon(met.answers, met.moved),
-        *comparisons(masking, met.answers, WHITE, error),
-        checks.unbounded(met.answers, chance, error),
-        checks.vanishing(blind, error),
-        checks.direction(rise["gradient"], rise["random"]),
-        *comparisons([ONE_DRAW] if of.random else [], met.answers, WHITE),
-        checks.signal(layers[0].cosine, budget.draws),
-        *comparisons(CONVERGED, met.answers, WHITE),
-    ]
-    strongest = white(met.answers, list(met.examples))
-    settings = {f"audit.{name}": value for name, value in asdict(budget).items()}
-    settings["audit.images"] = len(of.x)
-    most = {"audit.images": of.available}
-    if of.random:
-        most["audit.scored"] = 255  # a row's byte
-    said = verdict(made, met.answers, claimed, strongest, settings, most)
+    measured = Measured(
+        answers=met.answers,
+        at_epsilon=met.at_epsilon,
+        moved=met.moved,
+        blind=blind,
+        along=rise["gradient"],
+        beside=rise["random"],
+        cosine=layers[0].cosine,
+        images=len(of.x),
+        available=of.available,
+        classes=of.classes,
+        shared=found.shared,
+        controlled=found.controlled,
+        batches=len(of.x.split(of.batch_size)),
+    )
+    made, said = judge(measured, budget, level)
     return {
         "version": VERSION,
         "budget": asdict(budget),
@@ -60,11 +53,12 @@ def examine(
         "classes": of.classes,
         "unit": of.unit,
         "random": of.random,
+        "randomness": found.plain(),
         "scored": met.answers["clean"].draws,
-        "level": claimed,
+        "level": level,
         "checks": [check.plain() for check in made],
         "attacks": _attacks(met),
-        "strongest": strongest,
+        "strongest": said.strongest,
         "verdict": asdict(said),
         "layers": [asdict(layer) for layer in layers],
         "surface": {

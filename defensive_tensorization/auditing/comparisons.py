@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from ..results.scores import Answers, difference
-from .check import ATHALYE, CARLINI, ERROR, Check, Kind, percent, points
+from .check import ATHALYE, CARLINI, ERROR, LEVEL, Check, Kind, Status, percent, points
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,30 @@ def white(answers: Mapping[str, Answers], names: Sequence[str]) -> str:
 
 
 def compare(
-    c: Comparison, answers: Mapping[str, Answers], among: Sequence[str], level: float
+    c: Comparison,
+    answers: Mapping[str, Answers],
+    among: Sequence[str],
+    level: float,
+    *,
+    paired: bool = True,
+    further: float = 1.0,
 ) -> Check:
-    """`among`: the white-box attacks."""
+    """One comparison, and how much it may hide.
+
+    Args:
+        among: the white-box attacks.
+        level: of the interval that decides whether it fails.
+        paired: whether both attacks were scored on the same draws.
+        further: how often such a gain could still follow (`power.doublings`).
+    """
     found = {n: white(answers, among) if n == "white" else n for n in (c.weak, c.strong)}
     told = (c.name, c.title, c.kind, c.rule, c.source)
     missing = [TITLES[n] for n in found.values() if n not in answers]
     if missing:
         return Check(*told, "skipped", f"{' and '.join(missing)}: {_why(missing[0])}")
     weak, strong = (answers[found[n]] for n in (c.weak, c.strong))
-    gap = difference([strong], [weak], level=level, same_draws=True, more=None)
+    gap = difference([strong], [weak], level=level, same_draws=paired, more=None)
+    limit = difference([strong], [weak], level=LEVEL, same_draws=paired, more=None)
     failed = gap.low > 0
     figures = {
         "weak": {"attack": found[c.weak], "accuracy": weak.accuracy},
@@ -134,7 +148,9 @@ def compare(
         f"{percent(strong.accuracy)} under {names[0]}, {percent(weak.accuracy)} under "
         f"{names[1]}: difference {points(gap)}"
     )
-    return Check(*told, "fail" if failed else "pass", reason, figures, c.remedy if failed else "")
+    hides = further * max(0.0, limit.high)
+    status: Status = "fail" if failed else "pass"
+    return Check(*told, status, reason, figures, c.remedy if failed else "", hides)
 
 
 def share(which: Sequence[Comparison], answers: Mapping[str, Answers], others: int = 0) -> float:
@@ -148,10 +164,17 @@ def comparisons(
     answers: Mapping[str, Answers],
     among: Sequence[str],
     error: float | None = None,
+    *,
+    paired: bool = True,
+    further: Mapping[str, float] | None = None,
 ) -> list[Check]:
-    """error: of each, one-sided; None: they share ERROR among themselves."""
+    """error: of each, one-sided; None: they share ERROR among themselves; further: by name."""
     each = share(which, answers) if error is None else error
-    return [compare(c, answers, among, 1 - 2 * each) for c in which]
+    more = further or {}
+    return [
+        compare(c, answers, among, 1 - 2 * each, paired=paired, further=more.get(c.name, 1.0))
+        for c in which
+    ]
 
 
 def _why(missing: str) -> str:

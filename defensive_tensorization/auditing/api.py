@@ -1,0 +1,159 @@
+"""`dt.audit`: can a robust accuracy of anybody's model be believed?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..attacks.guard import entered
+from ..attacks.unchanged import unchanged
+from ..errors import UsageError
+from ..randomness import kept, sources
+from ..system import provenance
+from . import inputs
+from .audit_report import AuditReport
+from .evaluation import check_model, device_of
+from .examine import VERSION, examine
+from .inputs import Data
+from .store import Store, model_digest, tensor_digest
+from .target import AuditTarget, Budget
+from .whole import Whole
+
+
+def audit(
+    model: nn.Module,
+    data: Data,
+    *,
+    epsilon: float,
+    claim: float | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    images: int = 100,
+    steps: int = 20,
+    samples: int = 10,
+    restarts: int = 1,
+    queries: int = 100,
+    scored: int = 30,
+    rounds: int = 1,
+    seed: int = 0,
+    batch_size: int = 100,
+    surrogate: nn.Module | None = None,
+    cache: str | Path | None = None,
+    name: str | None = None,
+) -> AuditReport:
+    """Attack a model in a dozen ways, check them against each other, and say what it means.
+
+    The model is audited as it is, on its own device, and is as before afterwards; so is the random
+    state. Images beyond a batch are kept on disk. docs/audit.md has every rule.
+
+    Args:
+        model: x [B, ...] to logits [B, C], random or not.
+        data: a pair of tensors (x [N, ...], y [N]), a DataLoader, any iterable of batches.
+        epsilon: l-infinity size, as an amplitude (8/255).
+        claim: the robust accuracy that is claimed, in [0, 1]; None: none, and nothing is called
+            robust.
+        bounds: the lowest and the highest value of the data.
+        images: how many are audited; of a pair by a fixed permutation, else the first.
+        steps, samples, restarts: of a gradient attack; samples: draws that each step averages over.
+        queries: of the attacks without gradients.
+        scored: fresh draws that score an image.
+        rounds: audits in a row, each with the budget that an inconclusive one asked for.
+        seed: of all random choices.
+        batch_size: images that are attacked together.
+        surrogate: a network of the same task, from which examples are transferred.
+        cache: a folder that keeps what is finished; the same call goes on from there.
+        name: of the model, for the report.
+
+    Raises:
+        UsageError: for data, a model or settings that cannot be audited, with the remedy.
+    """
+    check_model(model)
+    if claim is not None and not 0 <= claim <= 1:
+        raise UsageError(f"claim must lie in [0, 1], got {claim}: 0.45 means 45%")
+    if not epsilon > 0:
+        raise UsageError(f"epsilon must be positive, got {epsilon}: nothing would be attacked")
+    counts = dict(steps=steps, draws=samples, restarts=restarts, queries=queries, scored=scored)
+    for key, value in {**counts, "rounds": rounds, "batch_size": batch_size}.items():
+        if not (isinstance(value, int) and value >= 1):
+            raise UsageError(f"{key} must be a whole number, at least 1, got {value}")
+    if scored > 255:
+        raise UsageError(f"scored must be at most 255, got {scored}")
+    unit = _unit(epsilon, bounds)
+    budget = Budget(epsilon / unit, **counts)
+    title = name or type(model).__name__
+    with kept(sources(model)), unchanged(model):
+        for left in range(rounds, 0, -1):
+            of = _target(model, data, images, bounds, unit, batch_size, surrogate)
+            started = time.perf_counter()
+            found = examine(of, budget, seed, claim, _store(cache, of, budget, seed))
+            remedy = found["verdict"]["remedy"]
+            if left == 1 or not remedy:
+                break
+            more = {key.removeprefix("audit."): value for key, value in remedy.items()}
+            images = more.pop("images", images)
+            budget = replace(budget, **more)
+    facts = _facts(of, budget, seed, time.perf_counter() - started)
+    return AuditReport({"name": title, **found, "facts": facts})
+
+
+def _target(
+    model: nn.Module,
+    data: Data,
+    images: int,
+    bounds: tuple[float, float],
+    unit: float,
+    batch_size: int,
+    surrogate: nn.Module | None,
+) -> AuditTarget:
+    x, y = inputs.first(data, images)
+    whole = Whole(model)
+    entry = entered(whole, x.to(device_of(model, x)), y, bounds)
+    with torch.no_grad():
+        classes = int(entry.model(entry.x[:2]).shape[1])
+    return AuditTarget(
+        model=whole,
+        x=entry.x.to(x.device),
+        y=entry.y.to(x.device),
+        bounds=bounds,
+        unit=unit,
+        classes=classes,
+        available=max(len(x), inputs.available(data, len(x))),
+        surrogate_model=surrogate,
+        batch_size=batch_size,
+    )
+
+
+def _unit(epsilon: float, bounds: tuple[float, float]) -> float:
+    """1/255 where epsilon is a number of levels of an image, else 1: how the report writes it."""
+    levels = epsilon * 255
+    return 1 / 255 if tuple(bounds) == (0, 1) and abs(levels - round(levels)) < 1e-6 else 1.0
+
+
+def _store(cache: str | Path | None, of: AuditTarget, budget: Budget, seed: int) -> Store:
+    if cache is None:
+        return Store(None)
+    other = of.surrogate_model and model_digest(of.surrogate_model)
+    data = (tensor_digest(of.x), tensor_digest(of.y), of.bounds, of.unit, of.batch_size)
+    told = {k: v for k, v in vars(budget).items() if k != "scored"}
+    return Store(cache, "audit", VERSION, model_digest(of.model), other, *data, told, seed)
+
+
+def _facts(of: AuditTarget, budget: Budget, seed: int, seconds: float) -> list[tuple[str, Any]]:
+    b = budget
+    draws = f"{b.draws} draws a step, " if of.random else ""
+    scored = f"{b.scored} fresh draws score an image" if of.random else "no draws"
+    return [
+        ("randomness", str(of.randomness)),
+        ("images", f"{len(of.x)} of {of.available}, seed {seed}"),
+        (
+            "budget",
+            f"{b.steps} steps, {draws}{b.restarts} restarts, {b.queries} queries; {scored}",
+        ),
+        ("intervals", "95%, over images and draws; they say nothing about other trainings"),
+        ("software", ", ".join(f"{k} {v}" for k, v in sorted(provenance.versions().items()))),
+        ("hardware", f"{provenance.hardware(of.device)}, {seconds:.0f} s"),
+    ]

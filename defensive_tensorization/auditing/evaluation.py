@@ -1,0 +1,288 @@
+"""How many images anybody's model keeps under attacks: means over draws, with their interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attacks import Attack
+from ..attacks.guard import entered
+from ..attacks.scoring import score_logits
+from ..attacks.unchanged import unchanged
+from ..errors import UsageError
+from ..randomness import Randomness, detect, kept, seeded, sources
+from ..results.scores import Answers, Interval, interval
+from ..system.progress import bar
+from . import inputs
+from .inputs import Data
+from .store import Piece, Store, model_digest, tensor_digest
+
+VERSION = 1  # raise it when the same settings attack or score otherwise
+Anybodys = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""An attack: (model, x, y) to x_adv."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is left under one attack; shares of all images.
+
+    accuracy   right answers over images and draws; `interval` at 95%, over both.
+    votes      images whose most frequent answer is right; a tie is wrong.
+    lucky      images that the votes get right although some draw misses: an attack that stops at
+               the first miss counts them as broken.
+    answers    `correct` [N], the right answers of `draws` for each image.
+    """
+
+    name: str
+    attack: Attack | Anybodys | None
+    answers: Answers
+
+    @property
+    def accuracy(self) -> float:
+        return self.answers.accuracy
+
+    @property
+    def interval(self) -> Interval:
+        return interval([self.answers])
+
+    @property
+    def votes(self) -> float:
+        return interval([self.answers], "majority").estimate
+
+    @property
+    def lucky(self) -> float:
+        return interval([self.answers], "lucky").estimate
+
+    @property
+    def correct(self) -> Any:
+        """[N], each image's share of right answers."""
+        return self.answers.correct / self.answers.draws
+
+    def __str__(self) -> str:
+        found = self.interval
+        return (
+            f"{self.name}: {100 * found.estimate:.1f}% [{100 * found.low:.1f}, "
+            f"{100 * found.high:.1f}], votes {100 * self.votes:.1f}%, lucky hits "
+            f"{100 * self.lucky:.1f}%"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`scores`: clean, then each attack in its order; the shares at the top are the strongest's."""
+
+    scores: tuple[Score, ...]
+    random: Randomness
+    images: int
+
+    def __getitem__(self, name: str) -> Score:
+        return next(score for score in self.scores if score.name == name)
+
+    @property
+    def clean(self) -> Score:
+        return self.scores[0]
+
+    @property
+    def strongest(self) -> Score:
+        """The attack that leaves least; clean where there is none."""
+        return min(self.scores[1:], key=lambda score: score.accuracy, default=self.clean)
+
+    @property
+    def accuracy(self) -> float:
+        return self.strongest.accuracy
+
+    @property
+    def interval(self) -> Interval:
+        return self.strongest.interval
+
+    @property
+    def votes(self) -> float:
+        return self.strongest.votes
+
+    @property
+    def lucky(self) -> float:
+        return self.strongest.lucky
+
+    def __str__(self) -> str:
+        draws = self.clean.answers.draws
+        head = f"{self.images} images, {draws} draw{'s' * (draws > 1)}; {self.random}"
+        return "\n".join([head, *(f"  {score}" for score in self.scores)])
+
+
+def evaluate(
+    model: nn.Module,
+    data: Data,
+    attacks: Sequence[Attack | Anybodys] = (),
+    samples: int = 30,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    batch_size: int = 100,
+    seed: int = 0,
+    cache: str | Path | None = None,
+) -> Evaluation:
+    """Attack each batch by each attack, and score it by fresh draws.
+
+    The model is evaluated as it is, on its own device, and is as before afterwards; so is the
+    random state. One batch is in memory at a time. All attacks are scored on the same draws.
+
+    Args:
+        model: x [B, ...] to logits [B, C].
+        data: a pair of tensors (x [N, ...], y [N]), a DataLoader, any iterable of batches.
+        attacks: from `dt.attacks`, or any callable (model, x, y) to x_adv.
+        samples: draws that score an image of a random model; a deterministic one is asked once.
+        bounds: the lowest and the highest value of the data.
+        batch_size: larger batches are split; where memory does not suffice, further.
+        seed: of all random choices.
+        cache: a folder that keeps what is finished; the same call goes on from there.
+
+    Raises:
+        UsageError: for data or a model that cannot be evaluated, with the remedy.
+    """
+    if not 1 <= samples <= 255:
+        raise UsageError(f"samples must be between 1 and 255, got {samples}")
+    aims: dict[str, Attack | Anybodys | None] = {"clean": None, **_named(attacks)}
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+    check_model(model)
+    store = None
+    if cache is not None:
+        store = Store(cache, "evaluate", VERSION, model_digest(model), bounds, seed, samples)
+    found: dict[str, list[Answers]] = {name: [] for name in aims}
+    run: _Run | None = None
+    with kept(sources(model)), unchanged(model):
+        for place, (x, y) in enumerate(_seen(data, batch_size)):
+            entry = entered(model, x.to(device_of(model, x)), y, bounds)
+            if run is None:
+                run = _Run(model, bounds, samples, seed, store, detect(entry.model, entry.x))
+            for name, attack in aims.items():
+                found[name].append(run.answers(name, attack, place, entry.x, entry.y))
+    if run is None:
+        raise UsageError("the data holds no batch: give at least one image")
+    scores = [
+        Score(name, aims[name], reduce(Answers.__add__, pieces)) for name, pieces in found.items()
+    ]
+    return Evaluation(tuple(scores), run.random, len(scores[0].answers.correct))
+
+
+def check_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the model must be a torch.nn.Module, got {type(model).__name__}: put the function "
+            "into the forward of one"
+        )
+
+
+def device_of(model: nn.Module, x: Tensor) -> torch.device:
+    first = next((p for p in [*model.parameters(), *model.buffers()]), x)
+    return first.device
+
+
+@dataclass(frozen=True)
+class _Run:
+    model: nn.Module
+    bounds: tuple[float, float]
+    samples: int
+    seed: int
+    store: Store | None
+    random: Randomness
+
+    def answers(
+        self, name: str, attack: Attack | Anybodys | None, place: int, x: Tensor, y: Tensor
+    ) -> Answers:
+        def make() -> Piece:
+            return _plain(self._fitting(attack, f"{name} {place}", place, x, y))
+
+        known = attack is None or isinstance(attack, Attack)
+        if self.store is None or not known:
+            return _answers(make())
+        key = (_told(attack), place, tensor_digest(x), tensor_digest(y))
+        return _answers(self.store.remember(make, *key))
+
+    def _fitting(
+        self, attack: Attack | Anybodys | None, label: str, place: int, x: Tensor, y: Tensor
+    ) -> Answers:
+        """The batch in halves, and these in halves, where the device has no room for it."""
+        try:
+            return self._measured(attack, label, place, x, y)
+        except torch.cuda.OutOfMemoryError:
+            if len(x) == 1:
+                raise
+        half = len(x) // 2
+        parts = ((f"{label} a", x[:half], y[:half]), (f"{label} b", x[half:], y[half:]))
+        return reduce(
+            Answers.__add__, [self._fitting(attack, name, place, *part) for name, *part in parts]
+        )
+
+    def _measured(
+        self, attack: Attack | Anybodys | None, label: str, place: int, x: Tensor, y: Tensor
+    ) -> Answers:
+        at = x
+        if attack is not None:
+            with seeded(self.model, self.seed, f"evaluate {label}"):
+                at = self._attacked(attack, x, y)
+        draws = self.samples if self.random else 1
+        model = entered(self.model, at, y, self.bounds).model
+        with seeded(self.model, self.seed, f"evaluate scoring {place}"), torch.no_grad():
+            logits = torch.stack([model(at) for _ in range(draws)])
+        if not logits.isfinite().all():
+            raise UsageError(
+                f"{label}: the model's answers are infinite or no numbers, which cannot be scored"
+            )
+        return score_logits(logits, y)
+
+    def _attacked(self, attack: Attack | Anybodys, x: Tensor, y: Tensor) -> Tensor:
+        if isinstance(attack, Attack):
+            return attack(self.model, x, y, self.bounds)
+        made = attack(self.model, x, y)
+        if not (isinstance(made, Tensor) and made.shape == x.shape):
+            raise UsageError(
+                "an attack must return x_adv of the shape of x "
+                f"{[*x.shape]}, got {getattr(made, 'shape', type(made).__name__)}"
+            )
+        return made.detach()
+
+
+def _seen(data: Data, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches, with a line of progress where their number is known."""
+    total = inputs.count(data, batch_size)
+    made = inputs.batches(data, batch_size)
+    return made if total is None else bar(made, total, "evaluate")
+
+
+def _named(attacks: Sequence[Attack | Anybodys]) -> dict[str, Attack | Anybodys]:
+    """By name; a name that comes again gets a number."""
+    found: dict[str, Attack | Anybodys] = {}
+    for attack in attacks:
+        if not callable(attack):
+            raise UsageError(
+                f"an attack must be callable as attack(model, x, y), got {type(attack).__name__}: "
+                "take one of dt.attacks"
+            )
+        name = getattr(attack, "name", getattr(attack, "__name__", type(attack).__name__))
+        again = sum(each == name or each.startswith(f"{name} #") for each in found)
+        found[f"{name} #{again + 1}" if again else name] = attack
+    return found
+
+
+def _told(attack: Attack | Anybodys | None) -> Any:
+    """What decides the result of an attack of ours."""
+    if not isinstance(attack, Attack):
+        return None
+    kept = ("name", "epsilon", "unit", "steps", "step_size", "random_start", "knowledge", "options")
+    return {name: getattr(attack, name) for name in kept}
+
+
+def _plain(answers: Answers) -> Piece:
+    names = ("correct", "majority", "probability", "by_draw")
+    return {name: torch.as_tensor(np.asarray(getattr(answers, name))) for name in names}
+
+
+def _answers(piece: Piece) -> Answers:
+    return Answers(**{name: value.numpy() for name, value in piece.items()})

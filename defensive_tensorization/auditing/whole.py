@@ -1,0 +1,33 @@
+"""Anybody's model as an audit can work on it."""
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+
+class Whole(nn.Module):
+    """The model, its logits in float32 or finer, with a gradient by the input in any case.
+
+    Where the model itself has none (a detach, a rounding, no_grad in its forward) the gradient is
+    zero: attacks that follow it find nothing, which is what the audit then says.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = network.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(x)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
+            found = [*logits.shape] if isinstance(logits, Tensor) else type(logits).__name__
+            raise UsageError(
+                f"the model returns {found} for inputs {[*x.shape]}, an audit needs logits [B, C]: "
+                "wrap the model in one that returns the logits alone"
+            )
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        if torch.is_grad_enabled() and x.requires_grad and not logits.requires_grad:
+            logits = logits + 0 * x.flatten(1).sum(1, keepdim=True)
+        return logits

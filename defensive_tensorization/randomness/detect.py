@@ -1,0 +1,122 @@
+"""Whether a model is random, told by its behaviour: the same input again, under equal seeds or not.
+
+A model is *random* if its answers change where nothing but the seeds does. It is *controlled* if
+equal seeds of every known source give equal answers: then two measurements can meet common random
+numbers. A model that keeps a counter, or asks the operating system, is random and not controlled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .sources import Source, kept, sources
+
+IMAGES = 8  # the model is asked about so many
+ASKS = 12  # forwards that may differ: a coin that a forward tosses stays hidden in 1 of 2,000
+AGAIN = 3  # forwards under equal seeds
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """What was found.
+
+    sources     names of the generators that change the answers by themselves.
+    controlled  whether equal seeds give equal answers.
+    shared      whether the images of a batch meet one draw; None: nothing is random.
+    """
+
+    sources: tuple[str, ...] = ()
+    controlled: bool = True
+    shared: bool | None = None
+
+    @property
+    def random(self) -> bool:
+        return bool(self.sources) or not self.controlled
+
+    @property
+    def deterministic(self) -> bool:
+        return not self.random
+
+    def __bool__(self) -> bool:
+        return self.random
+
+    def __str__(self) -> str:
+        if not self.random:
+            return "deterministic: the same input gives the same answers under any seed"
+        shared = "one draw for a batch" if self.shared else "every image its own draw"
+        if not self.controlled:
+            return (
+                f"random, {shared}; equal seeds do not give equal answers (a generator that cannot "
+                "be seeded, or a state that forwards change): comparisons are of different draws, "
+                "and their intervals are wider"
+            )
+        return f"random, {shared}: {', '.join(self.sources)}; equal seeds give equal answers"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "sources": list(self.sources), "words": str(self)}
+
+
+def detect(model: nn.Module, x: Tensor) -> Randomness:
+    """What the answers to x [B, ...] depend on, in the model's present mode.
+
+    About twenty forwards of a few images. The random state is as before; a state that the model
+    itself keeps in attributes is not.
+    """
+    found = sources(model)
+    x = x[:IMAGES].detach()
+    with kept(found), torch.no_grad():
+        return _detected(model, x, found)
+
+
+def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
+    dtypes: list[torch.dtype] = []
+
+    def ask(at: Tensor, seed: int, apart: Source | None = None, other: int = 0) -> Tensor:
+        """Every source under one seed, but for the one that is set apart."""
+        for source in found:
+            source.seed(other if source is apart else seed)
+        made: Tensor = model(at)
+        dtypes.append(made.dtype)
+        return made.detach().double()
+
+    first = ask(x, 0)
+    again = [ask(x, 0) for _ in range(AGAIN)]
+    rounding = max(_gap(first, each) for each in again)
+    most = torch.finfo(dtypes[0]).eps ** 0.5 if rounding else 0.0
+    if rounding > most:
+        return Randomness((), False, _shared(ask, x))
+    seeds = range(1, ASKS + 1)
+    if all(_gap(first, ask(x, seed)) <= most for seed in seeds):
+        return Randomness()
+    alone = [
+        source.name
+        for source in found
+        if any(_gap(first, ask(x, 0, source, seed)) > most for seed in seeds)
+    ]
+    together = tuple(alone) or ("several generators together",)
+    return Randomness(together, True, _shared(ask, x))
+
+
+def _shared(ask: Any, x: Tensor) -> bool:
+    """Whether copies of one image in a batch always get the same answer, to rounding."""
+    copies = x[:1].expand(4, *x.shape[1:]).contiguous()
+    return all(
+        _gap(rows, rows[:1].expand_as(rows)) < 1e-3
+        for rows in (ask(copies, seed) for seed in range(1, ASKS + 1))
+    )
+
+
+def _gap(one: Tensor, other: Tensor) -> float:
+    """The largest difference by the largest value; infinite where shapes or NaN differ."""
+    if one.shape != other.shape:
+        return float("inf")
+    if not torch.equal(one.isfinite(), other.isfinite()):
+        return float("inf")
+    one, other = (t.nan_to_num(0.0, 0.0, 0.0) for t in (one, other))
+    size = float(torch.maximum(one.abs().amax(), other.abs().amax())) if one.numel() else 0.0
+    return float((one - other).abs().amax()) / size if size else 0.0

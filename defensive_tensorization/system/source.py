@@ -1,0 +1,25 @@
+"""A digest of somebody's code: what is computed by it is another thing once it changes."""
+
+import hashlib
+import inspect
+from typing import Any
+
+
+def source_digest(thing: Any, digits: int = 16) -> str:
+    """Hex digits of the source of a class or function; of its name where there is no source.
+
+    A class's are those of its own bases too, up to the first from outside its top-level package.
+    """
+    parts = [thing]
+    if isinstance(thing, type):
+        top = thing.__module__.partition(".")[0]
+        parts = [c for c in thing.__mro__ if c.__module__.partition(".")[0] == top]
+    text = "\n".join(_source(part) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+def _source(thing: Any) -> str:
+    try:
+        return inspect.getsource(inspect.unwrap(thing) if callable(thing) else thing)
+    except (OSError, TypeError):  # typed at a prompt, or not Python
+        return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', repr(thing))}"

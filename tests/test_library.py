@@ -1,0 +1,319 @@
+"""dt.evaluate and dt.audit on anybody's model: truth by hand, every kind of data, resumed work."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import defensive_tensorization as dt
+from defensive_tensorization.auditing import evaluation
+from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, UNCLAIMED
+from defensive_tensorization.errors import UsageError
+
+SIZE, CLASSES = 8, 2
+EPSILON = 4 / 255
+
+
+class Linear(nn.Module):
+    """Class means for weights; certified by hand."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(means() - 0.5)
+        self.noise = noise
+        self.seen: list[int] = []
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(len(x))
+        x = x.flatten(1) - 0.5
+        if self.noise:
+            x = x + self.noise * torch.randn_like(x)
+        return x @ self.weight.T
+
+
+def means() -> Tensor:
+    signs = torch.ones(CLASSES, SIZE)
+    signs[1, ::2] = -1  # orthogonal
+    return 0.5 + 0.3 * signs
+
+
+def data(n: int, spread: float) -> tuple[Tensor, Tensor]:
+    made = torch.Generator().manual_seed(2)
+    y = torch.randint(CLASSES, (n,), generator=made)
+    x = means()[y] + spread * torch.randn(n, SIZE, generator=made)
+    return x.clamp(0.1, 0.9).view(n, 1, 2, 4), y
+
+
+def certified(x: Tensor, y: Tensor, epsilon: float) -> np.ndarray[Any, Any]:
+    """Images that no attack takes from Linear: w_y x - w_j x > epsilon |w_y - w_j|_1 for all j."""
+    w = (means() - 0.5).double().numpy()
+    x_, y_ = (x.flatten(1) - 0.5).double().numpy(), y.numpy()
+    kept = []
+    for at, label in zip(x_, y_, strict=True):
+        gaps = [
+            (w[label] - w[j]) @ at - epsilon * np.abs(w[label] - w[j]).sum()
+            for j in range(CLASSES)
+            if j != label
+        ]
+        kept.append(min(gaps) > 0)
+    return np.array(kept)
+
+
+# --- evaluate -----------------------------------------------------------------------------------
+
+
+def test_accuracies_are_those_by_hand() -> None:
+    x, y = data(50, 0.6)
+    attacks = [dt.attacks.pgd(epsilon=EPSILON, steps=20), dt.attacks.bim(epsilon=0.1, steps=20)]
+    found = dt.evaluate(Linear(), (x, y), attacks=attacks, batch_size=20)
+    for name, epsilon in (("clean", 0.0), ("pgd", EPSILON), ("bim", 0.1)):
+        right = certified(x, y, epsilon)
+        assert 0 < right.mean() < 1
+        assert np.array_equal(found[name].correct, right), name
+        assert found[name].accuracy == pytest.approx(right.mean())
+        assert found[name].interval.low < right.mean() < found[name].interval.high
+    assert found.accuracy == found["bim"].accuracy == found.votes
+    assert (found.images, found.lucky, found.random.random) == (50, 0.0, False)
+
+
+def test_any_kind_of_data_gives_the_same() -> None:
+    x, y = data(17, 0.2)
+    attacks = [dt.attacks.fgsm(epsilon=0.05)]
+
+    def generated() -> Iterator[tuple[Tensor, Tensor, str]]:
+        for start in range(0, 17, 10):
+            yield x[start : start + 10], y[start : start + 10].int(), "beside"
+
+    kinds: list[Any] = [(x, y), [(x, y)], DataLoader(TensorDataset(x, y), 10), generated()]
+    found = [dt.evaluate(Linear(), kind, attacks, batch_size=5) for kind in kinds]
+    for each in found:
+        assert np.array_equal(each["fgsm"].correct, found[0]["fgsm"].correct)
+
+
+def test_no_more_than_a_batch_meets_the_model() -> None:
+    model = Linear()
+    dt.evaluate(model, data(25, 0.2), [dt.attacks.pgd(epsilon=0.05, steps=2)], batch_size=7)
+    assert max(model.seen) <= 8  # the randomness is asked about of 8
+
+
+def test_a_batch_too_large_for_the_device_is_halved() -> None:
+    class Small(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 8:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    x, y = data(30, 0.2)
+    found = dt.evaluate(Small(), (x, y), [dt.attacks.bim(epsilon=0.1, steps=9)])
+    assert np.array_equal(found["bim"].correct, certified(x, y, 0.1))
+
+
+def test_a_random_model_is_scored_by_draws_and_nothing_of_the_caller_changes() -> None:
+    x, y = data(40, 0.2)
+    model = Linear(noise=0.3)
+    before = (torch.get_rng_state(), np.random.get_state()[1], random.getstate())
+    attacks = [dt.attacks.pgd(epsilon=0.0, steps=1), dt.attacks.fgsm(epsilon=0.1)]
+    loader = DataLoader(TensorDataset(x, y), 16)
+    found = dt.evaluate(model, loader, attacks, samples=20)
+    again = dt.evaluate(model, loader, attacks, samples=20)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.asarray(np.random.get_state()[1]), np.asarray(before[1]))
+    assert random.getstate() == before[2]
+    assert found.random.sources == ("torch's global generators",) and not found.random.shared
+    assert found.clean.answers.draws == 20 and 0 < found["fgsm"].lucky < 1
+    for name in ("clean", "pgd", "fgsm"):
+        assert np.array_equal(found[name].correct, again[name].correct)
+    assert np.array_equal(found["pgd"].correct, found.clean.correct)  # common random numbers
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = data(40, 0.2)
+    attacks = [dt.attacks.pgd(epsilon=0.05, steps=3)]
+    whole = dt.evaluate(Linear(0.1), (x, y), attacks, samples=5, batch_size=10)
+    done: list[str] = []
+    measured = evaluation._Run._measured
+
+    def stopped(self: Any, attack: Any, label: str, *rest: Any) -> Any:
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        done.append(label)
+        return measured(self, attack, label, *rest)
+
+    settings: dict[str, Any] = {"samples": 5, "batch_size": 10, "cache": tmp_path / "kept"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(evaluation._Run, "_measured", stopped)
+        dt.evaluate(Linear(0.1), (x, y), attacks, **settings)
+    assert len(done) == 5
+    done.clear()
+    monkeypatch.setattr(
+        evaluation._Run,
+        "_measured",
+        lambda self, attack, label, *rest: (
+            done.append(label) or measured(self, attack, label, *rest)  # type: ignore[func-returns-value]
+        ),
+    )
+    found = dt.evaluate(Linear(0.1), (x, y), attacks, **settings)
+    assert done == ["pgd 2", "clean 3", "pgd 3"]
+    for name in ("clean", "pgd"):
+        assert np.array_equal(found[name].correct, whole[name].correct)
+    dt.evaluate(Linear(0.2), (x, y), attacks, **settings)  # another model
+    assert len(done) == 3 + 8
+
+
+def test_another_s_attack_is_a_callable() -> None:
+    x, y = data(20, 0.2)
+
+    def brighter(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return (x + 0.05).clamp(0, 1)
+
+    found = dt.evaluate(Linear(), (x, y), [brighter, brighter])
+    assert [score.name for score in found.scores] == ["clean", "brighter", "brighter #2"]
+    assert "brighter #2: " in str(found) and "20 images, 1 draw; deterministic" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"data": data(3, 0.1)[0]}, "the data must be tensors (x, y) or batches"),
+        ({"data": []}, "the data holds no batch"),
+        ({"data": [(torch.rand(3, 4), 2)]}, "wrap a dataset in torch.utils.data.DataLoader"),
+        ({"data": [{"x": 1}]}, "a batch must be (x, y), got dict"),
+        ({"data": (torch.rand(3, 4), torch.zeros(2).long())}, "give one label for each input"),
+        ({"data": (torch.rand(3, 8) * 255, torch.zeros(3).long())}, "outside the bounds"),
+        ({"model": lambda x: x}, "must be a torch.nn.Module, got function"),
+        ({"samples": 0}, "samples must be between 1 and 255, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"attacks": ["pgd"]}, "callable as attack(model, x, y), got str"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
+    given = {"model": Linear(), "data": data(3, 0.1)} | wrong
+    with pytest.raises(UsageError) as caught:
+        dt.evaluate(**given)
+    assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- audit --------------------------------------------------------------------------------------
+
+QUICK: dict[str, Any] = {"images": 40, "steps": 4, "queries": 5, "samples": 2, "scored": 4}
+
+
+def test_a_network_of_known_truth_is_judged_right(tmp_path: Path) -> None:
+    x, y = data(120, 0.05)
+    truth = certified(x, y, EPSILON).mean()
+    assert truth > 0.9
+    settings: dict[str, Any] = {"epsilon": EPSILON, "images": 120, "steps": 10, "queries": 50}
+    report = dt.audit(Linear(), (x, y), claim=0.6, cache=tmp_path / "kept", **settings)
+    assert report.verdict == ROBUST, str(report)
+    assert report.accuracy.estimate == pytest.approx(truth)
+    assert not report.random.random
+    other = dt.audit(Linear(), (x, y), cache=tmp_path / "kept", **settings)
+    assert other.verdict == UNCLAIMED and other.accuracy == report.accuracy
+    assert {check.name for check in report.checks if check.status == "fail"} == set()
+    page, web = report.to_markdown(), report.to_html(tmp_path / "page.html")
+    assert ROBUST in page and report.strongest in page and "4/255" in page
+    assert (tmp_path / "page.html").read_text() == web and "<h1>Audit: Linear" in web
+    assert json.loads(report.to_json())["verdict"]["words"] == ROBUST
+
+
+def test_noise_in_front_is_seen_and_hides_nothing() -> None:
+    x, y = data(60, 0.1)
+    state = torch.get_rng_state()
+    report = dt.audit(Linear(noise=0.1), (x, y), epsilon=0.3, claim=0.5, **QUICK)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert report.random.sources == ("torch's global generators",)
+    assert report.verdict in (NOT_ROBUST, MASKED)
+    assert "torch's global generators" in str(report)
+
+
+def test_a_gradient_that_is_cut_is_masked() -> None:
+    class Cut(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.detach()).detach()
+
+    report = dt.audit(Cut(), data(60, 0.05), epsilon=0.1, claim=0.5, **QUICK)
+    assert report.verdict == MASKED and "do not vanish" in report.reason
+
+
+def test_an_interrupted_audit_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from defensive_tensorization.attacks import Attack
+
+    given: dict[str, Any] = {"epsilon": 0.1, "claim": 0.5, "batch_size": 20, **QUICK}
+    whole = dt.audit(Linear(), data(60, 0.1), **given)
+    called: list[str] = []
+    call = Attack.__call__
+
+    def stopped(self: Attack, *rest: Any) -> Tensor:
+        if len(called) == 9:
+            raise KeyboardInterrupt
+        called.append(self.name)
+        return call(self, *rest)
+
+    monkeypatch.setattr(Attack, "__call__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        dt.audit(Linear(), data(60, 0.1), cache=tmp_path, **given)
+    first = len(called)
+    monkeypatch.setattr(
+        Attack, "__call__", lambda self, *rest: (called.append(self.name), call(self, *rest))[1]
+    )
+    found = dt.audit(Linear(), data(60, 0.1), cache=tmp_path, **given)
+    attacks = len(found.result["attacks"]) - 2  # clean and best
+    assert len(called) == 2 * attacks and first == 9  # two batches of each, none of them twice
+    assert found.result["attacks"] == whole.result["attacks"]
+    assert found.verdict == whole.verdict
+
+
+def test_rounds_follow_the_advice() -> None:
+    given: dict[str, Any] = {"epsilon": EPSILON, "images": 10, "steps": 2, "queries": 5}
+    one = dt.audit(Linear(), data(120, 0.05), claim=0.6, **given)
+    assert one.verdict.startswith("inconclusive: run ") and one.remedy["images"] > 10
+    found = dt.audit(Linear(), data(120, 0.05), claim=0.6, rounds=5, **given)
+    assert found.verdict == ROBUST and found.result["images"] > 10
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"claim": 45}, "claim must lie in [0, 1], got 45: 0.45 means 45%"),
+        ({"epsilon": 0}, "epsilon must be positive"),
+        ({"steps": 0}, "steps must be a whole number"),
+        ({"images": 0}, "images must be at least 1"),
+        ({"cache": __file__}, "is a file: name a folder"),
+    ],
+)
+def test_what_cannot_be_audited_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        dt.audit(Linear(), data(5, 0.1), **({"epsilon": 0.1} | wrong))
+    assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_core_s_packages_are_enough() -> None:
+    """No extra is imported: neither Hydra nor SciPy, Foolbox, matplotlib or tqdm."""
+    program = (
+        "import sys\n"
+        "for name in 'hydra omegaconf scipy foolbox matplotlib tqdm sklearn PIL'.split():\n"
+        "    sys.modules[name] = None\n"
+        "import torch\nimport defensive_tensorization as dt\n"
+        "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 3)).eval()\n"
+        "x, y = torch.rand(6, 1, 2, 4), torch.arange(6) % 3\n"
+        "print(dt.evaluate(net, (x, y), [dt.attacks.eot_pgd(epsilon=0.1, steps=2)]))\n"
+        "report = dt.audit(net, (x, y), epsilon=0.1, steps=2, queries=2)\n"
+        "print(report, len(report.to_html()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "eot_pgd: " in done.stdout and "strongest attack: " in done.stdout

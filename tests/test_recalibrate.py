@@ -1,0 +1,115 @@
+"""dt.recalibrate on others' models: statistics by hand, the same parameters, training as before."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import defensive_tensorization as dt
+from defensive_tensorization import sketching
+from defensive_tensorization.errors import UsageError
+
+CONVS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def images(count: int, d: int = 2, seed: int = 0) -> Tensor:
+    made = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 3, *[4] * d, generator=made)
+
+
+def network(d: int = 2, **options: Any) -> nn.Sequential:
+    torch.manual_seed(0)
+    conv = CONVS[d](3, 6, 3, padding=1)
+    norm = NORMS[d](6, **options)
+    if norm.weight is not None:
+        nn.init.uniform_(norm.weight)
+        nn.init.uniform_(norm.bias)
+    plain = nn.Sequential(conv, norm, nn.Flatten(), nn.Linear(6 * 4**d, 4))
+    made = dt.tensorize(plain, theta=0.7)
+    assert isinstance(made, nn.Sequential)
+    return made
+
+
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"eps": 0.1}], ids=str)
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_statistics_are_the_reference_s_under_the_draw_in_use(
+    d: int, options: dict[str, Any]
+) -> None:
+    reference, x = images(16, d), images(5, d, 1)
+    net = dt.recalibrate(network(d, **options), reference).eval()
+    conv, norm, _, linear = network(d, **options).eval()
+    for seed in range(3):
+        with sketching.frozen(net, seed=seed):
+            found = net(x)
+        with sketching.frozen(conv, seed=seed):
+            met, h = conv(reference).double(), conv(x).double()
+        axes = (0, *range(2, d + 2))
+        mean, var = met.mean(axes, keepdim=True), met.var(axes, unbiased=False, keepdim=True)
+        h = (h - mean) / (var + norm.eps).sqrt()
+        if norm.weight is not None:
+            shape = (1, -1, *[1] * d)
+            h = h * norm.weight.double().view(shape) + norm.bias.double().view(shape)
+        by_hand = h.flatten(1) @ linear.weight.double().T + linear.bias.double()
+        torch.testing.assert_close(found.double(), by_hand, rtol=1e-4, atol=1e-4)
+
+
+def test_a_prediction_depends_on_its_own_image_alone() -> None:
+    net = dt.recalibrate(network(), images(16)).eval()
+    x = images(5, seed=1)
+    with sketching.frozen(net, seed=0):
+        torch.testing.assert_close(net(x)[:1], net(x[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_training_is_as_before_and_by_the_same_parameters() -> None:
+    plain = network().train()
+    other = deepcopy(plain)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)  # made before
+    net = dt.recalibrate(plain, images(16))
+    assert net.training
+    x, y = images(8, seed=1), torch.arange(8) % 4
+    for each in (net, other):
+        sketching.seed(each, 5)
+        loss = F.cross_entropy(each(x), y)
+        loss.backward()
+    optimizer.step()
+    torch.optim.SGD(other.parameters(), lr=0.1).step()
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(net.network.state_dict()[name], value)
+    assert "reference" not in net.state_dict()
+
+
+def test_a_layer_in_two_places_stays_one() -> None:
+    norm = nn.BatchNorm2d(3)
+    plain = nn.Sequential(norm, nn.ReLU(), norm, nn.Sequential(norm))
+    dt.recalibrate(plain, images(4))
+    inner = plain[3]
+    assert isinstance(inner, nn.Sequential)
+    assert plain[0] is plain[2] is inner[0] and plain[0] is not norm
+    assert plain[0].weight is norm.weight
+
+
+def test_again_changes_the_reference() -> None:
+    net = dt.recalibrate(network(), images(16))
+    again = dt.recalibrate(net, images(8))
+    assert again.network is net.network and len(again.reference) == 8
+
+
+@pytest.mark.parametrize(
+    ("net", "reference", "complaint"),
+    [
+        (nn.Linear(2, 2), torch.rand(4, 2), "Linear has no BatchNorm to recalibrate"),
+        (nn.BatchNorm1d(2), torch.rand(2), "must be training examples"),
+        (network(), images(1), "at least 2, got [1, 3, 4, 4]"),
+        (network(), [1, 2], "at least 2, got list"),
+    ],
+)
+def test_what_cannot_be_recalibrated_is_one_line(
+    net: nn.Module, reference: Any, complaint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        dt.recalibrate(net, reference)
+    assert complaint in str(caught.value) and "\n" not in str(caught.value)
