@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from defensive_tensorization.config import CONFIGS
+from defensive_tensorization.commands.release_networks import release
+from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.run import run
 
 ROOT = CONFIGS.parent
 SCRIPTS = ROOT / "examples"
@@ -54,3 +56,19 @@ def test_theta_sweep(tmp_path: Path) -> None:
     assert "theta clean pgd 2 pgd 8" in " ".join(told.split())
     (figure,) = (tmp_path / "runs" / "theta").glob("*.png")
     assert f"wrote {figure.relative_to(tmp_path)}" in told
+
+
+@pytest.mark.slow
+def test_audit_a_defence(tmp_path: Path) -> None:
+    told = ran(tmp_path, "audit_a_defence.py", "--steps", "20", "--images", "6", "--budget", "2")
+    assert "NoisyNet" in told and "45" in told
+
+
+@pytest.mark.slow
+def test_load_and_attack(tmp_path: Path) -> None:
+    folders = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
+    run(composed([*TOY, *folders, "theta=1", "train.images=64", "attack=[]", "logger=none"]), "")
+    release([*folders, "scale=smoke"])
+    network = tmp_path / "results" / "smoke" / "networks" / "digits-resnet18-w2" / "theta-1"
+    told = ran(tmp_path, "load_and_attack.py", str(network), "--images", "6", "--steps", "2")
+    assert "clean accuracy" in told and "eot_pgd" in told and "it was trained on" not in told

@@ -29,12 +29,13 @@ Options = Mapping[str, Any]
 class Architecture:
     """A network and the defence that is deployed with it.
 
-    model       one of MODELS, of this `width`.
-    mean, std   per channel, of decoded inputs; the network normalises by them.
-    batchnorm   how BatchNorm is handled where kernels are random (`models.batchnorm`).
-    conv        options of `tucker.conv_factory`; None: dense kernels.
-    precision   where and how layers are binary; None: none is.
-    relu, last, prune, input   options of the defence's other slots; None: empty.
+    Attributes:
+        model: one of MODELS, of this `width`.
+        mean, std: per channel, of decoded inputs; the network normalises by them.
+        batchnorm: how BatchNorm is handled where kernels are random (`models.batchnorm`).
+        conv: options of `tucker.conv_factory`; None: dense kernels.
+        precision: where and how layers are binary; None: none is.
+        relu, last, prune, input: options of the defence's other slots; None: empty.
     """
 
     model: str

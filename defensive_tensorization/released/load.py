@@ -18,8 +18,9 @@ from .manifest import Entry, Manifest
 class ReleasedNetwork(nn.Module):
     """[B, ...] within `card.bounds` to logits [B, classes]; evaluation mode, float32.
 
-    network  as it is deployed, with whatever its defence puts around it.
-    card     what is known of it: data, accuracy, licence, training.
+    Attributes:
+        network: as it is deployed, with whatever its defence puts around it.
+        card: what is known of it: data, accuracy, licence, training.
     """
 
     def __init__(self, network: nn.Module, card: Entry) -> None:

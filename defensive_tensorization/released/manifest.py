@@ -22,11 +22,13 @@ NAME = re.compile(r"[\w.-]*\w/[\w.-]*\w")
 class Entry:
     """A released network.
 
-    sha256        of its safetensors file; `reference_sha256` of its reference images, "" for none.
-    weights       digest of its state dict, as in result rows.
-    weights_id    identity of its training: configuration and data; `recipe`: configuration alone.
-    clean         accuracy on `clean_images` test images, mean of `clean_draws` draws, with a 95%
-                  interval from `clean_low` to `clean_high`; fractions.
+    Attributes:
+        sha256: of its safetensors file; `reference_sha256` of its reference images, "" for none.
+        weights: digest of its state dict, as in result rows.
+        weights_id: identity of its training, configuration and data; `recipe`: configuration.
+        clean: accuracy on `clean_images` test images, mean of `clean_draws` draws, with a 95%
+            interval from `clean_low` to `clean_high`; fractions.
+        card: all of it in a line.
     """
 
     name: str
