@@ -169,7 +169,7 @@ golden: $(READY) ## renew the golden values of the tests, saying what changed (A
 
 docs: $(READY) ## the site, from docs/ and the docstrings, without a network, links checked: runs/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict $(ARGS)
-	@echo wrote runs/site/index.html
+	@echo "wrote runs/site/index.html; search works where it is served: $(PY) -m http.server -d runs/site"
 
 docs-numbers: $(READY) ## render the numbers in README and docs from results/*.csv, between their markers
 	$(PY) scripts/docs_numbers.py $(ARGS)

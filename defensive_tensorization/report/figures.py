@@ -1,11 +1,12 @@
 """Robust accuracy against epsilon, one panel an attack."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defensive_tensorization.report.caption import facts, unit
+from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell, select
 from defensive_tensorization.results.row import Row
 
@@ -34,10 +35,11 @@ def robust_vs_epsilon(
     *,
     title: str = "Robust accuracy against ε",
     data: str | None = None,
+    published: Mapping[Key, float] | None = None,
 ) -> Path:
     """Writes a PNG: mean over evaluation seeds, a band of one std; epsilon 0 is clean accuracy.
 
-    Selects rows as `tables.render` does. What has no rows is named under the figure.
+    Published values, in %, stand as hollow marks. Selects rows as `tables.render` does. What has no rows is named under the figure.
     """
     import matplotlib
 
@@ -59,8 +61,10 @@ def robust_vs_epsilon(
         squeeze=False,
         layout="constrained",
     )
+    hollow = False
     for axis, attack in zip(grid[0], attacks, strict=True):
         _panel(axis, chosen, columns, attack)
+        hollow = _published(axis, columns, attack, published or {}) or hollow
     grid[0][0].set_ylabel("accuracy (%)")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(
@@ -73,6 +77,7 @@ def robust_vs_epsilon(
         frameon=False,
         handlelength=3.2,
     )
+    caption = f"Hollow marks: published.\n{caption}" if hollow else caption
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"Title": title, "Description": caption.replace("\n", " "), "Software": None}
@@ -114,6 +119,33 @@ def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str
     axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
+
+
+def _published(
+    axis: "Axes", columns: Sequence[Column], attack: str, values: Mapping[Key, float]
+) -> bool:
+    """Hollow marks beside the lines; whether there is any."""
+    shown = False
+    for column, (colour, marker, _) in zip(columns, STYLES, strict=False):
+        paper = column.paper
+        of = {
+            epsilon: value
+            for (name, epsilon, method), value in values.items()
+            if method == paper and name in ("clean", attack)
+        }
+        if paper and of:
+            shown = True
+            axis.plot(
+                list(of),
+                list(of.values()),
+                color=colour,
+                marker=marker,
+                linestyle="none",
+                markersize=8,
+                markerfacecolor="none",
+                label="_published",
+            )
+    return shown
 
 
 def _caption(

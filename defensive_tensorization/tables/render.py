@@ -56,6 +56,7 @@ def render(
     return made
 
 
+FEW = 4  # methods whose published values a figure can hold beside their lines
 Made = tuple[list[Path], list[formats.Record]]
 
 
@@ -69,7 +70,13 @@ def _table(found: Found) -> Made:
         names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
         made.append(
             figures.robust_vs_epsilon(
-                found.rows, table.columns, names, figure, title=table.title, data=found.data
+                found.rows,
+                table.columns,
+                names,
+                figure,
+                title=table.title,
+                data=found.data,
+                published=layout.published if len(layout.columns) <= FEW else None,
             )
         )
     print(formats.text(rendered))
