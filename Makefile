@@ -25,12 +25,15 @@ export OMP_NUM_THREADS
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help setup quickstart quickstart-audio report list clean-runs test test-avx2 test-slow golden docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
 	@printf '  %-24s %s\n' render-... "of each reproduce-...: the same from whatever rows exist, without training"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) ## one run, or a sweep: make run ARGS="dataset=digits theta=0.9", as python -m defensive_tensorization ...
+	$(PY) -m defensive_tensorization $(ARGS)
 
 setup: $(READY) ## make .venv with the locked dependencies (every other target does it when needed)
 
@@ -85,6 +88,12 @@ report: $(READY) ## one page of everything at SCALE: results/SCALE/report.html, 
 cost: $(READY) ## what Table 2 would cost at ImageNet size: counts, a short measurement, stated assumptions
 	$(PY) scripts/cost.py $(ARGS)
 
+release-networks: $(READY) ## the finished networks of ARGS="paths.runs=... dataset.root=...": results/SCALE/networks
+	$(PY) scripts/release_networks.py scale=$(SCALE) $(ARGS)
+
+verify: $(READY) ## the released networks, re-evaluated on 500 images, against the committed rows; where their data is: ARGS
+	$(PY) scripts/verify.py scale=$(SCALE) $(ARGS)
+
 list: $(READY) ## what has been trained and evaluated, what each table at SCALE still lacks, and how long that takes
 	$(PY) scripts/list.py scale=$(SCALE) $(ARGS)
 
@@ -96,6 +105,12 @@ dashboard: $(READY) ## the W&B dashboard of a data set at SCALE: created or upda
 
 wandb-sync: $(READY) ## upload what W&B recorded offline, once, within LIMIT seconds (600)
 	$(PY) scripts/wandb_sync.py --limit $(LIMIT) $(ARGS)
+
+plot-theta: $(READY) ## accuracy against theta, of a multirun: ARGS has its words without -m, such as theta=1,0.9,0.8
+	$(PY) scripts/plot_theta.py $(ARGS)
+
+compare: $(READY) ## the difference of two runs with its interval, image by image: A=RUN B=RUN
+	$(PY) scripts/compare.py $(A) $(B) $(ARGS)
 
 bench: $(READY) ## training, attacking, start-up, growth, memory: ratios, a quarter of an hour on two cores
 	$(PY) scripts/bench_startup.py $(ARGS)
@@ -153,6 +168,10 @@ test-slow: $(READY) ## the slow tests alone
 
 golden: $(READY) ## renew the golden values of the tests, saying what changed (ARGS=--check: write nothing)
 	PYTHONPATH=.:tests $(PY) -m golden $(ARGS)
+
+docs: $(READY) ## the site, from docs/ and the docstrings, without a network, links checked: runs/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict $(ARGS)
+	@echo "wrote runs/site/index.html; search works where it is served: $(PY) -m http.server -d runs/site"
 
 docs-numbers: $(READY) ## render the numbers in README and docs from results/*.csv, between their markers
 	$(PY) scripts/docs_numbers.py $(ARGS)

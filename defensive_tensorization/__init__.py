@@ -7,6 +7,7 @@ with dt.sketching.frozen(net, seed=0): ...                     # one draw, repla
 with dt.sketching.disabled(net): ...                           # theta = 1
 net = dt.detensorize(net)                                      # plain layers of theta = 1
 net = dt.binarize(net)                                         # XNOR layers in their place
+net = dt.load("cifar10-resnet18-w16/theta-0.9")                # a released network, or one at a URL
 net = dt.recalibrate(net, reference)                           # BatchNorm under random kernels
 
 attack = dt.attacks.eot_pgd(epsilon=8/255, steps=50, samples=10)
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .auditing.api import audit
     from .auditing.evaluation import evaluate
     from .models.recalibrate import recalibrate
+    from .released import load
     from .tucker import detensorize, tensorize
     from .xnor import binarize
 
@@ -34,6 +36,7 @@ __all__ = [
     "binarize",
     "detensorize",
     "evaluate",
+    "load",
     "recalibrate",
     "sketching",
     "tensorize",
@@ -44,6 +47,7 @@ _WHERE = {
     "binarize": ".xnor",
     "detensorize": ".tucker",
     "evaluate": ".auditing.evaluation",
+    "load": ".released",
     "recalibrate": ".models.recalibrate",
     "tensorize": ".tucker",
 }

@@ -80,7 +80,8 @@ def _job(composed: DictConfig) -> None:
     launched = not target.endswith(".BasicLauncher")
     with _ended_in_one_line(launched=launched):
         scheduled.tell()
-        overrides = list(HydraConfig.get().overrides.task)
+        said = HydraConfig.get().overrides
+        overrides = [*said.task, *cfg.importable(list(said.hydra))]
         config = cfg.checked(composed, overrides)
         run(config, provenance.command(overrides), cfg.plane_of(config, overrides))
         if not launched:

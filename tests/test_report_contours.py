@@ -40,6 +40,24 @@ def test_levels(values: tuple[float, ...], expected: list[float]) -> None:
     assert levels([with_losses(*values)]) == expected
 
 
+@pytest.mark.parametrize("losses", [(0.5, 1.5), (0.3, 0.9), (2.0, 2.0), (0.0, 0.0)], ids=str)
+def test_few_levels_are_drawn(losses: tuple[float, float], tmp_path: Path) -> None:
+    """At scale=smoke a loss may cross one level, or none."""
+    of = with_losses(*losses)
+    assert len(levels([of])) < 2
+    png, pdf = drawn([("one", of)], tmp_path / "a.png")
+    assert png.stat().st_size > 1000 and pdf.stat().st_size > 1000
+
+
+def test_a_single_level_parts_two_shades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr("matplotlib.pyplot.close", kept.append)
+    drawn([("one", with_losses(0.5, 1.5))], tmp_path / "a.png")
+    filled = kept[0].axes[1].collections[0]
+    assert list(filled.levels) == [-0.5, 1, 2.5]
+    assert [round(float(shade[0]), 2) for shade in filled.get_facecolor()] == [1.0, 0.5]
+
+
 def test_levels_are_of_all_panels() -> None:
     assert levels([with_losses(0.0, 4.0), with_losses(1e-3, 12.0)])[-1] == 10
     assert levels([]) == []

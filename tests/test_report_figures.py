@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report import figures
+from defensive_tensorization.report.audit_figure import headline
 from defensive_tensorization.report.figures import robust_vs_epsilon
 from defensive_tensorization.report.formats import write
 from defensive_tensorization.report.index import write_index
@@ -40,6 +41,49 @@ def test_lines_pass_through_the_means(monkeypatch: pytest.MonkeyPatch, tmp_path:
     looks = {(line.get_marker(), str(line.get_linestyle())) for line in pgd.lines}
     assert len(looks) == len(COLUMNS)
     pyplot.close(kept[0])
+
+
+def test_published_values_are_hollow_marks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    printed = {
+        ("clean", 0.0, "baseline"): 93.0,
+        ("fgsm", 8.0, "baseline"): 20.0,
+        ("pgd", 8.0, "baseline"): 1.0,
+        ("fgsm", 8.0, "another"): 50.0,
+    }
+    path = robust_vs_epsilon(
+        table_rows(), COLUMNS, ["fgsm", "pgd"], tmp_path / "f.png", published=printed
+    )
+    monkeypatch.undo()
+    hollow = [
+        dict(zip(*line.get_data(), strict=True))
+        for axis in kept[0].axes
+        for line in axis.lines
+        if line.get_markerfacecolor() == "none"
+    ]
+    assert hollow == [{0.0: 93.0, 8.0: 20.0}, {0.0: 93.0, 8.0: 1.0}]
+    assert "Hollow marks: published." in description(path)
+    without = robust_vs_epsilon(table_rows(), COLUMNS, ["fgsm"], tmp_path / "g.png")
+    assert "Hollow" not in description(without)
+    pyplot.close(kept[0])
+
+
+def test_an_audit_s_figure_names_network_accuracy_and_verdict() -> None:
+    told = {
+        "name": "NoisyNet",
+        "unit": 1 / 255,
+        "budget": {"epsilon": 8.0},
+        "verdict": {
+            "words": "not robust at the stated level",
+            "accuracy": {"estimate": 0.125, "low": 0.08, "high": 0.19},
+        },
+    }
+    assert headline(told) == (
+        "NoisyNet: keeps 12.5% (8.0 to 19.0) at ε = 8/255; not robust at the stated level"
+    )
 
 
 def test_caption_under_the_figure(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_is_there_is_not_done_again(layout: Layout, tmp_path: Path) -> None
     epochs = layout.config.train.epochs
     have = [*baseline, *ours[:-1]]
     _, missing, work = lacking(jobs(layout), have, ours[:-1], made)
-    assert missing == 1 + 2
+    assert missing == 2  # a cell that lacks a seed has a number already, as in the report
     assert cfg.train_config_hash(layout.cells["baseline"]) not in work.trainings
     left = {name: work.trainings[cfg.train_config_hash(layout.cells[name])][1] for name in OURS}
     assert left == dict.fromkeys(OURS, epochs) | {"ours_1": epochs - 1}

@@ -23,6 +23,7 @@ from ..experiment import components
 from ..experiment.ensure import Trained, trained
 from ..experiment.evaluate import described
 from ..experiment.plan import Plan, plan
+from ..experiment.released_networks import configured, there
 from ..report import audit_panel, audits
 from ..system import malloc, output, provenance
 from ..tables.table_spec import folder_of
@@ -32,7 +33,12 @@ log = logging.getLogger(__name__)
 
 
 def stored(model: str, overrides: Sequence[str]) -> Config:
-    """The configuration of a trained run, found by its name or the head of its fingerprint."""
+    """The configuration of a trained run, by its name or the head of its fingerprint.
+
+    Or of a released network, by its name, GROUP/NETWORK.
+    """
+    if "/" in model:
+        return configured(model, overrides)
     runs = next((o.partition("=")[2] for o in overrides if o.startswith("paths.runs=")), "runs")
     folder = Path(cfg.home(runs, "paths.runs")) / "checkpoints"
     files = sorted(folder.glob("*.pt"))
@@ -154,7 +160,7 @@ def subject(
 
 def _twin(p: Plan) -> Trained | None:
     """The dense network trained alike, if it is there and is not this one."""
-    if p.config.defence.name == "none" or not p.surrogate_plan.checkpoint.exists():
+    if p.config.defence.name == "none" or not there(p.surrogate_plan):
         return None
     return trained(p.surrogate_plan)
 

@@ -92,31 +92,37 @@ class Rates:
 def lacking(
     jobs: Iterable[Config], rows: Iterable[Row], own: Iterable[Row], made: Sequence[Training]
 ) -> tuple[int, int, Work]:
-    """How many cells the jobs of a table fill and how many lack rows, and what a run would do.
+    """How many cells the jobs of a table fill, how many have no row, and what a run would do.
 
     rows  all that a table is made of; own  those of this runs folder, from which a run goes on.
     """
     from ..experiment.plan import attacks, seeds
+    from ..experiment.released_networks import manifest
 
     have = {(row.recipe, row.protocol, row.eval_seed) for row in rows}
     mine = {(row.recipe, row.protocol, row.eval_seed) for row in own}
     trained = {cfg.train_config_hash(each.config): each for each in made}
-    cells: dict[tuple[object, ...], bool] = {}  # whether one lacks a row
+    cells: dict[tuple[object, ...], bool] = {}  # whether one has no row
     work = Work()
     for number, config in enumerate(jobs):
         wanted = [
             [_scoring(config, attack, steps, seed) for seed in seeds(config)]
             for attack, steps in _taken(config, [None, *attacks(config)])
         ]
-        short = [any(each.key not in have for each in line) for line in wanted]
-        cells |= {(number, *w[0].key): lacks for w, lacks in zip(wanted, short, strict=True)}
-        if not any(short):
+        there = [[each.key in have for each in line] for line in wanted]
+        # as the report counts: a cell with rows of some seeds has a number already
+        cells |= {(number, *w[0].key): not any(of) for w, of in zip(wanted, there, strict=True)}
+        if all(map(all, there)):
             continue
         work.scorings |= {
             each.key: each for line in wanted for each in line if each.key not in mine
         }
+        listed = manifest(config)
+        ready = {entry.recipe for entry in listed.entries.values()} if listed else set()
         for each in (*cfg.needed_by(config), config):
             recipe = cfg.train_config_hash(each)
+            if recipe in ready and recipe not in trained:
+                continue
             left = trained[recipe].left if recipe in trained else each.train.epochs
             if left:
                 work.trainings[recipe] = each, left

@@ -10,6 +10,7 @@ from .compose import amended, composed, jobs, launched, plane_of
 from .files import CONFIGS, PAPER
 from .flags import flags, home, in_one_line
 from .identity import (
+    OURS,
     base_of,
     batchnorm,
     digest,
@@ -19,17 +20,21 @@ from .identity import (
     run_id,
     surrogate_config,
     train_config_hash,
+    trained_name,
 )
-from .randomness import has_random_kernels, has_randomness, is_random
+from .outside import as_words, importable, is_outside, told_outside
+from .randomness import draws_outside, has_random_kernels, has_randomness, is_random
 from .refuse import refusal
 from .rounds import rounds
 from .schema import Config
 
 __all__ = [
     "CONFIGS",
+    "OURS",
     "PAPER",
     "Config",
     "amended",
+    "as_words",
     "base_of",
     "batchnorm",
     "build",
@@ -37,12 +42,15 @@ __all__ = [
     "composed",
     "construct",
     "digest",
+    "draws_outside",
     "flags",
     "has_random_kernels",
     "has_randomness",
     "home",
     "identity",
+    "importable",
     "in_one_line",
+    "is_outside",
     "is_random",
     "jobs",
     "launched",
@@ -58,5 +66,7 @@ __all__ = [
     "run_id",
     "surrogate_config",
     "told",
+    "told_outside",
     "train_config_hash",
+    "trained_name",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .identity import OURS
+from .outside import arguments
 
 _MOVED = re.compile(rf"({OURS}\.attacks)\.(?:autoattack\.)?(\w+)")
 """Where attacks in the data's unit were, as checkpoints and people's own files name them."""
@@ -41,5 +42,4 @@ def construct(target: str, **options: Any) -> Any:
 
 def build(node: Any, **extra: Any) -> Any:
     """Call what the node's `_target_` names with its other values; None means: not given."""
-    options = {k: v for k, v in vars(node).items() if v is not None and k != "_target_"}
-    return construct(node._target_, **options, **extra)
+    return construct(node._target_, **arguments(node), **extra)

@@ -17,6 +17,7 @@ from .check import checked
 from .files import CONFIGS
 from .identity import plain
 from .landscape import OWN
+from .outside import importable
 from .refuse import refusal, refuse_malformed
 from .schema import Config
 
@@ -24,6 +25,7 @@ from .schema import Config
 def composed(overrides: Sequence[str]) -> Config:
     """The checked configuration of one job's overrides, or a UsageError."""
     refuse_malformed(overrides)
+    importable(overrides)
     try:
         return checked(_composed(overrides), overrides)
     except Exception as error:
@@ -71,6 +73,7 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
     A sweep is what `-m` says it is, or an experiment that sets hydra.mode.
     """
     refuse_malformed(overrides)
+    search = importable(overrides)
     try:
         first = _split(overrides)[0] if multirun else list(overrides)
         with _hydra():
@@ -80,7 +83,7 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
     if not (multirun or hydra.mode == RunMode.MULTIRUN):
         return [composed(overrides)]
     swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
-    return [composed(job) for job in _split([*swept, *overrides])]
+    return [composed([*job, *search]) for job in _split([*swept, *overrides])]
 
 
 def _hydra() -> AbstractContextManager[None]:

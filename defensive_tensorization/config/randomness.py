@@ -1,5 +1,6 @@
 """Whether a configuration is random: its kernels, its defence, its evaluation."""
 
+from .outside import is_outside
 from .schema import Config, DefenceConfig
 
 
@@ -11,7 +12,17 @@ def has_random_kernels(defence: DefenceConfig) -> bool:
 def has_randomness(defence: DefenceConfig) -> bool:
     """Whether the deployed network draws anything: kernels, pruning or dropout."""
     drops = defence.last is not None and defence.last.rate > 0
-    return has_random_kernels(defence) or defence.prune is not None or drops
+    prunes = defence.prune is not None and not is_outside(defence.prune)
+    return has_random_kernels(defence) or prunes or drops or draws_outside(defence)
+
+
+def draws_outside(defence: DefenceConfig) -> bool:
+    """Whether a part from outside the package may draw: unless it says `random = False`."""
+    from .build import named  # which needs identities, and those this module
+
+    slots = (defence.conv, defence.relu, defence.input, defence.prune, defence.last)
+    outside = [slot for slot in slots if slot is not None and is_outside(slot)]
+    return any(getattr(named(slot._target_), "random", True) for slot in outside)
 
 
 def is_random(config: Config) -> bool:

@@ -112,6 +112,9 @@ def _unknown(key: str, found: list[str], overrides: Sequence[str]) -> str:
     siblings = [k.rpartition(".")[2] for k in _keys(Config) if k.rpartition(".")[0] == parent]
     near = get_close_matches(name, siblings, 1)
     remedy = f"see {_explained(key)} for the keys there are"
+    in_slot = "." in parent and parent.startswith(("attack.", "defence."))
+    if in_slot or parent in ("dataset", "model"):
+        remedy += f", or give a parameter of your own as {parent}.options.{name}"
     if near:
         remedy = f"did you mean {parent}{dot}{near[0]}?"
     return f"unknown key {asked}: {remedy}"

@@ -1,4 +1,7 @@
-"""The typed configuration: every key there is. Values come from configs/*.yaml."""
+"""The typed configuration: every key there is. Values come from configs/*.yaml.
+
+`options` are the parameters of a part from outside the package: docs/extending.md.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +19,9 @@ class DatasetConfig:
     download: bool | None = None
     cache: str | None = None
     split: str | None = None
+    smoke_images: int | None = None  # training examples at scale=smoke; null: all
     level: float | None = 1  # one level of the data in its unit: the step of the iterated attacks
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -26,6 +31,7 @@ class ModelConfig:
     width: int = MISSING
     batchnorm: str = "running"
     reference: int = 128
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,6 +63,7 @@ class TuckerConfig:
 class ConvConfig(TuckerConfig):
     _target_: str = MISSING
     theta: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,6 +71,7 @@ class ReluConfig:
     _target_: str = MISSING
     bits: int | None = None
     clip: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,12 +79,14 @@ class InputConfig:
     _target_: str = MISSING
     bits: int | None = None
     median: bool | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class PruneConfig:
     _target_: str = MISSING
     fraction: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,6 +94,7 @@ class LastConfig:
     _target_: str = MISSING
     rate: float = 0.0
     train_rate: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,6 +113,7 @@ class PerturbConfig:
     random_start: bool | None = None
     draws: str = "fresh"
     update: str = "fresh"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -214,6 +226,7 @@ class AttackConfig:
     binary_search: Any = None
     not_found: str | None = None
     draw_per: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -317,6 +330,7 @@ class Config:
     seed: int = MISSING
     device: str = MISSING
     stage: str = "all"
+    networks: str = "released"
     autocast_auto: list[str] = field(default_factory=list)  # sections where autocast was auto
 
 

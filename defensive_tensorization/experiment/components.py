@@ -15,11 +15,11 @@ from ..defences.quantization import orthogonality
 from ..models import REAL, Precision
 from ..models.batchnorm import DrawBatchNorm1d, DrawBatchNorm2d, Recalibrated
 from ..models.precision import Order, Place
+from ..released.architecture import channels_last
 from ..sketching import stream
 from ..training.distributed import Team
 from ..training.loop import Perturb
 from ..training.schedule import Schedule
-from ..xnor import XnorConv2d
 from .evaluate import Classifier
 from .plan import Plan
 
@@ -45,6 +45,7 @@ def network(p: Plan) -> nn.Module:
             norm=lambda channels: NORMS[d](channels, cfg.batchnorm(p.config)),
             precision=precision(c),
             **({} if c.defence.relu is None else {"relu": partial(cfg.build, c.defence.relu)}),
+            **c.model.options,
             **({} if c.defence.last is None else {"last": cfg.build(c.defence.last)}),
         )
     return channels_last(network).to(p.task.train.inputs.device)
@@ -87,7 +88,9 @@ def classifier(p: Plan, network: nn.Module) -> Classifier:
     """The network as it is deployed: what attackers and scorers get."""
     c = p.config
     transform = None if c.defence.input is None else cfg.build(c.defence.input)
-    return Classifier(deployed(p, network), c.eval.autocast, transform)
+    made = Classifier(deployed(p, network), c.eval.autocast, transform)
+    made.draws = cfg.draws_outside(c.defence)
+    return made
 
 
 def perturb(p: Plan, network: nn.Module) -> Perturb | None:
@@ -122,11 +125,3 @@ def precision(config: Config) -> Precision:
         places=frozenset(place for place, kind in at.items() if kind == "binary"),
         order=cast(Order, p.order),
     )
-
-
-def channels_last(network: nn.Module) -> nn.Module:
-    """Its 2-D kernels, in place, as convolutions of channels-last images want them."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | XnorConv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network

@@ -19,6 +19,7 @@ from . import components, recording
 from .evaluate import Classifier, Score, accuracy, evaluate
 from .evaluation_config import eval_config_hash, row
 from .plan import Plan, attacks, seeds
+from .released_networks import released
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,15 @@ class Trained:
 
 
 def trained(p: Plan) -> Trained:
-    """The trained network: loaded, resumed or trained, by one process while others wait for it."""
+    """The trained network: loaded, resumed, taken as it was released, or trained.
+
+    By one process, while others wait for it.
+    """
     with recording.one_process_at_a_time(p):
         network = components.network(p)
         progress, commits = recording.saved_progress(p, network)
+        if progress is None and (entry := released(p, network)) is not None:
+            return Trained(network, entry.weights, entry.commit)
         if progress is None and p.base:
             network.load_state_dict(trained(p.base).network.state_dict())
         if progress is None or progress.epoch < p.config.train.epochs:

@@ -44,6 +44,7 @@ class Classifier(nn.Module):
     """The network as attackers and scorers see it: evaluation mode, fixed weights, float32 out.
 
     transform  stands in front of it, as a part of the defence.
+    draws      whether it may draw what `sketching` does not know of.
     """
 
     def __init__(self, network: nn.Module, dtype: str, transform: nn.Module | None = None) -> None:
@@ -51,6 +52,7 @@ class Classifier(nn.Module):
         self.network = network
         self.dtype = dtype
         self.transform = transform
+        self.draws = False
         self.eval().requires_grad_(False)
 
     def seen(self, how: str) -> "Classifier":
@@ -119,7 +121,9 @@ def depends_on_seed(
 ) -> bool:
     """Whether an evaluation seed can change what the images get (None: unattacked)."""
     drawn = any(
-        sketching.is_live(each) for each in (classifier, surrogate_model) if each is not None
+        sketching.is_live(each) or getattr(each, "draws", False)
+        for each in (classifier, surrogate_model)
+        if each is not None
     )
     return drawn or (attack is not None and attack.random_start)
 
@@ -189,7 +193,8 @@ def _answers(
             )
             for made, (end, stopped) in zip(found, adversarial_examples, strict=True):
                 with torch.no_grad(), defender(known, classifier, frozen_draw_seed):
-                    forwards = score_samples if sketching.is_live(classifier) else 1
+                    random = sketching.is_live(classifier) or classifier.draws
+                    forwards = score_samples if random else 1
                     logits = torch.stack([classifier(end) for _ in range(forwards)])
                     logits = logits.expand(score_samples, -1, -1)
                 if not logits.isfinite().all():

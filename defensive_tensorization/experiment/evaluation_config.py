@@ -54,6 +54,9 @@ def eval_config_hash(config: Config, attack: Attack | None) -> str:
         settings["prune"] = config.defence.prune.fraction
     if config.defence.last:
         settings["dropout"] = config.defence.last.rate
+    slots = {name: getattr(config.defence, name) for name in ("input", "prune", "last")}
+    if outside := {name: told for name, of in slots.items() if (told := cfg.told_outside(of))}:
+        settings["outside"] = outside
     return cfg.digest(settings, 12)
 
 

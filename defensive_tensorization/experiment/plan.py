@@ -62,12 +62,16 @@ class Plan:
 def plan(config: Config) -> Plan:
     """Load the data onto the device and lay out the run."""
     reads = getattr(cfg.named(config.model._target_), "reads", None)
-    if reads not in (None, "images") and config.defence.input is not None:
+    if (
+        reads not in (None, "images")
+        and config.defence.input
+        and not cfg.is_outside(config.defence.input)
+    ):
         raise UsageError(
             f"defence={config.defence.name} squeezes the colours of images, model="
             f"{config.model.name} reads {reads}: take another defence"
         )
-    task: Task = cfg.build(replace(config.dataset, level=None))
+    task: Task = cfg.build(replace(config.dataset, level=None, smoke_images=None))
     if reads not in (None, task.kind):
         raise UsageError(
             f"model={config.model.name} reads {reads}, dataset={config.dataset.name} holds "
@@ -112,7 +116,7 @@ def attacks(config: Config) -> list[Attack]:
         return replace(
             attack,
             name=key,
-            options=(*own, *attack.options),
+            options=(*own, *attack.options, *cfg.as_words(node.options, f"attack.{key}")),
             surrogate=node.surrogate or "identity",
             knowledge=node.knowledge or "fresh",
             input=node.input or "through",

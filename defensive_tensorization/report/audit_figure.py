@@ -1,10 +1,21 @@
 """What the draws' gradients have in common by layer, and the loss along two directions."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .figures import STYLES
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Which network, how much it keeps, and whether that can be believed."""
+    said, unit, size = result["verdict"], result["unit"], result["budget"]["epsilon"]
+    at = f"{size:g}/255" if abs(unit * 255 - 1) < 1e-6 else f"{size * unit:g}"
+    kept = said["accuracy"]
+    share, low, high = (100 * kept[name] for name in ("estimate", "low", "high"))
+    text = f"{result['name']}: keeps {share:.1f}% ({low:.1f} to {high:.1f}) at ε = {at}"
+    return "\n".join(textwrap.wrap(f"{text}; {said['words']}", width=150))
 
 
 def figure(result: Mapping[str, Any], path: Path) -> Path:
@@ -48,6 +59,7 @@ def figure(result: Mapping[str, Any], path: Path) -> Path:
     axes[2].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     title = f"Audit: {result['name']}"
+    made.suptitle(headline(result), fontsize=10)
     made.savefig(path, dpi=120, metadata={"Title": title, "Software": None})
     pyplot.close(made)
     return path

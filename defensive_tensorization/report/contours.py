@@ -124,7 +124,12 @@ def _panel(axis: "Axes", panel: Panel, at: Sequence[float], radius: float) -> No
     ticks = panel.ticks
     if at:
         shades = [(grey,) * 3 for grey in np.linspace(1, 0.5, len(at) + 1)]
-        axis.contourf(ticks, ticks, panel.loss, levels=at, colors=shades, extend="both")
+        if len(at) > 1:
+            axis.contourf(ticks, ticks, panel.loss, levels=at, colors=shades, extend="both")
+        else:  # matplotlib fills no less than two levels: beyond what there is on either side
+            ends = (panel.loss.min() - 1, panel.loss.max() + 1)
+            around = sorted({*at, min(*at, ends[0]), max(*at, ends[1])})
+            axis.contourf(ticks, ticks, panel.loss, levels=around, colors=shades)
         lines = axis.contour(ticks, ticks, panel.loss, levels=at, colors="black", linewidths=0.8)
         for text in axis.clabel(lines, fmt="%g", fontsize=8, manual=_places(lines, ticks, radius)):
             text.set_path_effects(halo)

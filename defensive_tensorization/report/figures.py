@@ -40,9 +40,9 @@ def robust_vs_epsilon(
 ) -> Path:
     """Writes a PNG: mean over evaluation seeds, a band of one std; epsilon 0 is clean accuracy.
 
-    Attacks that stop at the first miss have a row of panels of their own. `published` accuracies
-    (percent) are drawn as crosses in a method's colour. Selects rows as `tables.render` does. What
-    has no rows is named under the figure.
+    Attacks that stop at the first miss have a row of panels of their own. Published values, in %,
+    stand as hollow marks. Selects rows as `tables.render` does. What has no rows is named under the
+    figure.
     """
     import matplotlib
 
@@ -60,7 +60,7 @@ def robust_vs_epsilon(
     ] or [[]]
     wide = max(map(len, shown))
     width = max(5.5, 3.6 * wide)
-    caption = _caption(columns, attacks, chosen, int(19 * width), bool(published))
+    caption = _caption(columns, attacks, chosen, int(19 * width))
     beside = int(width / (0.8 + 0.076 * max((len(c.label) for c in columns), default=0))) or 1
     legend = -(-len(columns) // beside)  # lines
     figure, grid = pyplot.subplots(
@@ -70,9 +70,11 @@ def robust_vs_epsilon(
         squeeze=False,
         layout="constrained",
     )
+    hollow = False
     for axes, names in zip(grid, shown, strict=True):
         for axis, attack in zip(axes, names, strict=False):
-            _panel(axis, chosen, columns, attack, published or {})
+            _panel(axis, chosen, columns, attack)
+            hollow = _published(axis, columns, attack, published or {}) or hollow
         for axis in axes[len(names) :]:
             axis.set_axis_off()
         axes[0].set_ylabel("accuracy (%)")
@@ -87,6 +89,7 @@ def robust_vs_epsilon(
         frameon=False,
         handlelength=3.2,
     )
+    caption = f"Hollow marks: published.\n{caption}" if hollow else caption
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"Title": title, "Description": caption.replace("\n", " "), "Software": None}
@@ -95,15 +98,8 @@ def robust_vs_epsilon(
     return path
 
 
-def _panel(
-    axis: "Axes",
-    rows: list[Row],
-    columns: Sequence[Column],
-    attack: str,
-    published: Mapping[Key, float],
-) -> None:
+def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str) -> None:
     epsilons = sorted({row.epsilon for row in rows if row.attack == attack})
-    bare = attack.removeprefix(STOPS)
     for column, (colour, marker, dash) in zip(columns, STYLES, strict=False):
         points = []
         for epsilon in (0.0, *epsilons):
@@ -125,10 +121,6 @@ def _panel(
             linewidth=1.6,
             label=column.label,
         )
-        printed = {e: published.get((bare, e, column.paper)) for e in epsilons}
-        of = [(e, value) for e, value in printed.items() if value is not None]
-        if of:
-            axis.plot([e for e, _ in of], [v for _, v in of], "x", color=colour, markersize=7)
     if not epsilons:
         axis.text(0.5, 0.5, "no rows yet", ha="center", transform=axis.transAxes)
     elif epsilons[-1] > 16 * epsilons[0]:
@@ -136,18 +128,41 @@ def _panel(
     axis.set_xticks([0.0, *epsilons], [f"{epsilon:g}" for epsilon in (0.0, *epsilons)])
     axis.minorticks_off()
     stops = ", stopped at the first miss" if attack.startswith(STOPS) else ""
-    axis.set_title(f"{bare.upper()}{stops}", fontsize=10)
+    axis.set_title(f"{attack.removeprefix(STOPS).upper()}{stops}", fontsize=10)
     axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
 
 
+def _published(
+    axis: "Axes", columns: Sequence[Column], attack: str, values: Mapping[Key, float]
+) -> bool:
+    """Hollow marks beside the lines; whether there is any."""
+    shown = False
+    for column, (colour, marker, _) in zip(columns, STYLES, strict=False):
+        paper = column.paper
+        of = {
+            epsilon: value
+            for (name, epsilon, method), value in values.items()
+            if method == paper and name in ("clean", attack.removeprefix(STOPS))
+        }
+        if paper and of:
+            shown = True
+            axis.plot(
+                list(of),
+                list(of.values()),
+                color=colour,
+                marker=marker,
+                linestyle="none",
+                markersize=8,
+                markerfacecolor="none",
+                label="_published",
+            )
+    return shown
+
+
 def _caption(
-    columns: Sequence[Column],
-    attacks: Sequence[str],
-    rows: list[Row],
-    characters: int,
-    published: bool,
+    columns: Sequence[Column], attacks: Sequence[str], rows: list[Row], characters: int
 ) -> str:
     parts = [
         f"{topic}: {statement}"
@@ -163,6 +178,5 @@ def _caption(
     ]
     if missing:
         parts.append(f"missing: {', '.join(missing)}")
-    text = "Lines: mean, bands: ± one std over evaluation seeds"
-    text += f"{'; crosses: published' if published else ''}; {'; '.join(parts)}."
+    text = f"Lines: mean, bands: ± one std over evaluation seeds; {'; '.join(parts)}."
     return "\n".join(textwrap.wrap(text, width=characters))

@@ -1,6 +1,8 @@
 """What a caption says that rows do not: the settings behind their hashes, in words."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from .. import config as cfg
 from ..config import Config
@@ -68,7 +70,10 @@ def settings(cells: Mapping[str, Config]) -> Facts:
 def _defence(config: Config) -> str:
     """What fills the slots beside `conv`; "" where nothing does."""
     d = config.defence
-    parts = []
+    slots = {name: getattr(d, name) for name in ("relu", "input", "prune", "last", "perturb")}
+    outside = {name: of for name, of in slots.items() if of and cfg.is_outside(of)}
+    parts = [f"{name} {_called(of)}" for name, of in outside.items()]
+    d = replace(d, **dict.fromkeys(outside))  # type: ignore[arg-type]
     if d.relu:
         parts.append(f"activations of {d.relu.bits} bits up to {d.relu.clip:g}, beta {d.beta:g}")
     if d.input:
@@ -92,6 +97,11 @@ def _defence(config: Config) -> str:
         if cfg.has_random_kernels(d):
             parts.append(f"its draws {p.draws}, the update's {p.update}")
     return "; ".join(parts)
+
+
+def _called(node: Any) -> str:
+    given = ", ".join(f"{name} {value}" for name, value in node.options.items())
+    return f"{node._target_}({given})"
 
 
 def _steps(p: PerturbConfig) -> str:

@@ -67,6 +67,7 @@ def render(
     return made
 
 
+FEW = 4  # methods whose published values a figure can hold beside their lines
 Made = tuple[list[Path], list[formats.Record]]
 
 
@@ -83,7 +84,7 @@ def _table(found: Found) -> Made:
                 *(found.rows, table.columns, names, figure),
                 title=table.title,
                 data=found.data,
-                published=layout.published,
+                published=layout.published if len(layout.columns) <= FEW else None,
             )
         )
     if shown := layout.config.experiment.drawn:
@@ -135,7 +136,7 @@ def _lines(found: Found) -> tuple[list[honest.Line], list[Row]]:
 def _honest(found: Found) -> Made:
     layout, config = found.layout, found.layout.config
     made, rows = _lines(found)
-    about = (*facts(layout.columns, rows), *layout.notes)
+    about = (*facts(layout.columns, rows), *layout.noted(rows))
     page = honest_page.markdown(config.experiment.title, made, about, layout.columns[0].label)
     print(page)
     page += _origins(layout, rows)
@@ -146,7 +147,7 @@ def _honest(found: Found) -> Made:
 def _surface(found: Found) -> Made:
     layout, config = found.layout, found.layout.config
     rows = [row for row in select(found.rows, layout.columns, data=found.data) if row.correct]
-    about = (*facts(layout.columns, rows), *layout.notes)
+    about = (*facts(layout.columns, rows), *layout.noted(rows))
     page = surface.markdown(config.experiment.title, layout.columns, rows, about)
     print(page)
     page += _origins(layout, rows)
@@ -163,7 +164,7 @@ def _fit(found: Found) -> Made:
     rows = select(found.rows, layout.columns, data=found.data)
     of = held(layout)
     made = fit.fits(of, rows)
-    about = (*facts(layout.columns, rows), *layout.notes)
+    about = (*facts(layout.columns, rows), *layout.noted(rows))
     page = fit.markdown(
         *(config.experiment.title, made, handlings(of, rows), ("table1", "table3"), about)
     )

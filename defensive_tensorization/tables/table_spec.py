@@ -12,7 +12,7 @@ from ..report.caption import Facts
 from ..report.published import Key, elsewhere, published
 from ..results import landscape_panels, store
 from ..results.row import Row
-from . import caption_settings
+from . import caption_settings, released_notes
 
 FOLDER = {"paper": "paper-scale"}  # results/paper holds the published numbers
 
@@ -50,6 +50,10 @@ class Layout:
             {labels[method]: cell for method, cell in self.cells.items()}
         )
 
+    def noted(self, rows: Sequence[Row]) -> Facts:
+        """The notes, and which of the rows' networks are released ones."""
+        return (*self.notes, *released_notes.notes(self.config, self.columns, rows))
+
     @property
     def published(self) -> dict[Key, float]:
         of = self.config.experiment
@@ -72,7 +76,7 @@ class Layout:
         """Attacks and epsilons down, methods across."""
         from ..experiment.plan import attacks
 
-        of = self.config.experiment
+        of, rows = self.config.experiment, list(rows)
         listed = [
             attack
             for attack in attacks(self.config)
@@ -83,7 +87,7 @@ class Layout:
             of.title,
             self.columns,
             (("clean", 0.0), *((a.name, a.epsilon) for a in listed)),
-            self.notes,
+            self.noted([row for row in rows if any(c.takes(row) for c in self.columns)]),
             of.columns.get(of.drawn or "", ""),
         )
         copied = elsewhere(cfg.PAPER, of.published) if of.published else {}

@@ -45,23 +45,24 @@ def tensorize(
 ) -> M:
     """Replace layers in place and return the model; at theta = 1 (full rank) it computes the same.
 
-    theta     probability of keeping a component of a core's mode, in (0, 1].
-    rank      "full" (exact), a fraction of every mode, or "same" (as many parameters as before).
-    modes     which modes are sketched: 0 output channels, 1 input channels, 2... the window.
-    min_dim   modes of this size or smaller are not sketched.
-    min_keep  at least so many components of a mode survive a draw.
-    rescale   divide a drawn kernel by the probability of being kept (Eq. 4 does not).
-    include   layer names, glob patterns or types; default: every convolution,
-              transposed ones too.
-              Linear layers are replaced only when they are included.
-    exclude   the same, taken out again.
-    init      "hosvd" or "random": the basis of the latent space (see `decompose`).
-
     `model.tensorization` is the Report of what was done. A layer used twice stays one layer.
     Hooks, attributes, frozen and tied parameters, and lists that hold a layer stay with it.
     Layers with a forward of their own (subclasses, parametrizations, pruning masks) stay dense:
     the report and one warning name them. Make optimizers, and wrap the model for several devices,
     after this call: an optimizer made before would train the old weights, and a warning says so.
+
+    Args:
+        model: any module that holds convolutions.
+        theta: probability of keeping a component of a core's mode, in (0, 1].
+        rank: "full" (exact), a fraction of every mode, or "same" (as many parameters as before).
+        modes: which modes are sketched: 0 output channels, 1 input channels, 2... the window.
+        min_dim: modes of this size or smaller are not sketched.
+        min_keep: at least so many components of a mode survive a draw.
+        rescale: divide a drawn kernel by the probability of being kept (Eq. 4 does not).
+        include: layer names, glob patterns or types; default: every convolution, transposed ones
+            too. Linear layers are replaced only when they are included.
+        exclude: the same, taken out again.
+        init: "hosvd" or "random": the basis of the latent space (see `decompose`).
 
     Raises:
         UsageError: Nothing to replace; a lazy or tensorized layer; an argument out of range; an

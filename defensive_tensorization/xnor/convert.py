@@ -40,13 +40,18 @@ def binarize(
 ) -> M:
     """Make a model's convolutions and linear layers binary, in place; tensorize it before.
 
-    exclude  names, glob patterns or types of layers that stay real; default: the first and last.
-
     Only layers are replaced. The order that trains, BatchNorm, then the binary layer, without a
     ReLU between, is the architecture's own business: `precision=xnor` has it for our networks.
     The binary layers keep the parameters, so ties, freezing and optimizers stay, and so does what
     hangs on a layer (see `tensorize`). `model.binarization.left` and one warning name the layers
     that have no binary form and stay real.
+
+    Args:
+        model: any module that holds convolutions or linear layers.
+        exclude: names, glob patterns or types of layers that stay real; default: the first and
+            last.
+        K: whether each position is scaled by the mean of |input| under the window (Eq. 5).
+        alpha: whether each filter is scaled by the mean of its |weights|.
 
     Raises:
         UsageError: Nothing to make binary; an unknown name; a layer with something on it that

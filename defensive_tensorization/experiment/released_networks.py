@@ -1,0 +1,106 @@
+"""A plan's network as it was released: weights of exactly its training, or none."""
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from torch import nn
+
+from .. import config as cfg
+from ..config import Config
+from ..errors import UsageError
+from ..released import Entry, Manifest, weights
+from ..released import source as released_source
+from ..released.manifest import FILE
+from ..released.source import Source
+from ..training import checkpoint
+from .plan import Plan
+
+log = logging.getLogger(__name__)
+
+
+def manifest(config: Config) -> Manifest | None:
+    """The list that `networks` names; None for networks=train, and where nothing is released."""
+    named, ours = config.networks, released_source.REPOSITORY
+    if named == "train" or (named == "released" and not (ours / FILE).exists()):
+        return None
+    return _read(str(ours) if named == "released" else cfg.home(named, "networks"))
+
+
+@cache
+def _read(where: str) -> Manifest:
+    return Manifest.at(Source(where))
+
+
+def entry(p: Plan) -> Entry | None:
+    """What is released of exactly this training, its configuration and its data."""
+    listed = manifest(p.config)
+    return listed.trained_as(p.weights_id) if listed else None
+
+
+def released(p: Plan, network: nn.Module) -> Entry | None:
+    """Load the weights released of this plan's training; None where it must be trained.
+
+    Raises:
+        UsageError: for weights that are not those of the manifest.
+    """
+    listed = manifest(p.config)
+    if listed is None:
+        return None
+    found = listed.trained_as(p.weights_id)
+    if found is None:
+        _tell_of_others(p, listed)
+        return None
+    network.load_state_dict(weights(listed, found))
+    if checkpoint.digest(network.state_dict()) != found.weights:
+        raise UsageError(
+            f"{listed.source.shown(found.file)} holds other weights than the manifest says "
+            f"({found.weights}): fetch it again, or train with networks=train"
+        )
+    log.info("%s  released as %s; networks=train trains it", p.name, found.name)
+    return found
+
+
+def trained_from(entry: Entry) -> Config:
+    """The configuration of a released network's training, its data where they lie by default."""
+    config = cfg.restored(entry.config)
+    config.dataset = cfg.composed([f"dataset={config.dataset.name}"]).dataset
+    return config
+
+
+def configured(name: str, overrides: Sequence[str]) -> Config:
+    """The configuration that evaluates a released network; UsageError where it trains another."""
+    named = [word for word in overrides if word.startswith("networks=")]
+    listed = manifest(cfg.composed(named))
+    if listed is None:
+        raise UsageError(f"MODEL={name}: no network is released here, name a trained run")
+    entry = listed.entry(name)
+    made = cfg.amended(trained_from(entry), overrides)
+    if cfg.train_config_hash(made) != entry.recipe:
+        raise UsageError(
+            f"an override changes what {name} was trained from: leave MODEL out to audit another "
+            "network"
+        )
+    return made
+
+
+def _tell_of_others(p: Plan, listed: Manifest) -> None:
+    recipe = cfg.train_config_hash(p.config)
+    for each in listed.entries.values():
+        if each.recipe == recipe:
+            log.info(
+                "%s  is trained here: %s was released of other data, %s (%s)",
+                *(p.name, each.name, each.data, each.data_digest),
+            )
+
+
+def there(p: Plan) -> bool:
+    """Whether the plan's network need not be trained."""
+    return p.checkpoint.exists() or entry(p) is not None
+
+
+def titled(source: Source) -> str:
+    """The folder of released networks as a caption names it."""
+    ours = Path(source.at) == released_source.REPOSITORY
+    return "results/cpu/networks" if ours else str(source)

@@ -1,0 +1,78 @@
+"""Where released networks lie: the repository, a folder, or a URL."""
+
+from __future__ import annotations
+
+import urllib.request
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.error import URLError
+
+from ..errors import UsageError
+
+REPOSITORY = Path(__file__).parents[2] / "results" / "cpu" / "networks"
+SCHEMES = ("https://", "http://", "file://")
+TIMEOUT = 60  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder, or the URL of one."""
+
+    at: str
+
+    def __str__(self) -> str:
+        return self.at
+
+    @property
+    def is_url(self) -> bool:
+        return self.at.startswith(SCHEMES)
+
+    def shown(self, file: str) -> str:
+        return f"{self.at.rstrip('/')}/{file}"
+
+    def read(self, file: str) -> bytes:
+        """Return a file's bytes. Raises UsageError where they cannot be had."""
+        where = self.shown(file)
+        try:
+            if not self.is_url:
+                return Path(where).expanduser().read_bytes()
+            with urllib.request.urlopen(where, timeout=TIMEOUT) as answer:
+                return bytes(answer.read())
+        except (OSError, URLError, ValueError) as error:
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"{where} cannot be read ({' '.join(str(reason).split())}): name a released "
+                "network, a folder of them, or a URL"
+            ) from error
+
+    def verified(self, file: str, checksum: str) -> bytes:
+        """Return a file's bytes. Raises UsageError where their sha256 is another one."""
+        content = self.read(file)
+        if (found := sha256(content).hexdigest()) != checksum:
+            raise UsageError(
+                f"{self.shown(file)} has sha256 {found[:16]}..., the manifest says "
+                f"{checksum[:16]}...: it is damaged or not the file that was released, fetch it "
+                "again"
+            )
+        return content
+
+
+def split(given: str) -> tuple[Source, str]:
+    """Return the source and the network's name, which is always two words: GROUP/NETWORK.
+
+    given  a name of the repository's, or one behind a folder or a URL; ".safetensors" may follow.
+    """
+    words = given.removesuffix(".safetensors").split("/")
+    name = "/".join(words[-2:])
+    before = "/".join(words[:-2])
+    if "://" in given and not given.startswith(SCHEMES):
+        raise UsageError(f"{given}: take a URL of {', '.join(SCHEMES)} or a folder")
+    if len(words) < 2 or not all(words[-2:]):
+        raise UsageError(
+            f"{given!r} is no name of a network: write GROUP/NETWORK, such as "
+            "cifar10-resnet18-w16/theta-0.9, after the folder or URL that holds it, if any"
+        )
+    if not before and not given.startswith("/"):
+        return Source(str(REPOSITORY)), name
+    return Source(before or "/"), name

@@ -1,0 +1,23 @@
+"""Train and attack a network at several thetas, and plot accuracy against theta.
+
+python examples/theta_sweep.py dataset=cifar10 scale=cpu
+python examples/theta_sweep.py                                     # digits, a few minutes
+
+A rerun goes on where it was stopped. The same by hand: python -m defensive_tensorization -m
+theta=1,0.95,0.9,0.8, then make plot-theta.
+"""
+
+import subprocess
+import sys
+
+from defensive_tensorization.tables.theta import plotted
+
+words = ["attack=[pgd]", "eval.epsilon=[2,8]", "train.lr_scale=0.1", "logger=none", *sys.argv[1:]]
+if not any(word.startswith("theta=") for word in words):
+    words.append("theta=1,0.95,0.9,0.8")
+
+sweep = [sys.executable, "-m", "defensive_tensorization", "-m", *words]
+if subprocess.run(sweep).returncode:
+    sys.exit("the sweep ended early: the line above says why")
+
+plotted(words)  # prints the numbers, and writes a figure and a csv beside the rows

@@ -1,0 +1,319 @@
+"""Released networks: their file format, what is built from a manifest, and who is refused."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import fake_task
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import defensive_tensorization as dt
+from defensive_tensorization import config as cfg
+from defensive_tensorization import sketching
+from defensive_tensorization.commands import verify
+from defensive_tensorization.commands.audit import stored
+from defensive_tensorization.commands.release_networks import release
+from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.data import decode
+from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment import components
+from defensive_tensorization.experiment.architecture import architecture
+from defensive_tensorization.experiment.ensure import evaluated, trained
+from defensive_tensorization.experiment.plan import Plan, plan
+from defensive_tensorization.released import source, tensor_file
+from defensive_tensorization.released.architecture import Architecture, built, deployed
+from defensive_tensorization.results import store
+from defensive_tensorization.tables.render import render
+
+FIXTURE = Path(__file__).parent / "fixtures" / "written.safetensors"  # by safetensors 0.8.0 itself
+WRITTEN = {
+    "b": np.arange(6, dtype=np.float32).reshape(2, 3) / 7,
+    "a.x": np.array(5, dtype=np.int64),
+    "é": np.array([[1, 2, 255]], dtype=np.uint8),
+    "z": np.array([1.5, -2], dtype=np.float16),
+    "empty": np.zeros((0, 3), dtype=np.float32),
+    "flag": np.array([True, False]),
+    "d": np.array([1e300], dtype=np.float64),
+    "s": np.array([-3, 4], dtype=np.int16),
+    "i": np.array([7], dtype=np.int32),
+    "c": np.array([-1], dtype=np.int8),
+}
+TINY = (
+    *("model.width=2", "model.reference=16", "train.images=64", "train.epochs=1"),
+    *("train.batch_size=32", "eval.images=10", "eval.runs=1", "attack=[fgsm]", "eval.epsilon=[4]"),
+    *("device=cpu", "logger=none"),
+)
+NAME = "digits-resnet18-w2/theta-0.9"
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(
+        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and torch.equal(a[k], b[k]) for k in a
+    )
+
+
+def test_the_format_is_that_of_the_safetensors_package() -> None:
+    expected = {name: torch.from_numpy(value) for name, value in WRITTEN.items()}
+    assert same(tensor_file.unpacked(FIXTURE.read_bytes(), "fixture"), expected)
+    assert tensor_file.packed(expected) == FIXTURE.read_bytes()
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        st.tuples(
+            st.lists(st.integers(0, 3), max_size=3),
+            st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.uint8]),
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_is_packed_is_unpacked(
+    shapes: dict[str, tuple[list[int], torch.dtype]],
+) -> None:
+    made = {name: torch.randint(100, shape).to(kind) for name, (shape, kind) in shapes.items()}
+    assert same(tensor_file.unpacked(tensor_file.packed(made), "here"), made)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 8, 100, -1])
+def test_a_damaged_file_is_refused_in_one_line(cut: int) -> None:
+    with pytest.raises(UsageError, match="net.safetensors is no safetensors file") as refused:
+        tensor_file.unpacked(FIXTURE.read_bytes()[:cut], "net.safetensors")
+    assert "\n" not in str(refused.value)
+
+
+def test_bytes_left_over_and_gaps_are_refused() -> None:
+    with pytest.raises(UsageError, match="bytes are left over"):
+        tensor_file.unpacked(FIXTURE.read_bytes() + b"x", "net")
+    gap = FIXTURE.read_bytes().replace(b'"data_offsets":[0,8]', b'"data_offsets":[1,8]')
+    with pytest.raises(UsageError, match="does not fill its place"):
+        tensor_file.unpacked(gap, "net")
+
+
+def test_a_type_without_a_code_is_refused() -> None:
+    with pytest.raises(UsageError, match="complex64"):
+        tensor_file.packed({"w": torch.zeros(1, dtype=torch.complex64)})
+
+
+def defences() -> list[tuple[str, ...]]:
+    names = sorted(path.stem for path in (CONFIGS / "defence").glob("*.yaml"))
+    plain = [(f"defence={name}",) for name in names if name not in ("squeezing", "sap")]
+    return [
+        *plain,
+        ("defence=tensorization", "model.batchnorm=running", "tucker.rank=0.5"),
+        ("defence=tensorization", "precision=xnor", "theta=0.99"),
+        ("defence=none", "precision=xnor", "precision.order=sign_conv_norm"),
+        ("defence=none", "model=convnet"),
+    ]
+
+
+@pytest.mark.parametrize("words", defences(), ids=" ".join)
+def test_what_a_manifest_describes_is_the_network_that_is_trained(words: Sequence[str]) -> None:
+    split = fake_task.split(16)
+    made = Plan(composed([*TINY, *words]), fake_task.task(split, split))
+    mine = components.network(made)
+    said = json.loads(json.dumps(architecture(made).plain()))
+    read = Architecture.read(said)
+    theirs = built(read)
+    theirs.load_state_dict(mine.state_dict())
+    x = decode(split.inputs).contiguous(memory_format=torch.channels_last)
+    reference = decode(made.task.train.head(16).inputs)
+    classifiers = components.deployed(made, mine).eval(), deployed(read, theirs, reference).eval()
+    with torch.no_grad():
+        logits = []
+        for each in classifiers:
+            with sketching.frozen(each, seed=3):
+                logits.append(each(x))
+    torch.testing.assert_close(*logits, rtol=0, atol=0)
+
+
+def test_a_part_from_elsewhere_is_not_released() -> None:
+    split = fake_task.split(16)
+    config = composed([*TINY, "defence=quantization"])
+    assert config.defence.relu
+    config.defence.relu._target_ = "math.floor"
+    with pytest.raises(UsageError, match="relu is math.floor: only the package's own"):
+        architecture(Plan(config, fake_task.task(split, split)))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny training, its rows, and what was released of it."""
+    where = tmp_path_factory.mktemp("released")
+    p = plan(composed(words(where)))
+    evaluated(p, trained(p), "command")
+    release([*folders(where), "scale=smoke"])
+    return where
+
+
+def words(where: Path, *more: str) -> list[str]:
+    return [*TINY, *folders(where), "theta=0.9", *more]
+
+
+def folders(where: Path) -> list[str]:
+    return [f"paths.runs={where / 'runs'}", f"paths.results={where / 'results'}"]
+
+
+def fresh(where: Path) -> list[str]:
+    """Of an empty runs folder."""
+    return [*TINY, f"paths.runs={where}", f"paths.results={where}"]
+
+
+def networks(where: Path) -> Path:
+    return where / "results" / "smoke" / "networks"
+
+
+def test_the_manifest_says_where_a_network_comes_from(runs: Path) -> None:
+    listed = json.loads((networks(runs) / "manifest.json").read_text())["networks"]
+    assert [each["name"] for each in listed] == ["digits-resnet18-w2/theta-0.9", f"{NAME[:-3]}1"]
+    p = plan(composed(words(runs)))
+    (entry,) = [each for each in listed if each["name"] == NAME]
+    assert entry["weights_id"] == p.weights_id and entry["data_digest"] == p.task.digest
+    assert entry["weights"] == trained(p).weights
+    assert 0 <= entry["clean_low"] <= entry["clean"] <= entry["clean_high"] <= 1
+    assert "CC BY" in entry["licence"] and str(runs) not in json.dumps(listed)
+    assert f"| {NAME} |" in (networks(runs) / "README.md").read_text()
+
+
+@pytest.mark.parametrize("form", ["{}/" + NAME, "{}/" + NAME + ".safetensors", "file://{}/" + NAME])
+def test_load_gives_the_trained_network(runs: Path, form: str) -> None:
+    p = plan(composed(words(runs)))
+    mine = components.deployed(p, trained(p).network).eval()
+    theirs = dt.load(form.format(networks(runs)))
+    x = decode(p.task.test.head(5).inputs).contiguous(memory_format=torch.channels_last)
+    assert theirs.card.name == NAME and not theirs.training
+    with torch.no_grad(), sketching.frozen(mine, seed=1), sketching.frozen(theirs, seed=1):
+        torch.testing.assert_close(mine(x), theirs(x), rtol=0, atol=0)
+
+
+def test_a_name_alone_is_of_the_repository(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "REPOSITORY", networks(runs))
+    assert dt.load(NAME).card.name == NAME
+
+
+def test_hydra_is_not_needed(runs: Path) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('hydra', 'omegaconf', 'foolbox', 'torchvision', 'filelock'):\n"
+        "    sys.modules[name] = None\n"
+        "import torch, defensive_tensorization as dt\n"
+        f"net = dt.load({str(networks(runs) / NAME)!r})\n"
+        "print(list(net(torch.rand(2, 1, 8, 8)).shape))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[2, 10]", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("{}/digits-resnet18-w2/theta-0.7", "is no released network of .*: take one of digits"),
+        ("theta-0.9", "is no name of a network: write GROUP/NETWORK"),
+        ("{}/nowhere/a/b", "nowhere/manifest.json cannot be read .No such file"),
+        ("file://{}/nowhere/a/b", "nowhere/manifest.json cannot be read .*No such file"),
+        ("ftp://host/a/b", "take a URL of https://"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_line(runs: Path, name: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint) as refused:
+        dt.load(name.format(networks(runs)))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_changed_file_is_refused(runs: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(networks(runs), tmp_path / "copy"))
+    file = copy / f"{NAME}.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match="has sha256 .* the manifest says .* fetch it again"):
+        dt.load(copy / NAME)
+
+
+def test_a_run_takes_the_released_network_and_measures_the_same(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = plan(composed(words(runs)))
+    there = evaluated(mine, trained(mine), "command")
+    config = composed([*fresh(tmp_path), "theta=0.9", f"networks={networks(runs)}"])
+    with caplog.at_level(logging.INFO):
+        p = plan(config)
+        rows = evaluated(p, trained(p), "command")
+    told = "\n".join(caplog.messages)
+    assert f"released as {NAME}" in told and "epochs" not in told
+    assert not p.checkpoint.exists()
+    kept = ("key", "weights", "trained_commit", "robust_accuracy", "clean_accuracy")
+    assert [[getattr(r, k) for k in kept] for r in rows] == [
+        [getattr(r, k) for k in kept] for r in there
+    ]
+
+
+def test_networks_train_and_other_data_train(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    p = plan(composed([*fresh(tmp_path), "theta=1", f"networks={networks(runs)}"]))
+    other = Plan(p.config, replace(p.task, digest="0" * 16))
+    with caplog.at_level(logging.INFO):
+        trained(other)
+        trained(plan(cfg.amended(p.config, ["networks=train"])))
+    told = "\n".join(caplog.messages)
+    assert "was released of other data" in told and "released as" not in told
+    assert told.count("1 epochs") == 2
+
+
+def test_a_table_says_which_networks_are_released(runs: Path, tmp_path: Path) -> None:
+    folder = networks(runs)
+    out = [f"paths.runs={runs / 'runs'}", f"paths.results={tmp_path}"]
+    paths = render("quickstart", [*TINY, *out, "train.lr_scale=1", f"networks={folder}"])
+    (page,) = [path for path in paths if path.suffix == ".md" and path.stem == "quickstart"]
+    assert NAME in page.read_text() and "not released" not in page.read_text()
+
+
+def test_verify_holds_networks_against_committed_rows(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = shutil.copytree(networks(runs), tmp_path / "smoke" / "networks")
+    p = plan(composed(words(runs, "eval.runs=3")))
+    rows = evaluated(p, trained(p), "command")
+    for row in rows:
+        store.append(tmp_path / "smoke" / "rows" / "run.jsonl", row)
+    asked = ["scale=smoke", f"paths.results={tmp_path}", f"networks={kept}", "eval.images=10"]
+    (clean, fgsm) = verify.compared([*asked, "device=cpu"])
+    ours = [row for row in rows if row.eval_seed == 0]
+    assert [clean.here, fgsm.here] == [row.robust_accuracy for row in ours]  # the same images
+    assert fgsm.committed == pytest.approx(
+        np.mean([row.robust_accuracy for row in rows if row.attack == "fgsm"])
+    )
+    assert (fgsm.epsilon, fgsm.network, fgsm.same_data) == (4.0, NAME, True)
+    assert clean.holds(2) and fgsm.holds(2)
+    monkeypatch.setattr("sys.argv", ["verify.py", *asked, "device=cpu"])
+    with pytest.raises(SystemExit) as ended:
+        verify.main()
+    assert ended.value.code == 0 and "2 of 2 hold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("here", "holds"), [(0.5, True), (0.57, True), (0.58, False)])
+def test_verify_allows_what_chance_does(here: float, holds: bool) -> None:
+    """By hand: two comparisons at 99% together are 2.807 deviations of 0.0263 each."""
+    made = verify.Comparison("net", "pgd", 8.0, here, 0.5, 0.0263**2, True)
+    assert made.allowed(2) == pytest.approx(2.807 * 0.0263, rel=1e-3)
+    assert made.holds(2) is holds
+
+
+def test_an_audit_finds_a_released_network(runs: Path) -> None:
+    config = stored(NAME, [f"networks={networks(runs)}", "audit.images=5"])
+    assert cfg.train_config_hash(config) == cfg.train_config_hash(composed(words(runs)))
+    assert config.audit.images == 5
+    with pytest.raises(UsageError, match="an override changes what .* was trained from"):
+        stored(NAME, [f"networks={networks(runs)}", "train.epochs=3"])
