@@ -113,8 +113,10 @@ def test_every_file_opens_with_a_command_that_uses_it(path: Path) -> None:
     assert any(path in each for each in used), f"{path}: its command does not use it"
 
 
-def test_the_readme_s_commands_compose() -> None:
-    commands = re.findall(r"^    (python -m .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_commands_of_the_pages_compose() -> None:
+    page = (ROOT / "docs" / "running.md").read_text()
+    commands = re.findall(r"^    (python -m defensive_tensorization .*)$", page, re.MULTILINE)
+    assert len(commands) > 2
     assert all(uses(command) for command in commands)
 
 

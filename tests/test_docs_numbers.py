@@ -12,9 +12,9 @@ import docs_numbers  # noqa: E402
 
 # Percentages and points that nobody has put between markers yet: a number here may only fall.
 TYPED = {
-    "README.md": 56,
     "docs/audio.md": 20,
     "docs/audit.md": 12,
+    "docs/findings.md": 56,
     "docs/honest.md": 7,
     "docs/layers.md": 2,
     "docs/protocol.md": 2,
