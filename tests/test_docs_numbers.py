@@ -17,6 +17,7 @@ TYPED = {
     "docs/findings.md": 56,
     "docs/honest.md": 7,
     "docs/layers.md": 2,
+    "docs/networks.md": 2,
     "docs/protocol.md": 2,
     "docs/scaling.md": 5,
     "docs/speed.md": 6,
