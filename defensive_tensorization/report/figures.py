@@ -39,7 +39,8 @@ def robust_vs_epsilon(
 ) -> Path:
     """Writes a PNG: mean over evaluation seeds, a band of one std; epsilon 0 is clean accuracy.
 
-    Published values, in %, stand as hollow marks. Selects rows as `tables.render` does. What has no rows is named under the figure.
+    Published values, in %, stand as hollow marks. Selects rows as `tables.render` does. What has
+    no rows is named under the figure.
     """
     import matplotlib
 
