@@ -54,6 +54,10 @@ def eval_config_hash(config: Config, attack: Attack | None) -> str:
         settings["prune"] = config.defence.prune.fraction
     if config.defence.last:
         settings["dropout"] = config.defence.last.rate
+    targets = {name: each._target_ for name, each in config.attack.items()}
+    sources = {name: cfg.persons_source(target) for name, target in targets.items()}
+    if attack and any(sources.values()):  # a person's own attacks
+        settings["source"] = {name: found for name, found in sources.items() if found}
     return cfg.digest(settings, 12)
 
 
