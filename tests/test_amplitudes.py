@@ -1,5 +1,6 @@
 """The public attacks: amplitudes in, the same points as Foolbox and as the configurations' own."""
 
+import random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 import defensive_tensorization as dt
 from defensive_tensorization.attacks import Attack, in_units
+from defensive_tensorization.attacks.expectation import answers_vary
 from defensive_tensorization.config.build import named
 from defensive_tensorization.errors import UsageError
 
@@ -158,3 +160,21 @@ def test_old_targets_name_the_attacks_in_units(name: str) -> None:
     """Checkpoints hold the configuration that made them."""
     kept = named(f"defensive_tensorization.attacks.{name}")
     assert kept is getattr(in_units, name.rpartition(".")[2])
+
+
+def test_a_member_at_random_is_seen_to_be_random() -> None:
+    """Of two, whose coin two forwards see in every second batch alone."""
+
+    class Either(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = curved()
+
+        def forward(self, x: Tensor) -> Tensor:
+            made: Tensor = self.network(x) * random.choice([1, 2])
+            return made
+
+    random.seed(0)
+    x, _ = batch()
+    assert all(answers_vary(Either().eval(), x) for _ in range(100))
+    assert not answers_vary(curved(), x)

@@ -23,6 +23,11 @@ from defensive_tensorization.auditing.comparisons import (
     Comparison,
 )
 from defensive_tensorization.auditing.panel import MEMBERS, Noisy, Saturated, Stepped
+from defensive_tensorization.auditing.strangers import (
+    DropoutLeftOn,
+    RandomMember,
+    ResizeAndPad,
+)
 from defensive_tensorization.auditing.target import AuditTarget, Budget
 from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
 from defensive_tensorization.commands import audit
@@ -30,6 +35,7 @@ from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.ensure import Trained, trained
 from defensive_tensorization.experiment.plan import plan
+from defensive_tensorization.randomness import seeded
 from defensive_tensorization.report import audit_panel, audits
 from defensive_tensorization.results.scores import Answers
 
@@ -297,6 +303,10 @@ def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Confi
         made = audit.stored(model, words)
         assert cfg.train_config_hash(made) == cfg.train_config_hash(config)
         assert (made.audit.epsilon, made.paths.runs) == (16, config.paths.runs)
+    for word in ("theta=0.5", "tucker.min_keep=2"):
+        with pytest.raises(UsageError, match=f"{word} says what .* was trained with"):
+            audit.stored(p.name, [*words, word])
+    assert audit.stored(p.name, [*words, "theta=1"]).theta == 1  # its own
     with pytest.raises(UsageError, match="MODEL=nosuch is no trained run of"):
         audit.stored("nosuch", words)
     with pytest.raises(UsageError, match="an override changes what .* was trained from: leave"):
@@ -390,6 +400,20 @@ def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["normal_noise", "resize_pad", "dropout_on", "random_member"])
+def test_the_verdict_is_right_on_a_stranger_s_defence(name: str, config: Config) -> None:
+    """And what it draws from is named."""
+    p = plan(config)
+    [member] = [m for m in MEMBERS if m.name == name]
+    of = audit.subject(p, trained(p).network, member.wrap)
+    result = audit.examine(of, Budget(epsilon=48, steps=10, draws=6, queries=50), 0, 0.3)
+    assert result["verdict"]["words"] in member.right, result["verdict"]
+    source = {"resize_pad": "Python", "random_member": "numpy"}.get(name, "torch")
+    assert [words.split("'")[0] for words in result["randomness"]["sources"]] == [source]
+    assert result["randomness"]["controlled"]
+
+
+@pytest.mark.slow
 def test_the_verdict_is_right_on_all(tmp_path: Path) -> None:
     words = ["dataset=digits", "model=convnet", "model.width=16", "dataset.level=4"]
     budget = Budget(epsilon=32)
@@ -413,6 +437,15 @@ def test_what_stands_in_front_does_what_it_says() -> None:
     assert float((noisy(x) - x).abs().max()) <= 0.1 + 1e-6
     with sketching.disabled(noisy):
         assert torch.equal(noisy(x), x)
+    with seeded(nn.Identity(), 0, "panel"):
+        small = [ResizeAndPad(nn.Identity(), 0.5)(torch.ones_like(x)) for _ in range(9)]
+        shifted = {RandomMember(nn.Flatten())(x).sum(0).argmax().item() for _ in range(20)}
+    assert all(each.shape == x.shape for each in small)
+    areas = {int((each > 0.5).sum()) // 12 for each in small}
+    assert len(areas) > 1 and min(areas) >= 4 and max(areas) <= 25
+    assert len(shifted) == 3
+    left_on = DropoutLeftOn(nn.Sequential(nn.Flatten(), nn.Linear(75, 4)), 0.5).eval()
+    assert not torch.equal(left_on(x), left_on(x))
     steep = Saturated(nn.Identity(), 10.0)
     torch.testing.assert_close(steep(x), 10 * x)
     assert len(Stepped(nn.Identity(), 4)(x).unique()) <= 5

@@ -5,13 +5,17 @@ audit's own.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from defensive_tensorization.auditing import power
+import defensive_tensorization as dt
+from defensive_tensorization.auditing import checks, power
 from defensive_tensorization.auditing.attack_suite import WHITE
 from defensive_tensorization.auditing.check import Check
 from defensive_tensorization.auditing.judge import Measured, judge
@@ -190,3 +194,91 @@ def test_the_draws_that_are_asked_for_do() -> None:
     left = Interval(0.6, 0.5, 0.7)
     n = power.scored(left, 0.45, 30, 30)
     assert (1 - 0.025 ** (1 / n)) * 0.6 <= 0.05 / 2 + 1e-9 < (1 - 0.025 ** (1 / (n - 2))) * 0.6
+
+
+def test_draws_that_no_seed_controls_are_compared_with_wider_intervals() -> None:
+    n, b = BUDGETS["ordinary"]
+    of = members(np.random.default_rng(0), n, b, 0.5)
+    paired, other = judge(of, b, CLAIM)[0], judge(replace(of, controlled=False), b, CLAIM)[0]
+    compared = [
+        (one.hides, two.hides)
+        for one, two in zip(paired, other, strict=True)
+        if "difference" in one.figures and one.hides is not None and two.hides is not None
+    ]
+    assert len(compared) > 8 and all(one <= two for one, two in compared)
+    assert sum(one < two for one, two in compared) > 4
+
+
+def test_an_attack_of_size_0_may_differ_by_the_noise_of_other_draws() -> None:
+    rng = np.random.default_rng(0)
+    clean, zero = (counted(rng.random((20, 50)) < 0.6) for _ in range(2))
+    assert abs(clean.accuracy - zero.accuracy) > checks.ROUNDING
+    found = {"clean": clean, "zero": zero}
+    assert checks.zero_epsilon(found, 0.0).status == "fail"
+    assert checks.zero_epsilon(found, 0.0, paired=False).status == "pass"
+    broken = found | {"zero": counted(rng.random((20, 50)) < 0.3)}
+    assert checks.zero_epsilon(broken, 0.0, paired=False).status == "fail"
+
+
+# --- whole audits -------------------------------------------------------------------------------
+
+
+class Pixels(nn.Module):
+    """Two classes by a sum of signed pixels, behind normal noise of torch's own, or none.
+
+    An image's robust accuracy is known: Phi((margin - epsilon |w|_1) / (noise |w|_2)), w the
+    difference of the classes' weights; without noise, whether that is positive.
+    """
+
+    def __init__(self, noise: float) -> None:
+        super().__init__()
+        signs = torch.ones(16)
+        signs[::2] = -1
+        self.weight = nn.Parameter(torch.stack([signs, -signs]))
+        self.noise = noise
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1) - 0.5
+        if self.noise:
+            x = x + self.noise * torch.randn_like(x)
+        return x @ self.weight.T
+
+    def truth(self, x: Tensor, y: Tensor, epsilon: float) -> float:
+        w = (self.weight[0] - self.weight[1]).detach().double()
+        margin = (1 - 2 * y.double()) * ((x.flatten(1).double() - 0.5) @ w)
+        left = margin - epsilon * w.abs().sum()
+        if not self.noise:
+            return float((left > 0).double().mean())
+        return float(torch.special.ndtr(left / (self.noise * w.norm())).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize(
+    ("images", "settings"),
+    [
+        (5, {"steps": 1, "samples": 1, "queries": 1, "scored": 1}),
+        (10, {"steps": 2, "samples": 2, "queries": 10, "scored": 5}),
+        (60, {"steps": 10, "samples": 5, "queries": 50, "scored": 20}),
+    ],
+)
+def test_whole_audits_hardly_ever_call_wrongly_robust(
+    noise: float, images: int, settings: dict[str, int]
+) -> None:
+    """Of what keeps exactly its claim, over 100 samples of images."""
+    model, epsilon = Pixels(noise), 0.05
+    made = torch.Generator().manual_seed(0)
+    y = torch.randint(2, (4000,), generator=made)
+    towards = (1 - 2 * y.float())[:, None] * model.weight[0].detach()
+    x = (0.5 + 0.06 * towards + 0.06 * torch.randn(4000, 16, generator=made)).clamp(0.1, 0.9)
+    x = x.view(-1, 1, 4, 4)
+    claim = model.truth(x, y, epsilon)
+    assert 0.3 < claim < 0.9
+    wrong = 0
+    for audit in range(AUDITS):
+        chosen = torch.randperm(len(x), generator=made)[:images]
+        given = {"epsilon": epsilon, "claim": claim, "seed": audit, "images": images}
+        report = dt.audit(model, (x[chosen], y[chosen]), **given, **settings)  # type: ignore[arg-type]
+        wrong += report.verdict == ROBUST
+    assert wrong < 0.05 * AUDITS

@@ -32,7 +32,9 @@ from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.plan import Plan, plan
 from defensive_tensorization.released import source, tensor_file
 from defensive_tensorization.released.architecture import Architecture, built, deployed
+from defensive_tensorization.report import tables
 from defensive_tensorization.results import store
+from defensive_tensorization.tables import released_notes
 from defensive_tensorization.tables.render import render
 
 FIXTURE = Path(__file__).parent / "fixtures" / "written.safetensors"  # by safetensors 0.8.0 itself
@@ -317,3 +319,33 @@ def test_an_audit_finds_a_released_network(runs: Path) -> None:
     assert config.audit.images == 5
     with pytest.raises(UsageError, match="an override changes what .* was trained from"):
         stored(NAME, [f"networks={networks(runs)}", "train.epochs=3"])
+
+
+def test_networks_any_evaluates_on_other_data_and_says_so(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "REPOSITORY", networks(runs))
+    p = plan(composed([*fresh(tmp_path), "theta=0.9", "networks=any"]))
+    other = Plan(p.config, replace(p.task, digest="0" * 16, title="other digits"))
+    mine = plan(composed(words(runs)))
+    rows = evaluated(other, trained(other), "command")
+    assert {row.weights for row in rows} == {trained(mine).weights}
+    assert {(row.fingerprint, row.data_digest) for row in rows} == {(mine.weights_id, "0" * 16)}
+    column = tables.Column("Ours", "", rows[0].recipe)
+    ((topic, told),) = released_notes.notes(p.config, [column], rows)
+    assert topic == "networks" and f"{NAME}, trained on {mine.task.title}" in told
+    with pytest.raises(UsageError, match="holds rows on other data, other digits"):
+        evaluated(p, trained(p), "command")
+
+
+def test_a_network_released_in_the_other_precision_is_found(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a processor without bfloat16 finds those that were trained in it."""
+    monkeypatch.setattr("defensive_tensorization.config.autocast.bfloat16", lambda _: "AMX")
+    auto = ["scale.autocast=auto", "eval.autocast=float32", "theta=0.9"]
+    config = composed([*fresh(tmp_path), *auto, f"networks={networks(runs)}"])
+    assert config.train.autocast == "bfloat16"
+    p = plan(config)
+    assert p.config.train.autocast == "float32"
+    assert p.weights_id == plan(composed(words(runs))).weights_id

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 UV = [sys.executable, "-m", "uv"]
 # Tests of the library alone: no configuration, no data set, no table.
 LIBRARY = (
-    "batchnorm eot threat_model quantization scores sketching squeezing tucker xnor xnor_convert"
+    "audit_power batchnorm eot library quantization randomness recalibrate scores sketching "
+    "squeezing threat_model tucker xnor xnor_convert"
 ).split()
 EXTRAS = "foolbox hydra tqdm PIL matplotlib torchvision torchaudio wandb omegaconf sklearn".split()
 

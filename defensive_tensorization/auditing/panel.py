@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..sketching.draws import Uniform
+from .strangers import DropoutLeftOn, NormalNoise, RandomMember, ResizeAndPad
 from .verdict import MASKED, NOT_ROBUST, ROBUST
 
 
@@ -107,6 +108,26 @@ MEMBERS = (
     Member(
         *("dropout", "Defensive dropout", ("defence=defensive_dropout", "theta=1"), _BROKEN),
         f"{_ORDINARY}; random features",
+    ),
+    Member(
+        *("normal_noise", "Normal noise of torch's own", _DENSE, _BROKEN),
+        f"{_ORDINARY}; noise of half the size of epsilon, from torch's global generator",
+        lambda network, radius: NormalNoise(network, radius / 2),
+    ),
+    Member(
+        *("resize_pad", "Random resize and pad", _DENSE, _BROKEN),
+        f"{_ORDINARY}; sizes and places from Python's generator",
+        lambda network, radius: ResizeAndPad(network, 0.9),
+    ),
+    Member(
+        *("dropout_on", "Dropout left on", _DENSE, _BROKEN),
+        f"{_ORDINARY}; half of the features, from torch's global generator",
+        lambda network, radius: DropoutLeftOn(network, 0.5),
+    ),
+    Member(
+        *("random_member", "A random one of three networks", _DENSE, _BROKEN),
+        f"{_ORDINARY}; one for a forward, from numpy's generator",
+        lambda network, radius: RandomMember(network),
     ),
     Member(
         *("stepped", "Rounding without gradient", _DENSE, (MASKED,)),

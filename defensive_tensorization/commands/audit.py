@@ -55,12 +55,45 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
     fingerprint, plain = checkpoint.described(found[0])
     was = cfg.restored(plain)
     made = cfg.amended(was, [f"paths.runs={runs}", *overrides])
+    if ignored := _ignored(was, made, overrides):
+        raise UsageError(
+            f"{ignored} says what {found[0].stem} was trained with, and is not what it was: leave "
+            "it out, or leave MODEL out to audit another network"
+        )
     if cfg.train_config_hash(made) != cfg.train_config_hash(was):
         raise UsageError(
             f"an override changes what {found[0].stem} ({fingerprint}) was trained from: leave "
             "MODEL out to audit another network"
         )
     return made
+
+
+# What other settings are taken from when a configuration is composed, and a trained run's no more.
+_TAKEN_FROM = ("theta", "precision.theta", "tucker", "scale")
+
+
+def _ignored(was: Config, made: Config, overrides: Sequence[str]) -> str | None:
+    """The first override that would change nothing, though it asks for another network."""
+    for word in overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if not any(key == name or key.startswith(f"{name}.") for name in _TAKEN_FROM):
+            continue
+        if key == "theta" and _theta(was) == made.theta:
+            continue
+        if key == "theta" or _at(was, key) != _at(made, key):
+            return f"{key}={value}"
+    return None
+
+
+def _theta(config: Config) -> float:
+    """The one that the run's network has, whatever a composition's own says."""
+    return config.defence.conv.theta if config.defence.conv else config.theta
+
+
+def _at(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
 
 
 def audit(config: Config, command: str, member: Member | None = None) -> Path:

@@ -97,7 +97,7 @@ def lacking(
     rows  all that a table is made of; own  those of this runs folder, from which a run goes on.
     """
     from ..experiment.plan import attacks, seeds
-    from ..experiment.released_networks import manifest
+    from ..experiment.released_networks import recipes
 
     have = {(row.recipe, row.protocol, row.eval_seed) for row in rows}
     mine = {(row.recipe, row.protocol, row.eval_seed) for row in own}
@@ -117,14 +117,11 @@ def lacking(
         work.scorings |= {
             each.key: each for line in wanted for each in line if each.key not in mine
         }
-        listed = manifest(config)
-        ready = {entry.recipe for entry in listed.entries.values()} if listed else set()
+        ready = recipes(config)
         for each in (*cfg.needed_by(config), config):
             recipe = cfg.train_config_hash(each)
-            if recipe in ready and recipe not in trained:
-                continue
             left = trained[recipe].left if recipe in trained else each.train.epochs
-            if left:
+            if left and (recipe in trained or recipe not in ready):
                 work.trainings[recipe] = each, left
     return len(cells), sum(cells.values()), work
 

@@ -4,7 +4,7 @@ With run.py, the only room that knows Hydra and OmegaConf.
 """
 
 from .autocast import others, told
-from .build import build, construct, named
+from .build import build, construct, named, persons_source
 from .check import checked, parse_epsilon, restored
 from .compose import amended, composed, jobs, launched, plane_of
 from .files import CONFIGS, PAPER
@@ -58,6 +58,7 @@ __all__ = [
     "needed_by",
     "others",
     "parse_epsilon",
+    "persons_source",
     "plain",
     "plane_of",
     "refusal",

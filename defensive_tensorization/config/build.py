@@ -1,14 +1,17 @@
 """Calling what a `_target_` names."""
 
+import os
 import re
+import sys
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
 
 from ..errors import UsageError
-from .identity import OURS
+from ..system.source import persons_module
 from .outside import arguments
 
+OURS = __package__.partition(".")[0]
 _MOVED = re.compile(rf"({OURS}\.attacks)\.(?:autoattack\.)?(\w+)")
 """Where attacks in the data's unit were, as checkpoints and people's own files name them."""
 
@@ -17,6 +20,8 @@ def named(target: str) -> Any:
     """What the dotted path names; UsageError where there is nothing."""
     if moved := _MOVED.fullmatch(target):
         target = f"{moved[1]}.in_units.{moved[2]}"
+    if not target.startswith(f"{OURS}.") and (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # as `python -m` has it: scripts and the command see the same modules
     try:
         return resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
@@ -43,3 +48,10 @@ def construct(target: str, **options: Any) -> Any:
 def build(node: Any, **extra: Any) -> Any:
     """Call what the node's `_target_` names with its other values; None means: not given."""
     return construct(node._target_, **arguments(node), **extra)
+
+
+def persons_source(target: str | None) -> str | None:
+    """A digest of the person's own file that a `_target_` names; None for ours and a library's."""
+    if not target or target.startswith(f"{OURS}."):
+        return None
+    return persons_module(named(target))

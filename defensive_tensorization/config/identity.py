@@ -8,6 +8,7 @@ from dataclasses import MISSING as REQUIRED
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from .build import OURS, persons_source
 from .randomness import has_random_kernels
 from .schema import (
     Config,
@@ -20,7 +21,6 @@ from .schema import (
 )
 
 RECIPE = 1  # raise it when the same configuration trains other weights
-OURS = __package__.partition(".")[0]
 
 
 def base_of(config: Config) -> Config | None:
@@ -105,7 +105,7 @@ def identity(config: Config) -> dict[str, Any]:
     if parallel == ParallelConfig(processes=parallel.processes):
         parallel.processes = None
     return {
-        "dataset": {"name": c.dataset.name},
+        "dataset": {"name": c.dataset.name, **_source(c.dataset._target_)},
         "model": _told(c.model),
         "precision": _told(c.precision),
         "defence": _told(c.defence),
@@ -156,7 +156,15 @@ def _told(node: Any) -> dict[str, Any]:
             continue  # our own functions may move; `name` says which one it is
         if value != _default(type(node), f.name):
             told[f.name] = _told(value) if is_dataclass(value) else value
+            if f.name == "_target_":
+                told |= _source(value)
     return told
+
+
+def _source(target: Any) -> dict[str, str]:
+    """A person's own code decides the weights too: what it was is part of what they are."""
+    found = persons_source(target)
+    return {} if found is None else {"source": found}
 
 
 def _default(cls: type, name: str) -> Any:

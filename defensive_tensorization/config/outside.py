@@ -71,7 +71,13 @@ def told_outside(node: Any) -> dict[str, Any]:
     """For an identity: the part from outside that a slot holds, its options; {} for ours."""
     if node is None or not (is_outside(node) or getattr(node, "options", {})):
         return {}
-    return {"_target_": node._target_, "options": dict(node.options)}
+    from .build import persons_source  # which builds from arguments()
+
+    return {
+        "_target_": node._target_,
+        "options": dict(node.options),
+        "source": persons_source(node._target_),
+    }
 
 
 def as_words(options: Mapping[str, Any], key: str) -> tuple[tuple[str, Any], ...]:

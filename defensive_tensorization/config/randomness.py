@@ -1,5 +1,6 @@
 """Whether a configuration is random: its kernels, its defence, its evaluation."""
 
+from .build import named
 from .outside import is_outside
 from .schema import Config, DefenceConfig
 
@@ -18,8 +19,6 @@ def has_randomness(defence: DefenceConfig) -> bool:
 
 def draws_outside(defence: DefenceConfig) -> bool:
     """Whether a part from outside the package may draw: unless it says `random = False`."""
-    from .build import named  # which needs identities, and those this module
-
     slots = (defence.conv, defence.relu, defence.input, defence.prune, defence.last)
     outside = [slot for slot in slots if slot is not None and is_outside(slot)]
     return any(getattr(named(slot._target_), "random", True) for slot in outside)

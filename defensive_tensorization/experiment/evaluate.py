@@ -44,7 +44,6 @@ class Classifier(nn.Module):
     """The network as attackers and scorers see it: evaluation mode, fixed weights, float32 out.
 
     transform  stands in front of it, as a part of the defence.
-    draws      whether it may draw what `sketching` does not know of.
     """
 
     def __init__(self, network: nn.Module, dtype: str, transform: nn.Module | None = None) -> None:
@@ -52,7 +51,7 @@ class Classifier(nn.Module):
         self.network = network
         self.dtype = dtype
         self.transform = transform
-        self.draws = False
+        self.draws = False  # whether it may draw what `sketching` does not know of
         self.eval().requires_grad_(False)
 
     def seen(self, how: str) -> "Classifier":
@@ -120,11 +119,8 @@ def depends_on_seed(
     attack: Attack | None, classifier: Classifier, surrogate_model: nn.Module | None
 ) -> bool:
     """Whether an evaluation seed can change what the images get (None: unattacked)."""
-    drawn = any(
-        sketching.is_live(each) or getattr(each, "draws", False)
-        for each in (classifier, surrogate_model)
-        if each is not None
-    )
+    models = [each for each in (classifier, surrogate_model) if each is not None]
+    drawn = any(sketching.is_live(each) or getattr(each, "draws", False) for each in models)
     return drawn or (attack is not None and attack.random_start)
 
 
@@ -193,8 +189,7 @@ def _answers(
             )
             for made, (end, stopped) in zip(found, adversarial_examples, strict=True):
                 with torch.no_grad(), defender(known, classifier, frozen_draw_seed):
-                    random = sketching.is_live(classifier) or classifier.draws
-                    forwards = score_samples if random else 1
+                    forwards = score_samples if depends_on_seed(None, classifier, None) else 1
                     logits = torch.stack([classifier(end) for _ in range(forwards)])
                     logits = logits.expand(score_samples, -1, -1)
                 if not logits.isfinite().all():

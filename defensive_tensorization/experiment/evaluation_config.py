@@ -57,6 +57,10 @@ def eval_config_hash(config: Config, attack: Attack | None) -> str:
     slots = {name: getattr(config.defence, name) for name in ("input", "prune", "last")}
     if outside := {name: told for name, of in slots.items() if (told := cfg.told_outside(of))}:
         settings["outside"] = outside
+    targets = {name: each._target_ for name, each in config.attack.items()}
+    sources = {name: cfg.persons_source(target) for name, target in targets.items()}
+    if attack and any(sources.values()):  # a person's own attacks
+        settings["source"] = {name: found for name, found in sources.items() if found}
     return cfg.digest(settings, 12)
 
 

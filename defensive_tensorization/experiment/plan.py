@@ -27,8 +27,25 @@ class Plan:
 
     @cached_property
     def weights_id(self) -> str:
-        """Identity of the trained weights: their recipe and the content of the data."""
+        """Identity of the trained weights: their recipe and the content of the data.
+
+        With networks=any, those of the released network, which may be of other data than `task`.
+        """
+        from .released_networks import of_other_data
+
+        if (entry := of_other_data(self.config)) is not None and not self._own.exists():
+            return entry.weights_id
+        return self._own_id
+
+    @property
+    def _own_id(self) -> str:
         return cfg.digest([cfg.train_config_hash(self.config), self.task.digest], 16)
+
+    @property
+    def _own(self) -> Path:
+        """The checkpoint of a training on this data."""
+        name = cfg.run_id(self.config, self._own_id)
+        return Path(self.config.paths.runs) / "checkpoints" / f"{name}.pt"
 
     @property
     def name(self) -> str:
@@ -90,10 +107,15 @@ def plan(config: Config) -> Plan:
 
 
 def _begun(p: Plan) -> Plan:
-    """The plan in the precision in which its training was begun, where autocast=auto leaves it."""
-    if "train" in p.config.autocast_auto and not p.checkpoint.exists():
+    """The plan in the precision in which its training was begun or its network released.
+
+    Where autocast=auto leaves it.
+    """
+    from .released_networks import there
+
+    if "train" in p.config.autocast_auto and not there(p):
         other = replace(p, config=cfg.others(p.config)[0])
-        if other.checkpoint.exists():
+        if there(other):
             return other
     return p
 

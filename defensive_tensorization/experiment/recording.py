@@ -44,6 +44,11 @@ def saved_progress(p: Plan, network: nn.Module) -> tuple[Progress | None, list[s
 def saved_rows(p: Plan, weights: str) -> dict[str, Row]:
     """The rows on disk by key; UsageError where they are of other weights."""
     done = {r.key: r for r in distributed.broadcast(lambda: store.read([p.rows]))}
+    if other := next((r for r in done.values() if r.data_digest != p.task.digest), None):
+        raise UsageError(
+            f"{p.rows} holds rows on other data, {other.data} ({other.data_digest}), than "
+            f"{p.task.title} ({p.task.digest}): name another folder with paths.runs"
+        )
     if any(r.weights not in ("", weights) for r in done.values()):
         raise UsageError(
             f"{p.rows} holds rows of other weights than {p.checkpoint} ({weights}), trained "

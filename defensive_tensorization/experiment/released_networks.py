@@ -17,15 +17,16 @@ from ..released.source import Source
 from ..training import checkpoint
 from .plan import Plan
 
+OURS = ("released", "any")  # of exactly the same data; of whatever data, by configuration alone
 log = logging.getLogger(__name__)
 
 
 def manifest(config: Config) -> Manifest | None:
     """The list that `networks` names; None for networks=train, and where nothing is released."""
     named, ours = config.networks, released_source.REPOSITORY
-    if named == "train" or (named == "released" and not (ours / FILE).exists()):
+    if named == "train" or (named in OURS and not (ours / FILE).exists()):
         return None
-    return _read(str(ours) if named == "released" else cfg.home(named, "networks"))
+    return _read(str(ours) if named in OURS else cfg.home(named, "networks"))
 
 
 @cache
@@ -62,6 +63,21 @@ def released(p: Plan, network: nn.Module) -> Entry | None:
     return found
 
 
+def recipes(config: Config) -> set[str]:
+    """The configurations of which a trained network is released."""
+    listed = manifest(config)
+    return {e.recipe for e in listed.entries.values()} if listed else set()
+
+
+def of_other_data(config: Config) -> Entry | None:
+    """With networks=any, what is released of this configuration, whatever it was trained on."""
+    listed = manifest(config) if config.networks == "any" else None
+    if listed is None:
+        return None
+    recipe = cfg.train_config_hash(config)
+    return next((e for e in listed.entries.values() if e.recipe == recipe), None)
+
+
 def trained_from(entry: Entry) -> Config:
     """The configuration of a released network's training, its data where they lie by default."""
     config = cfg.restored(entry.config)
@@ -90,7 +106,7 @@ def _tell_of_others(p: Plan, listed: Manifest) -> None:
     for each in listed.entries.values():
         if each.recipe == recipe:
             log.info(
-                "%s  is trained here: %s was released of other data, %s (%s)",
+                "%s  is trained: %s was released of other data, %s (%s); networks=any takes it",
                 *(p.name, each.name, each.data, each.data_digest),
             )
 

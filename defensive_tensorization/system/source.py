@@ -2,7 +2,11 @@
 
 import hashlib
 import inspect
+import sysconfig
+from pathlib import Path
 from typing import Any
+
+_INSTALLED = ("purelib", "platlib", "stdlib", "platstdlib")
 
 
 def source_digest(thing: Any, digits: int = 16) -> str:
@@ -23,3 +27,21 @@ def _source(thing: Any) -> str:
         return inspect.getsource(inspect.unwrap(thing) if callable(thing) else thing)
     except (OSError, TypeError):  # typed at a prompt, or not Python
         return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', repr(thing))}"
+
+
+def persons_module(thing: Any) -> str | None:
+    """A digest of the file of a person's own class or function; None for a library's.
+
+    A library is what is installed, and Python's own: its versions are told elsewhere.
+    """
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(thing) if callable(thing) else thing)
+    except TypeError:
+        return None
+    if file is None or not Path(file).is_file():
+        return None
+    path = Path(file).resolve()
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in _INSTALLED}
+    if any(folder in path.parents for folder in installed):
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

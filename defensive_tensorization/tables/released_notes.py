@@ -13,13 +13,16 @@ def notes(config: Config, columns: Sequence[tables.Column], rows: Sequence[Row])
     from ..experiment.released_networks import manifest, titled
 
     listed = manifest(config)
-    names = {e.weights: e.name for e in listed.entries.values()} if listed else {}
-    told = [
-        (column.label, names.get(row.weights, "not released"))
-        for column in columns
-        for row in rows
-        if column.takes(row)
-    ]
+    entries = {e.weights: e for e in listed.entries.values()} if listed else {}
+
+    def named(row: Row) -> str:
+        entry = entries.get(row.weights)
+        if entry is None:
+            return "not released"
+        other = entry.data_digest != row.data_digest
+        return f"{entry.name}, trained on {entry.data}" if other else entry.name
+
+    told = [(column.label, named(row)) for column in columns for row in rows if column.takes(row)]
     if listed is None or all(name == "not released" for _, name in told):
         return ()
     return (("networks", f"released in {titled(listed.source)}: {by_label(dict.fromkeys(told))}"),)
