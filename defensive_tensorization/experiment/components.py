@@ -18,6 +18,7 @@ from ..models.precision import Order, Place
 from ..sketching import stream
 from ..training.distributed import Team
 from ..training.loop import Perturb
+from ..training.optimizer import untraced
 from ..training.schedule import Schedule
 from ..xnor import XnorConv2d
 from .evaluate import Classifier
@@ -55,7 +56,9 @@ def optimizer(p: Plan, network: nn.Module) -> torch.optim.Optimizer:
     t = p.config.train
     scale = t.lr_scale if p.base else 1.0
     made: torch.optim.Optimizer = cfg.build(
-        replace(t.optimizer, lr=t.optimizer.lr * scale), params=list(network.parameters())
+        replace(t.optimizer, lr=t.optimizer.lr * scale),
+        through=untraced,
+        params=list(network.parameters()),
     )
     return made
 
