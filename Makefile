@@ -18,14 +18,19 @@ ARGS ?=
 DATA ?= dataset.download=true
 
 ifndef OMP_NUM_THREADS
-OMP_NUM_THREADS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+OMP_NUM_THREADS := $(shell $(firstword $(wildcard $(PY)) python3) defensive_tensorization/system/cores.py \
+	2>/dev/null || nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 endif
 export OMP_NUM_THREADS
+ifeq ($(GOMP_SPINCOUNT)$(OMP_WAIT_POLICY)$(KMP_BLOCKTIME)$(KMP_LIBRARY),)
+# A thread that waits beside a busy process sleeps soon: docs/speed.md
+export GOMP_SPINCOUNT := 300
+endif
 
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
@@ -144,6 +149,9 @@ bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
+
+bench-busy: $(READY) ## what other busy processes cost a training step, with and without our setting of OpenMP
+	$(PY) scripts/bench_busy.py $(ARGS)
 
 survive: $(READY) ## kills, stops and processes in each other's way, against an undisturbed run
 	$(PY) scripts/survive.py $(ARGS)

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from . import __version__
 from .errors import in_one_line
+from .system import cores
 
 COMMANDS = {"audit": ".commands.audit", "doctor": ".commands.doctor"}
 
@@ -23,6 +24,7 @@ def main() -> None:
     if "--version" in words:
         print(f"defensive-tensorization {__version__}")
         return
+    cores.prepare()  # whatever is imported next may load torch
     module = ".run"
     if words and words[0] in COMMANDS:
         module = COMMANDS[words[0]]

@@ -21,7 +21,7 @@ from . import config as cfg
 from . import sweeps, tracking
 from .config import Config
 from .errors import end, in_one_line
-from .system import malloc, output, provenance, scheduled, signals
+from .system import cores, malloc, output, provenance, scheduled, signals
 from .system.progress import finished
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ def _job(composed: DictConfig) -> None:
 
 def prepare() -> None:
     """What each process does before its first run, of a launcher's too."""
+    cores.prepare()
     malloc.keep()
     provenance.commit()  # of the code that is being loaded, not of what the tree becomes meanwhile
     quiet = os.environ.get("RANK", "0") != "0"  # torchrun's others

@@ -4,8 +4,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
+
+from defensive_tensorization.system import cores
+
+cores.prepare()  # before torch is loaded
+
+import torch  # noqa: E402
 
 if find_spec("hydra"):  # without the extras there is no command to record
     from recorded import recorded as recorded

@@ -221,7 +221,7 @@ def test_a_real_profile_sums_to_100() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["startup", "training", "attack", "eot", "growth"])
+@pytest.mark.parametrize("part", ["startup", "training", "attack", "eot", "growth", "busy"])
 def test_every_part_runs_in_small(part: str, tmp_path: Path) -> None:
     words = [sys.executable, str(SCRIPTS / f"bench_{part}.py"), "--quick", "--out", str(tmp_path)]
     subprocess.run(words, check=True, capture_output=True)

@@ -13,7 +13,8 @@ from defensive_tensorization import sketching
 from defensive_tensorization.defences.dropout import DropoutLinear
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.tucker import tensorize
-from defensive_tensorization.xnor import binarize, sign_gradient
+from defensive_tensorization.xnor import SIGN_GRADIENTS, binarize, in_graph, sign_gradient
+from defensive_tensorization.xnor.geometry import Geometry
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 FIXED: dict[str, Callable[[nn.Module], Any]] = {
@@ -124,6 +125,21 @@ def test_binary_gradients_in_transforms(kind: str) -> None:
             detached = [t.detach() for t in inputs]
             found = torch.func.grad(loss, argnums=tuple(range(len(inputs))))(*detached)
         torch.testing.assert_close(found, known)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_signs_are_signs_in_every_precision(dtype: torch.dtype) -> None:
+    x = torch.cat([torch.linspace(-2, 2, 401), torch.tensor([-0.0, 0.0])]).to(dtype)
+    signs = torch.where(x >= 0, 1.0, -1.0).to(dtype)
+    torch.testing.assert_close(
+        in_graph.binary_weight(x.view(1, 1, -1), 1, False).flatten(), signs, rtol=0, atol=2e-7
+    )
+    one = torch.ones(1, 1, 1, dtype=dtype)
+    for name in SIGN_GRADIENTS:
+        made = in_graph.binary_product(
+            x.view(-1, 1, 1).requires_grad_(), one, Geometry((1,), (0,), (1,), 1), False, name
+        )
+        torch.testing.assert_close(made.flatten(), signs, rtol=0, atol=2e-7)
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ INSIDE["experiment"] = LIBRARY
 INSIDE["tables"] = LIBRARY | {"experiment"}
 INSIDE["commands"] = LIBRARY | {"experiment", "tables", "__init__"}
 INSIDE["run"] = LIBRARY | {"experiment", "tables", "commands"}
-INSIDE["cli"] = {"errors", "__init__"}
+INSIDE["cli"] = {"errors", "__init__", "system"}  # OpenMP is told before torch is loaded
 INSIDE["__main__"] = {"cli"}
 FLOORS = list(INSIDE)
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
@@ -28,9 +29,14 @@ def named(target: str) -> Any:
         raise UsageError(f"_target_={target} cannot be called: {error}") from None
 
 
-def construct(target: str, **options: Any) -> Any:
-    """Call what the dotted path names; UsageError where it is not there or takes other options."""
+def construct(target: str, *, through: Callable[[Any], Any] | None = None, **options: Any) -> Any:
+    """Call what the dotted path names; UsageError where it is not there or takes other options.
+
+    through: what makes of it the thing that is called.
+    """
     call = named(target)
+    if through is not None:
+        call = through(call)
     try:
         takes = signature(call)
         takes.bind(**options)

@@ -19,6 +19,7 @@ from ..released.architecture import channels_last
 from ..sketching import stream
 from ..training.distributed import Team
 from ..training.loop import Perturb
+from ..training.optimizer import untraced
 from ..training.schedule import Schedule
 from .evaluate import Classifier
 from .plan import Plan
@@ -56,7 +57,9 @@ def optimizer(p: Plan, network: nn.Module) -> torch.optim.Optimizer:
     t = p.config.train
     scale = t.lr_scale if p.base else 1.0
     made: torch.optim.Optimizer = cfg.build(
-        replace(t.optimizer, lr=t.optimizer.lr * scale), params=list(network.parameters())
+        replace(t.optimizer, lr=t.optimizer.lr * scale),
+        through=untraced,
+        params=list(network.parameters()),
     )
     return made
 

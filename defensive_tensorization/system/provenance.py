@@ -1,6 +1,5 @@
 """Where a row came from: the commit, the versions, the hardware and the command."""
 
-import os
 import platform
 import re
 import shlex
@@ -10,6 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
+
+from . import cores
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "hydra-core")
@@ -50,7 +51,7 @@ def hardware(device: object) -> str:
         import torch
 
         return torch.cuda.get_device_name(str(device))
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = cores.available()
     return f"{_cpu_model()}, {count} {'core' if count == 1 else 'cores'}"
 
 

@@ -19,7 +19,7 @@ def binary_weight(kernel: Tensor, window: int, alpha: bool) -> Tensor:
     if kernel.shape[channels] > 1:
         kernel = kernel - kernel.mean(channels, keepdim=True)
     w = F.hardtanh(kernel)
-    made = _straight_through(w, w)
+    made = _straight_through(w, w.to(torch.promote_types(w.dtype, torch.float32)))
     return made * _magnitude(w).mean(tuple(range(channels, 0)), keepdim=True) if alpha else made
 
 
@@ -27,7 +27,7 @@ def binary_product(x: Tensor, weight: Tensor, g: Geometry, K: bool, sign_gradien
     """As `product.binary_product`: x [B, C, ...] and weight [F, C / groups, k...]."""
     convolution = (F.conv1d, F.conv2d, F.conv3d)[len(g.stride) - 1]
     surrogate = FUNCTIONS[sign_gradient](x.to(torch.promote_types(x.dtype, torch.float32)))
-    y = convolution(_straight_through(x, surrogate.to(x.dtype)), weight, None, *g)
+    y = convolution(_straight_through(x, surrogate), weight, None, *g)
     if not K:
         return y
     wide = _magnitude(x).to(torch.promote_types(x.dtype, torch.float32))
@@ -43,12 +43,12 @@ def _signs(x: Tensor) -> Tensor:
 
 
 def _straight_through(x: Tensor, surrogate: Tensor) -> Tensor:
-    """sgn(x), with the gradient of `surrogate`."""
+    """sgn(x), with the gradient of `surrogate`, which is float32 at least: else no sum is +-1."""
     signs = _signs(x)
     tracing = torch._C._get_tracing_state() is not None  # twice, for comparison: with and without
     if not torch.is_grad_enabled() and not tracing:
         return signs
-    return surrogate + (signs - surrogate).detach()
+    return (surrogate + (signs - surrogate).detach()).to(x.dtype)
 
 
 def _magnitude(x: Tensor) -> Tensor:
