@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .auditing.api import audit
     from .auditing.evaluation import evaluate
     from .models.recalibrate import recalibrate
-    from .released import load
+    from .released.load import load
     from .tucker import detensorize, tensorize
     from .xnor import binarize
 
@@ -47,7 +47,7 @@ _WHERE = {
     "binarize": ".xnor",
     "detensorize": ".tucker",
     "evaluate": ".auditing.evaluation",
-    "load": ".released",
+    "load": ".released.load",
     "recalibrate": ".models.recalibrate",
     "tensorize": ".tucker",
 }

@@ -76,9 +76,11 @@ def compared(a: Sequence[Row], b: Sequence[Row]) -> list[Compared]:
             continue
         ours, theirs = ([of[attacked][s] for s in seeds] for of in (mine, other))
         name, epsilon, n = attacked[:3]
-        means = [interval(each).estimate for each in (ours, theirs)]
+        a_mean, b_mean = (interval(each).estimate for each in (ours, theirs))
         gap = difference(ours, theirs, level=LEVEL)
-        found.append(Compared(str(name), float(str(epsilon)), int(str(n)), len(seeds), *means, gap))
+        found.append(
+            Compared(str(name), float(str(epsilon)), int(str(n)), len(seeds), a_mean, b_mean, gap)
+        )
     if not found:
         raise UsageError(
             f"{a[0].run_id} and {b[0].run_id} share no attack with per-image answers of both on "
@@ -93,7 +95,14 @@ def _answers(rows: Sequence[Row]) -> dict[Attacked, dict[int, Answers]]:
     for row in rows:
         if not row.correct:
             continue
-        attacked = (row.attack, row.epsilon, row.n, row.subset, row.data_digest, row.steps)
+        attacked: Attacked = (
+            row.attack,
+            row.epsilon,
+            row.n,
+            row.subset,
+            row.data_digest,
+            row.steps,
+        )
         attacked += (row.knowledge, row.options, row.input, row.scored, row.sketch)
         if row.eval_seed in found.setdefault(attacked, {}):
             raise UsageError(

@@ -64,8 +64,8 @@ def names(found: Sequence[Finished]) -> dict[str, Finished]:
     }
     taken: dict[str, list[tuple[str, Finished]]] = {}
     for (group, member), particulars, each in zip(at, more, found, strict=True):
-        odd = [p for p, u in zip(particulars, usual[group], strict=True) if p != u]
-        taken.setdefault(f"{group}/{member}", []).append(("-".join(odd), each))
+        odd_ones = [p for p, u in zip(particulars, usual[group], strict=True) if p != u]
+        taken.setdefault(f"{group}/{member}", []).append(("-".join(odd_ones), each))
     named = {}
     for name, those in taken.items():
         apart = len(those) > 1
