@@ -71,6 +71,16 @@ def test_what_the_surface_does_not_confirm_is_marked() -> None:
     assert "†" not in markdown(rendered())
 
 
+def test_an_average_over_draws_of_other_weights_is_not_shown() -> None:
+    trained = [replace(each, weights="new") for each in seeds("pgd", 8, 0.0)]
+    scores = [Averaged(Interval(0, 0, 0), 200, "eot_pgd", weights=w) for w in ("old", "new")]
+    shown = [
+        render(TABLE, trained, PUBLISHED, averaged={(OURS.label, 8.0): score}).averaged
+        for score in scores
+    ]
+    assert shown == [{}, {(OURS.label, 8.0): scores[1]}]
+
+
 def test_the_csv_has_what_is_right_given_that_something_was_found() -> None:
     found = list(csv.DictReader(io.StringIO(tidy(records(rendered())))))
     stopped = next(line for line in found if line["attack"] == "foolbox1_pgd")

@@ -33,7 +33,7 @@ class Line:
                where either of the two is refused.
     refused    why the headline is not to be quoted yet.
     outside    the mean under AutoAttack, scored likewise.
-    images     how many the headline is scored on.
+    images     how many the headline is scored on; weights: the digest of the network's.
     """
 
     epsilon: float
@@ -47,6 +47,7 @@ class Line:
     refused: str = ""
     outside: Interval | None = None
     images: int = 0
+    weights: str = ""
 
 
 def lines(
@@ -87,6 +88,7 @@ def lines(
                     refused.get(column, ""),
                     interval(_answers(mine[OUTSIDE])) if OUTSIDE in mine else None,
                     max((row.n for row in headlines.get(column, ())), default=0),
+                    next((row.weights for row in headlines.get(column, ())), ""),
                 )
             )
     return made

@@ -51,12 +51,14 @@ class Averaged:
 
     score    mean over fresh draws, with its interval over images and draws; n images.
     refused  why it is an upper bound only; "" where its surface of steps x draws is flat.
+    weights  the digest of the network's weights: those of the table's rows, or it is not shown.
     """
 
     score: Interval
     n: int
     by: str
     refused: str = ""
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def render(
             key = (attack.removeprefix(STOPS), float(epsilon), column.paper)
             line.append(Cell(ours, published.get(key), key in (elsewhere or {}), tuple(mine)))
         cells.append(tuple(line))
+    weights = {(row.recipe, row.weights) for row in used}
+    recipes = {column.label: column.recipe for column in table.columns}
     flat = [cell for line in cells for cell in line]
     missing = sum(cell.ours is None for cell in flat)
     return Rendered(
@@ -128,7 +132,11 @@ def render(
         (*facts(table.columns, used), *table.notes),
         missing,
         data,
-        averaged or {},
+        {
+            (label, epsilon): score
+            for (label, epsilon), score in (averaged or {}).items()
+            if (recipes[label], score.weights) in weights
+        },
     )
 
 

@@ -108,7 +108,7 @@ def averaged(layout: Layout, data: str | None) -> dict[tuple[str, float], tables
     }
     return {
         (of.columns[labels[line.column.label]], line.epsilon): tables.Averaged(
-            line.scores["mean"], line.images, line.by, line.refused
+            line.scores["mean"], line.images, line.by, line.refused, line.weights
         )
         for line in _lines(Found(other, rows, data))[0]
         if line.scores and labels[line.column.label] in of.columns
