@@ -248,21 +248,6 @@ def test_kept_products_notice_that_the_weights_changed() -> None:
     assert layer.weight.core.grad is not None
 
 
-def test_kept_products_survive_another_eval_and_not_another_mode() -> None:
-    net = nn.Sequential(TuckerConv2d.from_conv(nn.Conv2d(3, 4, 3), 0.7)).eval()
-    weight = net[0].weight
-    with torch.no_grad():
-        kept = weight.kernel(None)
-        for again in (net.eval, lambda: net.train(False), weight.eval):
-            again()
-            assert weight.kernel(None) is kept
-        net.train()
-        assert weight.kernel(None) is not kept  # nothing is kept in training
-        assert net.eval()[0].weight.kernel(None) is not kept
-        weight.core.data.mul_(2)  # moves no version counter
-        torch.testing.assert_close(net.train().eval()[0].weight.kernel(None), 2 * kept)
-
-
 @pytest.mark.slow
 def test_torch_compile() -> None:
     random = dt.tensorize(

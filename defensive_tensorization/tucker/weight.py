@@ -161,7 +161,7 @@ class TuckerWeight(AsTensor):
     def _keep(self, what: str, compute: Callable[[], Tensor]) -> Tensor:
         """In evaluation mode, compute once while no gradient is wanted and no parameter changes.
 
-        A write through `.data` moves no version counter and goes unnoticed until the mode changes.
+        A write through `.data` moves no version counter and goes unnoticed until the mode is set.
         """
         if not self.keeps:
             return compute()
@@ -180,8 +180,7 @@ class TuckerWeight(AsTensor):
         return found[1]
 
     def train(self, mode: bool = True) -> Self:
-        if mode != self.training:  # libraries call eval() again and again
-            self._kept.clear()
+        self._kept.clear()
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
