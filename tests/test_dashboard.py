@@ -43,7 +43,9 @@ def test_the_panels_of_cifar10_at_cpu_scale() -> None:
     config, tables = composed(["experiment=table1", "scale=cpu"]), ["table1", "table2"]
     made = dashboard.workspace("", config, tables)
     against = [p for p in kinds(made, "LinePlot") if p.x.name == "epsilon"]
-    assert [p.y[0] for p in against] == ["robust/fgsm", "robust/bim", "robust/pgd"]
+    assert [p.y[0] for p in against] == [
+        f"robust/{stops}{name}" for stops in ("foolbox1_", "") for name in ("fgsm", "bim", "pgd")
+    ]
     assert {p.groupby.name for p in against} == {"label"}
     scatters = kinds(made, "ScatterPlot")
     assert [(p.x.name, p.y.name) for p in scatters] == [

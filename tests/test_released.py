@@ -277,7 +277,9 @@ def test_networks_train_and_other_data_train(
 def test_a_table_says_which_networks_are_released(runs: Path, tmp_path: Path) -> None:
     folder = networks(runs)
     out = [f"paths.runs={runs / 'runs'}", f"paths.results={tmp_path}"]
-    paths = render("quickstart", [*TINY, *out, "train.lr_scale=1", f"networks={folder}"])
+    paths = render(
+        "quickstart", [*TINY, *out, "train.init=theta1", "eval.draws=1", f"networks={folder}"]
+    )
     (page,) = [path for path in paths if path.suffix == ".md" and path.stem == "quickstart"]
     assert NAME in page.read_text() and "not released" not in page.read_text()
 
