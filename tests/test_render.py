@@ -203,9 +203,9 @@ def test_rows_of_two_data_need_a_choice(tmp_path: Path, capsys: pytest.CaptureFi
         f"'digits, twice as large' ({'e' * 16}); choose one with --data TITLE"
     )
     folder = rendered(tmp_path, data=other["data"])
-    assert cells(folder)["fgsm", "Baseline"] == "30.0"
+    assert cells(folder)["fgsm", "Dense"] == "30.0"
     assert "- data: digits, twice as large\n" in (folder / "quickstart.md").read_text()
-    assert cells(rendered(tmp_path, data="d" * 16))["fgsm", "Baseline"] == "10.0"
+    assert cells(rendered(tmp_path, data="d" * 16))["fgsm", "Dense"] == "10.0"
 
 
 def test_own_rows_stand_before_committed_ones_of_other_data(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_own_rows_stand_before_committed_ones_of_other_data(tmp_path: Path) -> N
     rendered(tmp_path)
     shutil.rmtree(tmp_path / "runs")  # another machine's, from here on
     write(tmp_path, made_up("baseline", 0.1))
-    assert cells(rendered(tmp_path))["fgsm", "Baseline"] == "10.0"
+    assert cells(rendered(tmp_path))["fgsm", "Dense"] == "10.0"
     shutil.rmtree(tmp_path / "runs")
     with pytest.raises(UsageError, match="choose one with --data TITLE"):
         rendered(tmp_path)
@@ -268,7 +268,7 @@ TABLES = [
     (folder, table)
     for folder in SCALES
     for table in sorted(folder.glob("*.csv"))
-    if table.stem != "audit_panel"
+    if table.stem != "audit_panel" and not table.stem.endswith("_evidence")
 ]
 each_table = pytest.mark.parametrize(
     ("folder", "table"),
@@ -302,8 +302,9 @@ def test_committed_tables_are_what_committed_rows_say(
             f"paths.results={tmp_path}",
         ],
     )
-    for suffix in (".md", ".csv", *([".tex"] if table.with_suffix(".tex").exists() else [])):
-        there = table.with_suffix(suffix)
+    forms = [table.with_suffix(suffix) for suffix in (".md", ".csv", ".tex")]
+    forms.append(table.with_name(f"{table.stem}_evidence.csv"))
+    for there in (each for each in forms if each.exists()):
         assert (tmp_path / folder.name / there.name).read_bytes() == there.read_bytes(), there.name
 
 

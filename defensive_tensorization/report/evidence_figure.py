@@ -47,7 +47,8 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
         axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
         axis.set_ylim(-2, 100)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, frameon=False)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8, frameon=False)
     found = " ".join(text for topic, text in rendered.facts if topic == "scored")
     drawn.supxlabel(
         f"{_scale(rendered)}. {found}; bars: one std over evaluation seeds, or the 95% interval.",

@@ -87,7 +87,8 @@ def _table(found: Found) -> Made:
                 published=layout.published if len(layout.columns) <= FEW else None,
             )
         )
-    if shown := layout.config.experiment.drawn:
+    shown = layout.config.experiment.drawn
+    if shown and rendered.compares:
         path = layout.folder / f"{layout.name}_evidence.png"
         made.append(
             evidence_figure.draw(rendered, layout.config.experiment.columns[shown], "pgd", path)
