@@ -102,8 +102,11 @@ def records(rendered: Rendered) -> list[dict[str, Value]]:
 
 def legend(rendered: Rendered) -> str:
     """What the columns hold."""
-    refused = any(line.averaged and line.averaged.refused for line in lines(rendered))
-    return f"{rendered.legend}. {ABOUT}{f'; {NOT_FLAT}' if refused else ''}"
+    found = [line.averaged for line in lines(rendered) if line.averaged]
+    counts = ", ".join(f"{n:,}" for n in sorted({each.n for each in found}))
+    scored = f", scored on n = {counts} images" if found else ""
+    refused = any(each.refused for each in found)
+    return f"{rendered.legend}. {ABOUT}{scored}{f'; {NOT_FLAT}' if refused else ''}"
 
 
 def record(attack: str, cell: Cell, averaged: Averaged | None) -> dict[str, Value]:

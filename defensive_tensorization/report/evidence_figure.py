@@ -50,6 +50,8 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, frameon=False)
     found = " ".join(text for topic, text in rendered.facts if topic == "scored")
+    counts = sorted({line.averaged.n for line in mine if line.averaged})
+    found += "".join(f"; averaged over draws: n = {n:,}" for n in counts)
     drawn.supxlabel(
         f"{_scale(rendered)}. {found}; bars: one std over evaluation seeds, or the 95% interval.",
         x=0.01,
