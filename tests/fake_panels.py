@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from defensive_tensorization.report.readings import Figure
 from defensive_tensorization.results.landscape_panels import About, Panel
 
 
@@ -64,3 +65,7 @@ def panel(seed: int = 0, slope: float = 8.0, points: int = 11, **changes: Any) -
     return Panel(
         about(**changes), **{name: array.astype(np.float32) for name, array in arrays.items()}
     )
+
+
+def figure(found: dict[tuple[str, str], Panel], *, fixed: bool = False) -> Figure:
+    return Figure("figure9", "Figure 9: A title", ("θ=1", "θ=0.9"), fixed, 32.0, 1 / 255, found)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from described import DOT, PROJECT, PYTHONS, ROOT, TOOLS, committed_files
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -17,23 +18,12 @@ from packaging.version import Version
 
 from defensive_tensorization.errors import EXTRAS
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ROOT = Path(__file__).resolve().parents[1]
-DESCRIBED = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PROJECT, TOOLS = DESCRIBED["project"], DESCRIBED["tool"]
-PREFIX = "Programming Language :: Python :: "
-PYTHONS = [c.removeprefix(PREFIX) for c in PROJECT["classifiers"] if c.startswith(PREFIX)]
 SET_UP = (ROOT / "scripts" / "set_up.sh").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 # Spelled in pieces, so that this file does not hold what it looks for.
-DOT = "."
 HOSTS = [
     DOT.join(parts)
     for parts in [
@@ -74,14 +64,6 @@ def required() -> list[Requirement]:
 
 def offences(text: str) -> list[str]:
     return [word for word in HOSTS + INDEX_LINES if word in text]
-
-
-def committed_files() -> list[Path]:
-    words = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip("not a git checkout")
-    return [ROOT / name for name in done.stdout.split("\0") if (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("python", PYTHONS)

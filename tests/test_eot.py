@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_attacks import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 from torch import Tensor, nn
+from toy_images import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 
 import defensive_tensorization as dt
 from defensive_tensorization import sketching

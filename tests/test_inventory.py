@@ -5,29 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from fake_rows import row
+from saved_checkpoint import saved
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.commands.inventory import accuracy, age, listed, size, trainings
-from defensive_tensorization.config import Config, composed
+from defensive_tensorization.config import composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results.row import Row
 
 WORDS = ["dataset=cifar10", "scale=cpu"]
-
-
-def saved(folder: Path, name: str, config: Config, epochs: int, seconds: float = 3.0) -> None:
-    line = {"loss": 1.0, "seconds": seconds, "accuracy": 0.614}
-    state = {
-        "config": cfg.plain(config),
-        "hardware": "an abacus",
-        "progress": {
-            "epoch": epochs,
-            "network": {"w": torch.zeros(100)},
-            "history": [line | {"epoch": i + 1} for i in range(epochs)],
-        },
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(state, folder / f"{name}.pt")
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,15 @@
 
 import shutil
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_panels import panel
+from figure2_panels import WORDS, cell, panels_of
 
-from defensive_tensorization import config as cfg
-from defensive_tensorization.config import CONFIGS, Config, composed
+from defensive_tensorization.config import CONFIGS
 from defensive_tensorization.config.schema import PathsConfig
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.loss_landscape import panel_config_hash
 from defensive_tensorization.results import landscape_panels
 from defensive_tensorization.results.landscape_panels import Panel
 from defensive_tensorization.tables.landscapes import render
@@ -21,21 +18,6 @@ from defensive_tensorization.tables.render import render as render_experiment
 from defensive_tensorization.tables.table_spec import FOLDER
 
 COMMITTED = CONFIGS.parent / "results"
-WORDS = ("experiment=figure2", "scale=smoke", "logger=none")
-
-
-@cache
-def cell(method: str = "") -> Config:
-    return composed([*WORDS, *([f"method={method}"] if method else [])])
-
-
-def of(method: str, slope: float, **changes: object) -> list[Panel]:
-    """The panels that a run of Figure 2's method would leave."""
-    config = cell(method)
-    how = panel_config_hash(config, cell("ours_1"))
-    kinds = [0] if method == "ours_1" else [1, 20]
-    known = {"recipe": cfg.train_config_hash(config), "protocol": how, "theta": config.theta}
-    return [panel(slope=slope, **{**known, "draws": draws, **changes}) for draws in kinds]
 
 
 def write(where: Path, *groups: list[Panel]) -> None:
@@ -79,7 +61,7 @@ def test_it_redraws_without_the_network_or_its_runs(
             save(figure, path, **options | {"dpi": 50})
 
     monkeypatch.setattr(Figure, "savefig", one)
-    write(tmp_path, of("ours_1", 8.0), of("ours_0.9", 4.0))
+    write(tmp_path, panels_of("ours_1", 8.0), panels_of("ours_0.9", 4.0))
     before = contents(rendered(tmp_path))
     assert sorted(before) == [
         *("figure2.md", "figure2.npz", "figure2.pdf", "figure2.png"),
@@ -93,7 +75,7 @@ def test_it_redraws_without_the_network_or_its_runs(
 
 
 def test_what_is_missing_is_named(tmp_path: Path, quick: None) -> None:
-    write(tmp_path, of("ours_0.8", 8.0)[:1])
+    write(tmp_path, panels_of("ours_0.8", 8.0)[:1])
     text = (rendered(tmp_path) / "figure2.md").read_text()
     assert (
         "- not computed yet: θ=1; θ=1, mean; θ=0.95; θ=0.95, mean; θ=0.9; θ=0.9, mean; θ=0.8, mean"
@@ -108,22 +90,25 @@ def test_what_is_missing_is_named(tmp_path: Path, quick: None) -> None:
 
 
 def test_other_recipes_and_protocols_are_not_picked_up(tmp_path: Path, quick: None) -> None:
-    strangers = [*of("ours_0.9", 9.0, recipe="another"), *of("ours_0.9", 9.0, protocol="another")]
-    write(tmp_path, of("ours_0.9", 4.0), strangers)
+    strangers = [
+        *panels_of("ours_0.9", 9.0, recipe="another"),
+        *panels_of("ours_0.9", 9.0, protocol="another"),
+    ]
+    write(tmp_path, panels_of("ours_0.9", 4.0), strangers)
     assert places(rendered(tmp_path)) == {(0.9, 1): 1.701, (0.9, 20): 1.701}
 
 
 def test_own_panels_stand_before_committed_ones(tmp_path: Path, quick: None) -> None:
-    write(tmp_path, of("ours_1", 8.0), of("ours_0.9", 4.0))
+    write(tmp_path, panels_of("ours_1", 8.0), panels_of("ours_0.9", 4.0))
     rendered(tmp_path)
-    write(tmp_path, of("ours_0.9", 8.0))
+    write(tmp_path, panels_of("ours_0.9", 8.0))
     (tmp_path / "runs" / "landscapes" / "1.npz").unlink()
     assert places(rendered(tmp_path)) == {(1.0, 0): 3.53, (0.9, 1): 3.53, (0.9, 20): 3.53}
 
 
 def test_panels_of_two_data_need_a_choice(tmp_path: Path, quick: None) -> None:
     other = {"data": "digits", "data_digest": "e" * 16}
-    write(tmp_path, of("ours_0.9", 4.0), of("ours_0.9", 8.0, **other))
+    write(tmp_path, panels_of("ours_0.9", 4.0), panels_of("ours_0.9", 8.0, **other))
     with pytest.raises(UsageError, match="panels come from several data: .* choose one with --da"):
         rendered(tmp_path)
     assert set(places(rendered(tmp_path, data="digits")).values()) == {3.53}
@@ -133,7 +118,7 @@ def test_an_experiment_with_a_landscape_is_rendered_so(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("defensive_tensorization.report.index.write_index", lambda folder: folder)
-    write(tmp_path, of("ours_0.9", 4.0))
+    write(tmp_path, panels_of("ours_0.9", 4.0))
     paths = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path}"]
     made = render_experiment("figure2", [*WORDS[1:], *paths])
     assert places(tmp_path / "smoke") == {(0.9, 1): 1.701, (0.9, 20): 1.701}

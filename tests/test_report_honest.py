@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_rows import row
-from test_report_surface import PLACES, N, cell, grid
+from surface_rows import PLACES, N, cell, grid
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.honest import Line, lines

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fake_panels import panel
-from test_report_readings import figure
+from fake_panels import figure, panel
 
 from defensive_tensorization.report.landscapes import caption, draw, page
 

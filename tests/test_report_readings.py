@@ -4,14 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_panels import panel
+from fake_panels import figure, panel
 
-from defensive_tensorization.report.readings import Figure, cosine, crossing, table, within
-from defensive_tensorization.results.landscape_panels import Panel
-
-
-def figure(found: dict[tuple[str, str], Panel], *, fixed: bool = False) -> Figure:
-    return Figure("figure9", "Figure 9: A title", ("θ=1", "θ=0.9"), fixed, 32.0, 1 / 255, found)
+from defensive_tensorization.report.readings import cosine, crossing, table, within
 
 
 @pytest.mark.parametrize("slope", [2.5, 4.0, 8.0])

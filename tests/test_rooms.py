@@ -236,6 +236,13 @@ def test_nothing_imports_scripts(folder: str) -> None:
             assert entry.library != "scripts", file
 
 
+def test_tests_import_helpers_and_not_each_other() -> None:
+    tests = PACKAGE.parent / "tests"
+    for file in tests.rglob("*.py"):
+        for entry in _of_file(tests, file):
+            assert not entry.library.startswith("test_"), file
+
+
 @pytest.mark.parametrize(
     ("file", "line", "complaint"),
     [

@@ -5,9 +5,9 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from figure2_panels import panels_of
 from made_rows import SMALL, of
-from test_inventory import saved
-from test_landscapes import of as panels_of
+from saved_checkpoint import saved
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.commands import status

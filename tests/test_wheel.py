@@ -14,11 +14,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from described import DOT, PROJECT, PYTHONS, ROOT, committed_files
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from test_environment import DOT, PROJECT, PYTHONS, committed_files
 
-ROOT = Path(__file__).resolve().parents[1]
 UV = [sys.executable, "-m", "uv"]
 # Tests of the library alone: no configuration, no data set, no table.
 LIBRARY = (
