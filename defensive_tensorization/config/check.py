@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from math import isfinite
+from operator import attrgetter
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -36,6 +37,7 @@ from .schema import (
     ScaleConfig,
     TuckerConfig,
 )
+from .sections import typed
 
 log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=Composed)
@@ -101,20 +103,19 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         knowledge = plain["attack"].pop("knowledge", None)
         through = plain["attack"].pop("input", None)
         check_is_attack(plain["attack"])
-        merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
-        config = cast(Config, OmegaConf.to_object(merged))
+        config = typed(plain)
     except OmegaConfBaseException as error:
         raise usage_error(error, overrides) from error
     theta = f"{config.theta:g}" if float(f"{config.theta:g}") == config.theta else config.theta
     if not 0 < config.theta <= 1:
         raise UsageError(f"theta must lie in (0, 1], got {theta}: theta=1 keeps everything")
     for key, allowed in _CHOICES.items():
-        value = OmegaConf.select(merged, key)
+        value = attrgetter(key)(config)
         if value not in allowed:
             raise UsageError(f"{key} must be one of {', '.join(allowed)}, got {value!r}")
     for rule, holds, keys in _RANGES:
         for key in keys:
-            value = OmegaConf.select(merged, key)
+            value = attrgetter(key)(config)
             if value is not None and not (isfinite(value) and holds(value)):
                 raise UsageError(f"{key} must be {rule}, got {value}")
     at_home(config)

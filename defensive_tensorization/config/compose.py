@@ -18,6 +18,7 @@ from .files import CONFIGS
 from .identity import plain
 from .landscape import OWN
 from .outside import importable
+from .parsed import parsed_once
 from .refuse import refusal, refuse_malformed
 from .schema import Config
 
@@ -90,7 +91,9 @@ def _hydra() -> AbstractContextManager[None]:
     """Within a job Hydra reads our files already, and refuses to be started twice."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
-    return initialize_config_dir(str(CONFIGS), version_base="1.3")
+    started = initialize_config_dir(str(CONFIGS), version_base="1.3")
+    parsed_once(GlobalHydra.instance().config_loader().get_sources())
+    return started
 
 
 def launched(words: Sequence[str]) -> list[str]:

@@ -1,0 +1,115 @@
+"""What a process keeps of configurations is never seen: files, and sections in their types."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from defensive_tensorization.config import composed
+from defensive_tensorization.config.identity import plain
+from defensive_tensorization.config.parsed import parsed_once
+from defensive_tensorization.config.schema import Config
+from defensive_tensorization.config.sections import typed
+
+
+class Counted(FileConfigSource):
+    parsed = 0
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        self.parsed += 1
+        return super().load_config(config_path)
+
+
+def test_a_file_is_parsed_once_until_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("# @package _global_\nx: 1\n")
+    source = Counted("main", str(tmp_path))
+    sources: list[ConfigSource] = [source]
+    parsed_once(sources)
+    [kept] = deepcopy(sources)  # as Hydra does for each composition
+    first = kept.load_config("a")
+    assert first.config == {"x": 1} and first.header == {"package": "_global_"}
+    first.config.x = first.header["package"] = "changed by whoever got it"
+    again = kept.load_config("a")
+    assert again.config == {"x": 1} and again.header == {"package": "_global_"}
+    assert source.parsed == 1
+    (tmp_path / "a.yaml").write_text("x: 22\n")
+    assert kept.load_config("a").config == {"x": 22} and source.parsed == 2
+    assert (
+        kept.is_config("a") and not kept.is_config("b") and kept.full_path().endswith(tmp_path.name)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    return plain(composed(["theta=0.8", "landscape=plane", "attack=[pgd,square]"]))
+
+
+def as_one(values: dict[str, Any]) -> Config:
+    """By OmegaConf, all sections at once."""
+    made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values))
+    assert isinstance(made, Config)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("train", {"epochs": "3", "milestones": [0.5, 1]}),
+        ("tucker", {"rank": True}),
+        ("tucker", {"rank": 1}),
+        ("tucker", {"rank": 1.0}),
+        ("dataset", {"options": {"count": 1, "on": True}}),
+        ("dataset", {"options": {"count": True, "on": 1.0}}),
+    ],
+)
+def test_sections_are_what_omegaconf_makes_of_the_whole(
+    section: str, changes: dict[str, Any], whole: dict[str, Any]
+) -> None:
+    values = whole | {section: whole[section] | changes}
+    for _ in range(2):
+        assert repr(typed(values)) == repr(as_one(values))
+
+
+def test_what_is_done_to_a_configuration_is_not_in_the_next(whole: dict[str, Any]) -> None:
+    first, expected = typed(whole), as_one(whole)
+    first.train.epochs = 99
+    first.attack["pgd"].epsilon = "changed"
+    first.autocast_auto.append("changed")
+    del first.attack["square"]
+    assert typed(whole) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nosuch": 1},
+        {"theta": None},
+        {"seed": "one"},
+        {"train": {"nosuch": 1}},
+        {"train": {"epochs": "many"}},
+        {"attack": {"pgd": {"nosuch": 1}}},
+        {"attack": {"pgd": 3}},
+    ],
+)
+def test_sections_are_refused_as_the_whole_is(
+    changes: dict[str, Any], whole: dict[str, Any]
+) -> None:
+    told = []
+    for read in (typed, as_one):
+        with pytest.raises(OmegaConfBaseException) as caught:
+            read(whole | changes)
+        told.append((type(caught.value), caught.value.full_key, str(caught.value).split("\n")[0]))
+    assert told[0] == told[1]
+
+
+def test_what_is_missing_is_refused(whole: dict[str, Any]) -> None:
+    without = {key: value for key, value in whole.items() if key != "seed"}
+    for values in (without, whole | {"seed": "???"}):
+        for read in (typed, as_one):
+            with pytest.raises(OmegaConfBaseException, match="[Mm]issing mandatory value: seed"):
+                read(values)
