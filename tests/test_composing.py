@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from defensive_tensorization.config import composed
+from defensive_tensorization.config import CONFIGS, composed
+from defensive_tensorization.config.compose import _from_our_files
 from defensive_tensorization.config.identity import plain
 from defensive_tensorization.config.parsed import parsed_once
 from defensive_tensorization.config.schema import Config
@@ -42,6 +44,36 @@ def test_a_file_is_parsed_once_until_it_changes(tmp_path: Path) -> None:
     assert (
         kept.is_config("a") and not kept.is_config("b") and kept.full_path().endswith(tmp_path.name)
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "theta=0.8 model.width=4",
+        "dataset=synthetic_tones seed=3 model=soundnet5 eval.epsilon=[0.1,1/255] device=cpu",
+        "attack.pgd.steps=3 theta=0.9 attack=[pgd,square] theta=0.7 ++attack.pgd.draws=2",
+        "experiment=honest_table1 eval.images=3 method=ours_0.9 scale=cpu scale.autocast=float32",
+        "hydra.mode=RUN train.milestones=[0.2,0.4] tucker.rank='same'",
+    ],
+)
+def test_values_are_set_as_hydra_sets_them(words: str) -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        expected = compose("config", words.split())
+    found = _from_our_files(str(CONFIGS), tuple(words.split()))
+    assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)
+    for struct in (found, found.model, found.train.optimizer):
+        assert OmegaConf.is_struct(struct)
+
+
+@pytest.mark.parametrize(
+    "word", ["theta=0.9,0.8", "model.nosuch=1", "seed=one", "eval=3", "attack.pgd.x.y=1"]
+)
+def test_values_are_refused_in_hydra_s_words(word: str) -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"), pytest.raises(Exception) as own:
+        compose("config", ["model.width=4", word])
+    with pytest.raises(Exception) as ours:
+        _from_our_files(str(CONFIGS), ("model.width=4", word))
+    assert (type(ours.value), str(ours.value)) == (type(own.value), str(own.value))
 
 
 @pytest.fixture(scope="module")

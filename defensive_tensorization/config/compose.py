@@ -1,8 +1,10 @@
 """From the words of a command line to checked configurations: one, or one for each job."""
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from dataclasses import fields
 from functools import lru_cache
 from typing import cast
 
@@ -21,6 +23,8 @@ from .outside import importable
 from .parsed import parsed_once
 from .refuse import refusal, refuse_malformed
 from .schema import Config
+
+_VALUES = {f.name for f in fields(Config) if f.type in (int, float, str)}
 
 
 def composed(overrides: Sequence[str]) -> Config:
@@ -42,8 +46,32 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
 
 @lru_cache(maxsize=1024)
 def _from_our_files(folder: str, overrides: tuple[str, ...]) -> DictConfig:
+    values = tuple(word for word in overrides if _sets_a_value(word))
+    if values:
+        groups = tuple(word for word in overrides if word not in values)
+        config = deepcopy(_from_our_files(folder, groups))
+        if _set(config, values):
+            return config
     with _hydra():
         return compose("config", list(overrides))
+
+
+def _sets_a_value(word: str) -> bool:
+    """Whether it is key=value of a key that no group of files has, and of ours."""
+    key = word.partition("=")[0]
+    return bool(re.fullmatch(r"(?!hydra\b)\w+(\.\w+)+", key)) or key in _VALUES
+
+
+def _set(config: DictConfig, values: Sequence[str]) -> bool:
+    """Set the values as Hydra does, after all groups; False for one that Hydra would refuse."""
+    try:
+        for each in OverridesParser.create().parse_overrides(list(values)):
+            if each.is_sweep_override():
+                return False
+            OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+    except Exception:  # whatever it is, Hydra tells it
+        return False
+    return True
 
 
 def plane_of(config: Config, overrides: Sequence[str]) -> Config | None:
