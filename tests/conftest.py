@@ -1,5 +1,6 @@
 """Every test: few threads, no W&B unless asked for, and hypothesis without a clock."""
 
+import gc
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,12 @@ settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("unhurried")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays: collections, and the library's search for old weights, pass over it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

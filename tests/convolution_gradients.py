@@ -4,6 +4,7 @@
 The dense layer is held in its own layout alone: in channels_last it is the library's fault.
 """
 
+import gc
 from collections.abc import Callable
 from itertools import product
 
@@ -61,6 +62,7 @@ def check_resnet(width: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    gc.freeze()  # tensorize looks through all objects for those that hold the old weights
     for name, (make, layouts) in WAYS.items():
         for layout, shape in product(layouts, SHAPES):
             print(name, layout, *shape, flush=True)  # what a crash was about

@@ -1,9 +1,11 @@
 """A small network trained, evaluated and rendered twice: recorded by W&B offline, and not."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from wandb_log import Logged, logged
 
 from defensive_tensorization.config import Config, composed
@@ -32,21 +34,34 @@ class Recorded:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    where = tmp_path_factory.mktemp("recorded")
+    """Made by the first of several test processes; the others read it."""
+    base = tmp_path_factory.getbasetemp()
+    where = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recorded"
+    where.mkdir(exist_ok=True)
     data, out = f"dataset.cache={where / 'data'}", f"paths.results={where / 'results'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
-            patch.setenv(variable, str(where / "cache"))
-        configs = {}
-        for name, logger in (("runs", "wandb"), ("plain", "none")):
-            words = [*SMALL, data, out, f"paths.runs={where / name}", f"logger={logger}"]
-            configs[name] = composed([*words, "method=ours_0.9"])
-            run(configs[name], "python -m defensive_tensorization")
-            if name == "runs":
-                render("quickstart", words)
+    words = {
+        name: [*SMALL, data, out, f"paths.runs={where / name}", f"logger={logger}"]
+        for name, logger in (("runs", "wandb"), ("plain", "none"))
+    }
+    configs = {name: composed([*each, "method=ours_0.9"]) for name, each in words.items()}
+    with FileLock(where / "lock"):
+        if not (where / "made").exists():
+            make(where, configs, words["runs"])
+            (where / "made").touch()
     directories = sorted((where / "runs" / "wandb").glob("wandb/offline-run-*"))
     directories.sort(key=lambda made: (made / FINISHED).stat().st_mtime_ns)
     return Recorded(
         configs["runs"], where / "runs", where / "plain", [logged(each) for each in directories]
     )
+
+
+def make(where: Path, configs: dict[str, Config], words: list[str]) -> None:
+    """Run both configurations; render the one that is recorded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+            patch.setenv(variable, str(where / "cache"))
+        for name, config in configs.items():
+            run(config, "python -m defensive_tensorization")
+            if name == "runs":
+                render("quickstart", words)

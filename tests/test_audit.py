@@ -338,6 +338,7 @@ def test_a_control_is_audited_without_its_draws(config: Config) -> None:
     words += ["dataset=digits", "model=convnet", "model.width=12", "audit.scored=5"]
     words += [f"paths.runs={config.paths.runs}", "logger=none"]
     words += ["audit.images=6", "audit.steps=2", "audit.draws=3", "audit.queries=2"]
+    words += ["train.images=128", "model.reference=16"]
     made = [
         audit.audit(composed([*words, *each]), "test")
         for each in (["eval.sketch=true"], ["eval.sketch=false"], ["eval.batch_size=4"])

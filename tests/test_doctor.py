@@ -49,7 +49,8 @@ def test_packed_data_is_found_by_name(tmp_path: Path) -> None:
     cache = tmp_path / "runs" / "cache"
     cache.mkdir(parents=True)
     (cache / "cifar10-0123abcd.pt").write_bytes(b"0" * (3 << 20))
-    assert told(tmp_path)["data"].startswith("cifar10 (3 MiB packed), ")
+    found = dict(doctor.report(tmp_path / "runs"))
+    assert found["data"].startswith("cifar10 (3 MiB packed), ")
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -68,7 +69,9 @@ def test_instructions_are_the_processor_s_own() -> None:
     assert doctor.instructions() == [each for each in doctor.INSTRUCTIONS if each in words]
 
 
-def test_a_mode_that_cannot_be_is_no_crash(tmp_path: Path) -> None:
+def test_a_mode_that_cannot_be_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
-    found = told(tmp_path, **home, WANDB_MODE="online")
+    for name, value in (home | {"WANDB_MODE": "online"}).items():
+        monkeypatch.setenv(name, value)
+    found = dict(doctor.report(tmp_path))
     assert "needs a W&B key" in found["W&B"] and found["W&B"].endswith("no key there")

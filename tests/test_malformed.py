@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
+from command import ended
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from defensive_tensorization import run
 from defensive_tensorization.config import CONFIGS
 from defensive_tensorization.config.check import _CHOICES, _RANGES
 from defensive_tensorization.config.schema import AttackConfig, Config
@@ -71,19 +70,10 @@ MALFORMED = st.one_of(
 
 def refused(word: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(os.listdir(folder))
-    arguments, where = sys.argv, Path.cwd()
-    sys.argv = ["defensive_tensorization", word]
-    os.chdir(folder)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            run.main()
-    finally:
-        sys.argv = arguments
-        os.chdir(where)
-    printed = capsys.readouterr()
-    assert ended.value.code == 2
-    assert re.fullmatch(r"error: [^\n]+\n", printed.err), printed.err
-    assert printed.out == "" and "Traceback" not in printed.err
+    code, output, error = ended([word], folder, capsys)
+    assert code == 2
+    assert re.fullmatch(r"error: [^\n]+\n", error), error
+    assert output == "" and "Traceback" not in error
     assert sorted(os.listdir(folder)) == before
 
 

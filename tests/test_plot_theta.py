@@ -9,24 +9,30 @@ from made_rows import of
 from defensive_tensorization.config import composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results import store
+from defensive_tensorization.results.row import Row
 from defensive_tensorization.tables.theta import plotted
 
 WORDS = ["attack=[fgsm,pgd]", "eval.epsilon=[2,8]", "eval.images=20", "logger=none"]
 
 
-@pytest.fixture
-def asked(tmp_path: Path) -> list[str]:
-    """Words whose folders hold the sweep, a dense network, and another recipe's network."""
-    where = [f"paths.runs={tmp_path}", f"paths.results={tmp_path / 'results'}"]
-    rows = []
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """Of the sweep, of a dense network, and of another recipe's network."""
+    made = []
     for theta, accuracy in ((1.0, 0.2), (0.9, 0.4), (0.8, 0.6)):
-        config = composed([*WORDS, *where, f"theta={theta}"])
-        rows += of(config, accuracy, n=20, dataset="digits", data="digits")
-    rows += of(composed([*WORDS, "defence=none", "theta=1"]), 0.1, n=20, defence="none")
-    rows += of(composed([*WORDS, "train.epochs=3", "theta=0.9"]), 0.99, n=20)
+        config = composed([*WORDS, f"theta={theta}"])
+        made += of(config, accuracy, n=20, dataset="digits", data="digits")
+    made += of(composed([*WORDS, "defence=none", "theta=1"]), 0.1, n=20, defence="none")
+    made += of(composed([*WORDS, "train.epochs=3", "theta=0.9"]), 0.99, n=20)
+    return made
+
+
+@pytest.fixture
+def asked(rows: list[Row], tmp_path: Path) -> list[str]:
+    """Words whose folders hold the rows."""
     for row in rows:
         store.append(tmp_path / "rows" / f"{row.run_id}.jsonl", row)
-    return [*WORDS, *where]
+    return [*WORDS, f"paths.runs={tmp_path}", f"paths.results={tmp_path / 'results'}"]
 
 
 def test_each_theta_has_its_rows(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:

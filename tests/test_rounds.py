@@ -26,18 +26,26 @@ def of(*cells: str) -> list[tuple[list[str], Config]]:
     return [(cell.split(), config(cell)) for cell in cells]
 
 
+@cache
+def recipe(words: str) -> str:
+    return cfg.train_config_hash(config(words))
+
+
+@cache
+def bases(words: str) -> frozenset[str]:
+    return frozenset(cfg.train_config_hash(each) for each in cfg.needed_by(config(words)))
+
+
 def made_by(job: list[str]) -> set[str]:
     """What a job trains when the networks that it needs are there; at stage=bases, those."""
     *words, last = job
     if last == "stage=bases":
-        return {cfg.train_config_hash(each) for each in cfg.needed_by(config(" ".join(words)))}
-    return {cfg.train_config_hash(config(" ".join(job)))}
+        return set(bases(" ".join(words)))
+    return {recipe(" ".join(job))}
 
 
 def needed(job: list[str]) -> set[str]:
-    if job[-1] == "stage=bases":
-        return set()
-    return {cfg.train_config_hash(each) for each in cfg.needed_by(config(" ".join(job)))}
+    return set() if job[-1] == "stage=bases" else set(bases(" ".join(job)))
 
 
 @given(st.lists(st.sampled_from(CELLS), unique=True))

@@ -70,7 +70,7 @@ def test_a_trained_network_is_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["dataset=digits", "precision=xnor", "defence=none", "theta=1", "model.width=4"]
-    words += ["train.epochs=1", "device=cpu", f"paths.runs={tmp_path}"]
+    words += ["train.epochs=1", "train.images=128", "device=cpu", f"paths.runs={tmp_path}"]
     file = tmp_path / "packed.pt"
     monkeypatch.setattr(sys, "argv", ["export_xnor.py", str(file), *words])
     export_xnor.main()
