@@ -127,7 +127,10 @@ def test_what_was_not_run_is_counted_and_placed_in_a_few_words() -> None:
     some = [r for r in both if r.recipe == "recipe-a" or not (r.attack == "pgd" and r.epsilon > 2)]
     assert not_run(COLUMNS, ALL, [r for r in some if r.attack != "foolbox1_pgd"]) == (
         "not run: 8 of 27 cells: PGD stopped at the first miss of Baseline; PGD stopped at the "
-        "first miss, PGD at ε = 8 of Ours θ = 0.95, Ours θ = 0.8"
+        "first miss, PGD at ε = 8 of Ours θ = 0.95 and Ours θ = 0.8"
+    )
+    assert not_run(COLUMNS, ALL, [r for r in rows if r.recipe != "recipe-b"]) == (
+        "not run: 17 of 27 cells: those stopped at the first miss; all others of Ours θ = 0.95"
     )
 
 

@@ -7,6 +7,9 @@ from defensive_tensorization.report.selection import Column, cell
 from defensive_tensorization.report.tables import STOPS
 from defensive_tensorization.results.row import Row
 
+Line = tuple[str, float]
+"""An attack and an epsilon."""
+
 TOPICS = ("rows", "data", "network", "scored", "evaluation seeds")
 
 
@@ -31,34 +34,33 @@ def not_run(columns: Sequence[Column], attacks: Sequence[str], rows: Sequence[Ro
     """
     epsilons = sorted({row.epsilon for row in rows if row.attack in attacks})
     lines = [("clean", 0.0), *((a, e) for a in attacks for e in epsilons)]
-    stopping = [(a, e) for a, e in lines if a.startswith(STOPS)]
-    told: dict[str, list[str]] = {}
-    lacking = 0
-    for column in columns:
-        mine = [(a, e) for a, e in lines if cell(rows, column, a, e) is None]
-        lacking += len(mine)
-        if mine:
-            told.setdefault(_where(mine, lines, stopping), []).append(column.label)
-    if not lacking:
+    lacking = {
+        column.label: [(a, e) for a, e in lines if cell(rows, column, a, e) is None]
+        for column in columns
+    }
+    count, whole = sum(map(len, lacking.values())), len(lines) * len(columns)
+    if not count:
         return ""
-    of = f"not run: {lacking} of {len(lines) * len(columns)} cells"
-    whose = (
-        where if len(labels) == len(columns) else f"{where} of {', '.join(labels)}"
-        for where, labels in told.items()
-    )
-    return f"{of}: {'; '.join(whose)}"
+    stopping = [(a, e) for a, e in lines if a.startswith(STOPS)]
+    if stopping and all(set(stopping) <= set(mine) for mine in lacking.values()):
+        told, lines = ["those stopped at the first miss"], [e for e in lines if e not in stopping]
+    else:
+        told = []
+    labels: dict[str, list[str]] = {}
+    for label, mine in lacking.items():
+        if rest := [each for each in mine if each in lines]:
+            labels.setdefault(_where(rest, lines, bool(told)), []).append(label)
+    told += [
+        where if len(of) == len(columns) else f"{where} of {' and '.join(of)}"
+        for where, of in labels.items()
+    ]
+    return f"not run: {count} of {whole} cells: {'; '.join(told)}"
 
 
-def _where(
-    mine: Sequence[tuple[str, float]],
-    lines: Sequence[tuple[str, float]],
-    stopping: Sequence[tuple[str, float]],
-) -> str:
-    """Which of a method's cells lack, in a few words."""
+def _where(mine: Sequence[Line], lines: Sequence[Line], others: bool) -> str:
+    """Which of these lines a method lacks, in a few words."""
     if len(mine) == len(lines):
-        return "all"
-    if stopping and list(mine) == list(stopping):
-        return "those stopped at the first miss"
+        return "all others" if others else "all"
     told = []
     for attack in dict.fromkeys(attack for attack, _ in mine):
         epsilons = [epsilon for of, epsilon in mine if of == attack]

@@ -51,8 +51,10 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
             layout="constrained",
         )
         drawn.suptitle(title, fontsize=10)
-        parts = drawn.subfigures(max(1, len(heights)), 1, height_ratios=heights or None)
-        halves = list(parts) if len(heights) > 1 else [parts]
+        parts: Any = drawn.subfigures(
+            *(max(1, len(heights)), 1), squeeze=False, height_ratios=heights or None
+        )
+        halves = list(parts.flat)
         if random:
             _grid(halves.pop(0), random, ACROSS, "Networks of random kernels, K draws a step")
         if fixed:
