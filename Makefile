@@ -33,7 +33,7 @@ EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 tabl
 .PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
-	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
+	@echo "make TARGET [SCALE=smoke|cpu|wide|fast|paper] [ARGS='key=value ...']"
 	@printf '  %-24s %s\n' render-... "of each reproduce-...: the same from whatever rows exist, without training"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
 
