@@ -2,51 +2,20 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_rows import COLUMNS, row
+from evidence_rows import LINES, OURS, PUBLISHED, TABLE, rendered, seeds
 from PIL import Image
 
 from defensive_tensorization.report.evidence import grid, lines, sentence
 from defensive_tensorization.report.evidence import records as evidence_records
 from defensive_tensorization.report.evidence_figure import accuracies, draw
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
-from defensive_tensorization.report.tables import Averaged, Rendered, Table, render
-from defensive_tensorization.results.row import Row
+from defensive_tensorization.report.tables import Averaged, Cell, render
 from defensive_tensorization.results.scores import Interval
-
-OURS = COLUMNS[1]
-LINES = (("clean", 0.0), ("foolbox1_pgd", 8.0), ("pgd", 8.0))
-TABLE = Table("table1", "Table 1: ours", (OURS,), LINES)
-PUBLISHED = {("clean", 0.0, "ours_0.95"): 94.5, ("pgd", 8.0, "ours_0.95"): 27.0}
-
-
-def seeds(attack: str, epsilon: float, *accuracies: float, outcomes: str = "") -> list[Row]:
-    return [
-        row(
-            recipe=OURS.recipe,
-            attack=attack,
-            epsilon=epsilon,
-            protocol=f"{attack}-{epsilon:g}",
-            eval_seed=seed,
-            n=100,
-            robust_accuracy=accuracy,
-            outcomes=outcomes,
-        )
-        for seed, accuracy in enumerate(accuracies)
-    ]
-
-
-def rendered(refused: str = "") -> Rendered:
-    rows = [
-        *seeds("clean", 0, 0.8, 0.82),
-        *seeds("foolbox1_pgd", 8, 0.30, 0.34, outcomes="unperturbed=20:5 found=80:25"),
-        *seeds("pgd", 8, 0.0, 0.02),
-    ]
-    score = Averaged(Interval(0.005, 0.0, 0.02), 200, "eot_pgd", refused)
-    return render(TABLE, rows, PUBLISHED, averaged={(OURS.label, 8.0): score})
 
 
 def test_the_four_stand_side_by_side() -> None:
@@ -125,6 +94,17 @@ def test_a_table_without_stopped_attacks_keeps_its_form() -> None:
     assert not found.compares
     assert markdown(found).splitlines()[2] == "| Attack | ε | Ours θ = 0.95 |"
     assert "averaged" not in records(found)[0]
+
+
+def test_a_table_of_which_nothing_was_published_has_no_such_column() -> None:
+    found = replace(rendered(), cells=tuple(map(unpublished, rendered().cells)))
+    (*_, last), (*_, whole) = grid(found), grid(rendered())
+    assert last == [*whole[:3], *whole[4:]] and whole[3] == "27.0"
+    assert "| ε | as Foolbox 1.x ran it |" in markdown(found)
+
+
+def unpublished(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    return tuple(replace(cell, published=None) for cell in cells)
 
 
 def test_an_attack_without_a_stopped_twin_has_a_blank() -> None:
