@@ -15,7 +15,7 @@ from defensive_tensorization.tracking import FINISHED
 
 SMALL = (
     *("experiment=quickstart", "model.width=2", "model.reference=16", "train.epochs=2"),
-    *("train.init=theta1", "train.lr_scale=0.1", "eval.draws=1"),
+    *("train.init_epochs=null", "train.lr_scale=0.1", "eval.draws=1"),
     *("train.images=64", "train.batch_size=32", "eval.images=6", "eval.runs=1"),
     *("attack=[fgsm,pgd]", "eval.epsilon=[2,4]", "eval.batch_size=3", "device=cpu"),
 )
@@ -43,7 +43,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         name: [*SMALL, data, out, f"paths.runs={where / name}", f"logger={logger}"]
         for name, logger in (("runs", "wandb"), ("plain", "none"))
     }
-    configs = {name: composed([*each, "method=ours_0.9"]) for name, each in words.items()}
+    configs = {
+        name: composed([*each, "method=ours_0.9_same_epochs"]) for name, each in words.items()
+    }
     with FileLock(where / "lock"):
         if not (where / "made").exists():
             make(where, configs, words["runs"])

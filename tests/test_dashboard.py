@@ -21,7 +21,7 @@ def kinds(made: Any, name: str) -> list[Any]:
 
 
 def test_panels_draw_names_that_runs_log(recorded: Recorded) -> None:
-    config = composed([*SMALL, "method=ours_0.9"])
+    config = composed([*SMALL, "method=ours_0.9_same_epochs"])
     made = dashboard.workspace("me", config, ["quickstart"])
     logged = set().union(*(log.names for log in recorded.logs))
     wanted = {name for panel in panels(made) for name in dashboard.drawn(panel)}
@@ -30,7 +30,7 @@ def test_panels_draw_names_that_runs_log(recorded: Recorded) -> None:
 
 
 def test_grouping_and_filter_are_in_every_runs_configuration(recorded: Recorded) -> None:
-    config = composed([*SMALL, "method=ours_0.9"])
+    config = composed([*SMALL, "method=ours_0.9_same_epochs"])
     made = dashboard.workspace("me", config)
     assert made.runset_settings.filters == "Config('setting') == 'digits at smoke scale'"
     grouped = [panel.groupby.name for panel in panels(made) if getattr(panel, "groupby", None)]

@@ -278,7 +278,11 @@ def test_a_table_says_which_networks_are_released(runs: Path, tmp_path: Path) ->
     folder = networks(runs)
     out = [f"paths.runs={runs / 'runs'}", f"paths.results={tmp_path}"]
     paths = render(
-        "quickstart", [*TINY, *out, "train.init=theta1", "eval.draws=1", f"networks={folder}"]
+        "quickstart",
+        [
+            *(*TINY, *out, "train.init_epochs=null", "eval.draws=1"),
+            f"networks={folder}",
+        ],
     )
     (page,) = [path for path in paths if path.suffix == ".md" and path.stem == "quickstart"]
     assert NAME in page.read_text() and "not released" not in page.read_text()

@@ -139,7 +139,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rows of two methods, rendered."""
     where = tmp_path_factory.mktemp("own")
-    write(where, made_up("baseline", 0.1), made_up("ours_0.9", 0.5))
+    write(where, made_up("baseline", 0.1), made_up("ours_0.9_same_epochs", 0.5))
     rendered(where)
     return where
 
@@ -152,26 +152,30 @@ def test_each_method_fills_its_column(own: Path) -> None:
         ("fgsm", "Dense"): "10.0",
         ("fgsm", "θ=0.9"): "50.0",
     }
-    assert "missing: 2 of 6 cells" in (folder / "quickstart.md").read_text()
+    assert "missing: 0 of 4 cells" in (folder / "quickstart.md").read_text()
     assert {path.name for path in (folder / "rows").glob("*.jsonl")} == {
         path.name for path in (own / "runs" / "rows").glob("*.jsonl")
     }
 
 
 def test_other_recipes_and_protocols_are_not_picked_up(own: Path, tmp_path: Path) -> None:
-    known = [*made_up("baseline", 0.1), *made_up("ours_0.9", 0.5)]
+    known = [*made_up("baseline", 0.1), *made_up("ours_0.9_same_epochs", 0.5)]
     write(tmp_path, known)
     recipes = {each.recipe for each in known}
     for override in ("model.width=16", "seed=1", "tucker.min_dim=1", "theta=0.7"):
-        others = made_up("ours_0.9", 0.77, override)
+        others = made_up("ours_0.9_same_epochs", 0.77, override)
         assert not recipes & {each.recipe for each in others}
         write(tmp_path, others)
     protocols = {each.protocol for each in known}
     for override in ("eval.images=7", "eval.batch_size=9", "eval.epsilon=[4]"):
-        others = [r for r in made_up("ours_0.9", 0.77, override) if r.protocol not in protocols]
+        others = [
+            r
+            for r in made_up("ours_0.9_same_epochs", 0.77, override)
+            if r.protocol not in protocols
+        ]
         assert others and recipes >= {each.recipe for each in others}
         write(tmp_path, others)
-    batch = made_up("ours_0.9", 0.77, "model.batchnorm=batch")
+    batch = made_up("ours_0.9_same_epochs", 0.77, "model.batchnorm=batch")
     assert recipes >= {r.recipe for r in batch} and not protocols & {r.protocol for r in batch}
     write(tmp_path, batch)
     assert contents(rendered(tmp_path)) == contents(own / "results" / "smoke")
@@ -221,8 +225,8 @@ def test_own_rows_stand_before_committed_ones_of_other_data(tmp_path: Path) -> N
 
 
 def test_an_override_that_makes_two_columns_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'θ=1' and 'θ=0.9' are the same run: "):
-        rendered(tmp_path, "theta=0.9")
+    with pytest.raises(UsageError, match="'Dense' and 'θ=0.9' are the same run: "):
+        rendered(tmp_path, "defence=none", "theta=1", "train.epochs=2")
     assert not list(tmp_path.iterdir())
 
 
