@@ -41,8 +41,8 @@ def write(lines: Sequence[Line], facts: Sequence[str], folder: Path) -> list[Pat
 
 def page(lines: Sequence[Line], facts: Sequence[str]) -> list[str]:
     run = sum(bool(line.get("used")) for line in lines)
-    absent = sorted({line["tool"] for line in lines if not line.get("used")})
-    missing = f"; not installed: {', '.join(absent)}" if absent else ""
+    absent = [f"{x['tool']} on {x['network']}" for x in lines if not x.get("used")]
+    missing = f"; not run: {', '.join(absent)}" if absent else ""
     return [
         "# Random resize and pad under the attacks of several tools",
         "",

@@ -10,36 +10,31 @@ below paths.runs. audit.images, steps, draws and scored are the settings.
 
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import torch
+from compare_cells import BATCH, Cell, cell, stored
 from compare_page import page, write
-from others_attacks import TOOLS, Budget, Counted, Tool
+from others_attacks import TOOLS, Budget
 from torch import Tensor, nn
 
 import defensive_tensorization as dt
 from defensive_tensorization import config as cfg
 from defensive_tensorization.auditing.evaluation_result import Evaluation
 from defensive_tensorization.auditing.measure import choice
-from defensive_tensorization.auditing.store import Piece, Store, model_digest, tensor_digest
 from defensive_tensorization.auditing.strangers import ResizeAndPad
 from defensive_tensorization.data import decode
-from defensive_tensorization.errors import UsageError, in_one_line
+from defensive_tensorization.errors import in_one_line
 from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.ensure import trained
 from defensive_tensorization.experiment.plan import Plan, plan
-from defensive_tensorization.randomness import seeded
 from defensive_tensorization.results.scores import Interval
 from defensive_tensorization.system import malloc, output, provenance
 from defensive_tensorization.tables.table_spec import folder_of
 
-VERSION = 1  # raise it when the same settings attack otherwise
-DEFAULTS = ("dataset=cifar10", "scale=cpu", "audit.steps=50", "audit.draws=20", "audit.scored=100")
-BATCH = 50  # images that share a draw; the wrapper of Foolbox holds all draws of a step at once
+DEFAULTS = ("dataset=cifar10", "scale=cpu", "audit.steps=20", "audit.draws=20", "audit.scored=100")
 LEAST = 0.9  # the smallest side of a resized image; Xie et al. 2018: 299 of 331 pixels
 log = logging.getLogger(__name__)
 
@@ -50,30 +45,19 @@ class Case:
 
     name: str
     epsilon: float
-    overrides: tuple[str, ...]
+    network: tuple[str, ...]
+    size: tuple[str, ...] = ()
 
 
 CASES = (
-    Case("undefended ResNet-18", 2, ("defence=none", "theta=1", "audit.images=50")),
     Case(
-        *("PGD training, small network", 8),
-        ("defence=adversarial_pgd", "theta=1", "model=convnet", "audit.images=200"),
+        *("R+FGSM training, small network", 8),
+        ("defence=adversarial_rfgsm", "theta=1", "model=convnet", "train.epochs=4"),
+        ("audit.images=200",),
     ),
+    Case("undefended ResNet-18", 2, ("defence=none", "theta=1"), ("audit.images=40",)),
 )
-"""The first is released; the second, of three convolutions, is trained in minutes."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """x: the examples [N, ...], None where the tool is not installed; passes: of an image, the
-    mean; reports: the tool's own robust accuracy."""
-
-    tool: Tool
-    version: str
-    x: Tensor | None = None
-    passes: float = 0.0
-    reports: float = 0.0
-    seconds: float = 0.0
+"""The first, of three convolutions, is trained in a minute; the second is released."""
 
 
 class Stored:
@@ -85,48 +69,6 @@ class Stored:
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return next(self.pieces)
-
-
-def cell(
-    tool: Tool, model: nn.Module, x: Tensor, y: Tensor, budget: Budget, seed: int, store: Store
-) -> Cell:
-    """Attack all images, batch by batch; finished batches come from the store."""
-    try:
-        version = tool.version
-    except PackageNotFoundError:
-        log.warning("%s is not installed (pip install %s): blank", tool.name, tool.package)
-        return Cell(tool, "")
-
-    pieces = []
-    for place, (some, labels) in enumerate(zip(x.split(BATCH), y.split(BATCH), strict=True)):
-
-        def make(at: Tensor = some, y: Tensor = labels, place: int = place) -> Piece:
-            return _attacked(tool, model, at, y, budget, seed, place)
-
-        pieces.append(store.remember(make, tool.name, version, vars(budget), place))
-        log.info("%s, batch %d: %.0f s", tool.name, place + 1, pieces[-1]["seconds"])
-    sizes = torch.tensor([len(piece["x"]) for piece in pieces])
-
-    def mean(name: str) -> float:
-        return float((torch.stack([piece[name] for piece in pieces]) * sizes).sum() / len(x))
-
-    seconds = sum(float(piece["seconds"]) for piece in pieces)
-    made = torch.cat([piece["x"] for piece in pieces])
-    return Cell(tool, version, made, mean("passes"), mean("reports"), seconds)
-
-
-def _attacked(
-    tool: Tool, model: nn.Module, x: Tensor, y: Tensor, budget: Budget, seed: int, place: int
-) -> Piece:
-    counted = Counted(model).eval()
-    started = time.perf_counter()
-    with seeded(counted, seed, f"compare_tools {tool.name} {place}"):
-        made, reports = tool.run(counted, x, y, budget)
-    if float((made - x).abs().max()) > budget.epsilon + 1e-6:
-        raise UsageError(f"{tool.name} left the ball of {budget.epsilon:.4g}: upgrade it")
-    told = {"passes": counted.passes / len(x), "reports": reports}
-    told["seconds"] = time.perf_counter() - started
-    return {"x": made.detach(), **{k: torch.tensor(v, dtype=torch.double) for k, v in told.items()}}
 
 
 def rows(
@@ -181,22 +123,35 @@ def _shares(name: str, of: Interval) -> dict[str, str]:
     }
 
 
-def compared(case: Case, words: Sequence[str]) -> tuple[list[dict[str, str]], Plan]:
-    """The rows of one network."""
+def planned(case: Case, words: Sequence[str]) -> Plan:
     said = {word.partition("=")[0] for word in words}
-    unsaid = [w for w in (*DEFAULTS, *case.overrides) if w.partition("=")[0] not in said]
-    config = cfg.composed([*unsaid, *words])
-    p = plan(config)
+    usual = (*DEFAULTS, *case.network, *case.size)
+    return plan(cfg.composed([*(w for w in usual if w.partition("=")[0] not in said), *words]))
+
+
+def compared(case: Case, p: Plan) -> list[dict[str, str]]:
+    """The rows of one network."""
+    config = p.config
     model = ResizeAndPad(components.classifier(p, trained(p).network), LEAST).eval()
     split = p.task.test.part(config.audit.images, "audit.images")
     x, y = decode(split.inputs), split.labels
-    budget = Budget(case.epsilon * config.dataset.unit, config.audit.steps, config.audit.draws)
+    budget = _budget(case, p)
     seed = config.eval.seed
-    told = (VERSION, model_digest(model), tensor_digest(x), tensor_digest(y), BATCH, seed)
-    store = Store(Path(config.paths.runs) / "compare_tools", *told)
+    store = stored(Path(config.paths.runs) / "compare_tools", model, x, y, seed)
     log.info("%s, epsilon %g", case.name, case.epsilon)
     cells = [cell(tool, model, x, y, budget, seed, store) for tool in TOOLS]
-    return rows(case, cells, model, x, y, budget, config.audit.scored, seed), p
+    return rows(case, cells, model, x, y, budget, config.audit.scored, seed)
+
+
+def _budget(case: Case, p: Plan) -> Budget:
+    audit = p.config.audit
+    return Budget(case.epsilon * p.config.dataset.unit, audit.steps, audit.draws)
+
+
+def blank(case: Case, p: Plan) -> list[dict[str, str]]:
+    """The rows of a network that was not attacked yet."""
+    about = {"network": case.name, "epsilon": f"{case.epsilon:g}"}
+    return [{**about, "tool": t.name, "passes": str(t.passes(_budget(case, p)))} for t in TOOLS]
 
 
 def _facts(plans: Sequence[Plan]) -> list[str]:
@@ -226,12 +181,16 @@ def main() -> None:
     output.log(logging.INFO)
     malloc.keep()
     with in_one_line("paths.runs"):
-        made = [compared(case, sys.argv[1:]) for case in CASES]
-        lines = [line for some, _ in made for line in some]
-        plans = [p for _, p in made]
-        for path in write(lines, _facts(plans), folder_of(plans[0].config)):
-            log.info("wrote %s", path)
-        print("\n".join(page(lines, _facts(plans))))
+        plans = {case: planned(case, sys.argv[1:]) for case in CASES}
+        for p in plans.values():
+            trained(p)
+        facts = _facts(list(plans.values()))
+        lines = {case: blank(case, p) for case, p in plans.items()}
+        for case, p in plans.items():
+            lines[case] = compared(case, p)
+            made = [line for some in lines.values() for line in some]
+            write(made, facts, folder_of(p.config))
+        print("\n".join(page(made, facts)))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from defensive_tensorization.randomness import seeded
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 
+import compare_cells
 import compare_page
-import compare_tools
 import others_attacks
-from compare_tools import Case, Cell, cell, rows
+from compare_cells import Cell, cell
+from compare_tools import Case, rows
 from others_attacks import TOOLS, Budget, Counted, Tool
 
 BUDGET = Budget(epsilon=0.1, steps=6, draws=3)
@@ -136,7 +137,7 @@ def test_a_finished_cell_is_not_run_again(
 ) -> None:
     """Batches of 4 and 2; the mean of reports is over images."""
     model, x, y = data
-    monkeypatch.setattr(compare_tools, "BATCH", 4)
+    monkeypatch.setattr(compare_cells, "BATCH", 4)
     calls: list[int] = []
 
     def run(model: nn.Module, x: Tensor, y: Tensor, b: Budget) -> others_attacks.Made:
@@ -173,5 +174,5 @@ def test_a_tool_that_is_not_installed_is_blank_and_counted(
     assert [line["fresh_draws"] == "" for line in lines] == [True, False]
     assert [line["used"] for line in lines] == ["", "0"]
     text = (tmp_path / "compare_tools.md").read_text()
-    assert "1 of 2 cells were run; not installed: absent." in text
+    assert "1 of 2 cells were run; not run: absent on toy." in text
     assert "| absent | 18 |  |  |  |" in text
