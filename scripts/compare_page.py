@@ -16,7 +16,7 @@ FIELDS = (
     *("network", "epsilon", "tool", "version", "passes", "used", "reports"),
     *("fresh_draws", "fresh_draws_low", "fresh_draws_high"),
     *("true_at_most", "true_at_most_low", "true_at_most_high"),
-    *("clean", "clean_low", "clean_high", "images", "scored", "seconds"),
+    *("clean", "clean_low", "clean_high", "images", "scored"),
 )
 HEAD = (
     *("Network", "ε", "Clean", "Tool", "Passes: budget", "used", "The tool reports"),

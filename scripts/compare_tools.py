@@ -2,6 +2,7 @@
 
     make compare-tools ARGS="dataset.download=true"
     python scripts/compare_tools.py audit.images=50        # fewer images
+    python scripts/compare_tools.py render                 # from the finished cells alone
 
 Trains what is missing, attacks, scores all examples under the same fresh draws, and writes
 compare_tools.csv and compare_tools.md. A cell is one tool on one network; a finished one is kept
@@ -53,7 +54,7 @@ CASES = (
     Case(
         *("R+FGSM training, small network", 8),
         ("defence=adversarial_rfgsm", "theta=1", "model=convnet", "train.epochs=4"),
-        ("audit.images=200",),
+        ("audit.images=100",),
     ),
     Case("undefended ResNet-18", 2, ("defence=none", "theta=1"), ("audit.images=40",)),
 )
@@ -108,7 +109,6 @@ def _row(c: Cell, found: Evaluation, budget: Budget) -> dict[str, str]:
         "used": f"{c.passes:.0f}",
         "reports": _percent(c.reports),
         **_shares("fresh_draws", found[c.tool.name].interval),
-        "seconds": f"{c.seconds:.0f}",
     }
 
 
@@ -129,17 +129,19 @@ def planned(case: Case, words: Sequence[str]) -> Plan:
     return plan(cfg.composed([*(w for w in usual if w.partition("=")[0] not in said), *words]))
 
 
-def compared(case: Case, p: Plan) -> list[dict[str, str]]:
-    """The rows of one network."""
+def compared(case: Case, p: Plan, *, attack: bool = True) -> list[dict[str, str]]:
+    """The rows of one network; attack=False: from the finished cells alone."""
     config = p.config
     model = ResizeAndPad(components.classifier(p, trained(p).network), LEAST).eval()
     split = p.task.test.part(config.audit.images, "audit.images")
     x, y = decode(split.inputs), split.labels
     budget = _budget(case, p)
     seed = config.eval.seed
-    store = stored(Path(config.paths.runs) / "compare_tools", model, x, y, seed)
+    store = stored(Path(config.paths.runs) / "compare_tools", model, seed)
     log.info("%s, epsilon %g", case.name, case.epsilon)
-    cells = [cell(tool, model, x, y, budget, seed, store) for tool in TOOLS]
+    cells = [cell(t, model, x, y, budget, seed, store, attack=attack) for t in TOOLS]
+    if all(c.x is None for c in cells):
+        return blank(case, p)
     return rows(case, cells, model, x, y, budget, config.audit.scored, seed)
 
 
@@ -149,7 +151,7 @@ def _budget(case: Case, p: Plan) -> Budget:
 
 
 def blank(case: Case, p: Plan) -> list[dict[str, str]]:
-    """The rows of a network that was not attacked yet."""
+    """The rows of a network without a finished cell."""
     about = {"network": case.name, "epsilon": f"{case.epsilon:g}"}
     return [{**about, "tool": t.name, "passes": str(t.passes(_budget(case, p)))} for t in TOOLS]
 
@@ -181,13 +183,15 @@ def main() -> None:
     output.log(logging.INFO)
     malloc.keep()
     with in_one_line("paths.runs"):
-        plans = {case: planned(case, sys.argv[1:]) for case in CASES}
+        words = [word for word in sys.argv[1:] if word != "render"]
+        attack = len(words) == len(sys.argv[1:])
+        plans = {case: planned(case, words) for case in CASES}
         for p in plans.values():
             trained(p)
         facts = _facts(list(plans.values()))
         lines = {case: blank(case, p) for case, p in plans.items()}
         for case, p in plans.items():
-            lines[case] = compared(case, p)
+            lines[case] = compared(case, p, attack=attack)
             made = [line for some in lines.values() for line in some]
             write(made, facts, folder_of(p.config))
         print("\n".join(page(made, facts)))

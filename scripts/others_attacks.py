@@ -12,6 +12,7 @@ A budget is `steps` times `draws` passes forward and backward of an image. What 
 AutoAttack leaves out images that it counts as broken, so its passes are at most these.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -98,6 +99,7 @@ def _autoattack(
     from pyautoattack import AutoAttack
     from pyautoattack.autopgd_base import APGDAttack
 
+    logging.getLogger("auto-attack").setLevel(logging.WARNING)
     seed = int(torch.randint(2**31, ()))
     made = AutoAttack(model, norm="Linf", eps=epsilon, version="rand", seed=seed, device=x.device)
     if steps:
