@@ -63,7 +63,7 @@ def _cells(line: Line) -> list[str]:
     reports = f"{float(line['reports']):.1f}" if line.get("used") else ""
     return [
         *(line["network"], line["epsilon"], _share(line, "clean")),
-        f"{line['tool']} {line['version']}".strip(),
+        f"{line['tool']} {line.get('version', '')}".strip(),
         *(line["passes"], line.get("used", ""), reports),
         *(_share(line, "fresh_draws"), _share(line, "true_at_most")),
     ]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 
 import compare_cells
 import compare_page
+import compare_tools
 import others_attacks
 from compare_cells import Cell, cell
 from compare_tools import Case, rows
@@ -130,6 +132,20 @@ def test_equal_examples_get_equal_scores(
     best = {line["true_at_most"] for line in made}
     assert len(best) == 1
     assert float(best.pop()) <= min(shares) + 5  # under other draws
+
+
+def test_a_network_without_a_finished_cell_is_blank(
+    data: tuple[nn.Module, Tensor, Tensor], store: Store, tmp_path: Path
+) -> None:
+    """Of render, and while another network is still under attack."""
+    assert cell(fixed("tool", 0.0), *data, BUDGET, 0, store, attack=False).x is None
+    audit = SimpleNamespace(steps=6, draws=3)
+    config = SimpleNamespace(audit=audit, dataset=SimpleNamespace(unit=1 / 255))
+    made = compare_tools.blank(Case("toy", 8, ()), SimpleNamespace(config=config))
+    compare_page.write(made, [], tmp_path)
+    text = (tmp_path / "compare_tools.md").read_text()
+    assert f"0 of {len(TOOLS)} cells were run; not run: AutoAttack rand on toy, Foolbox" in text
+    assert "| toy | 8 |  | AutoAttack rand | 18 |  |  |  |  |" in text
 
 
 def test_a_finished_cell_is_not_run_again(
