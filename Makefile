@@ -30,10 +30,10 @@ endif
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel compare-tools reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers example-outputs test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel compare-tools reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
-	@echo "make TARGET [SCALE=smoke|cpu|fast|paper] [ARGS='key=value ...']"
+	@echo "make TARGET [SCALE=smoke|cpu|wide|fast|paper] [ARGS='key=value ...']"
 	@printf '  %-24s %s\n' render-... "of each reproduce-...: the same from whatever rows exist, without training"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' Makefile
 
@@ -85,7 +85,7 @@ $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 $(EXPERIMENTS:%=render-%): render-%: $(READY)
 	$(PY) scripts/render.py $(subst -,_,$*) scale=$(SCALE) $(ARGS)
 
-figure-audio: $(READY) ## clips, their adversarial twins and the difference: a figure, WAV files, W&B audio
+figure-audio: $(READY) ## clips, their adversarial examples and the difference: a figure, WAV files, W&B audio
 	$(PY) scripts/listen.py scale=$(SCALE) $(ARGS)
 
 report: $(READY) ## one page of everything at SCALE: results/SCALE/report.html, tables, figures, rows, what was not run
@@ -153,6 +153,9 @@ bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 bench-layers: $(READY) ## what a randomized kernel costs, beside the dense network and tensorly-torch
 	$(PY) scripts/bench_layers.py $(ARGS)
 
+bench-table: $(READY) ## what running a table's networks side by side saves
+	$(PY) scripts/bench_table.py $(ARGS)
+
 bench-busy: $(READY) ## what other busy processes cost a training step, with and without our setting of OpenMP
 	$(PY) scripts/bench_busy.py $(ARGS)
 
@@ -183,6 +186,9 @@ golden: $(READY) ## renew the golden values of the tests, saying what changed (A
 docs: $(READY) ## the site, from docs/ and the docstrings, without a network, links checked: runs/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict $(ARGS)
 	@echo "wrote runs/site/index.html; search works where it is served: $(PY) -m http.server -d runs/site"
+
+example-outputs: $(READY) ## run examples/ at toy size and keep what they print, for the site: docs/outputs
+	$(PY) scripts/example_outputs.py $(ARGS)
 
 docs-numbers: $(READY) ## render the numbers in README and docs from results/*.csv, between their markers
 	$(PY) scripts/docs_numbers.py $(ARGS)

@@ -103,17 +103,19 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     prepare()
     sweep = ("-m", "--multirun")
-    with _ended_in_one_line():
-        given = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
-        words = cfg.launched(cfg.flags(given))
-    sys.argv[1:] = words
-    words = [word for word in sys.argv[1:] if word not in sweep]
     jobs: list[Config] = []
     with _ended_in_one_line():
+        given = sorted(sys.argv[1:], key=lambda word: word not in sweep)  # argparse wants it so
+        flags = cfg.flags(given)
+        words = [word for word in flags if word not in sweep]
+        multirun = len(words) < len(flags)
         if not any(word.startswith("-") for word in words):  # such as --help, --cfg
-            jobs = cfg.jobs(words, multirun=len(words) < len(sys.argv[1:]))
+            jobs = cfg.jobs(cfg.launched(words), multirun=multirun)
         for config in jobs:
             tracking.mode_of(config.logger.mode)
+        at_once = [] if multirun or len(jobs) < 2 else sweeps.side_by_side(words, jobs)
+        words = cfg.launched([*words, *at_once])
+        sys.argv[1:] = [*(word for word in flags if word in sweep), *words]
         sweeps.register()
         with cfg.in_one_line(words):
             _job()

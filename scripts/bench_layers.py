@@ -17,7 +17,6 @@ import torch
 from bench import (
     Setting,
     Timing,
-    channels_last,
     circumstances,
     measure,
     operation,
@@ -27,6 +26,7 @@ from bench import (
 )
 from torch import Tensor, nn
 
+from defensive_tensorization.experiment.components import channels_last
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 

@@ -178,3 +178,34 @@ def test_a_member_at_random_is_seen_to_be_random() -> None:
     x, _ = batch()
     assert all(answers_vary(Either().eval(), x) for _ in range(100))
     assert not answers_vary(curved(), x)
+
+
+@pytest.mark.parametrize(
+    ("name", "counted", "settings"),
+    [
+        ("fgsm", {}, {}),
+        ("bim", {"steps": 3}, {"steps": 3, "step_size": 1 / 255}),
+        ("pgd", {"steps": 3}, {"steps": 3, "step_size": 1 / 255}),
+        ("eot_pgd", {"steps": 3, "draws": 2}, {"steps": 3, "samples": 2, "step_size": 1 / 255}),
+        ("apgd", {"steps": 3, "draws": 2}, {"steps": 3, "samples": 2}),
+        ("square", {"steps": 3, "draws": 2}, {"queries": 3, "samples": 2}),
+    ],
+)
+def test_a_unit_is_what_an_epsilon_of_one_means(
+    name: str, counted: dict[str, int], settings: dict[str, float]
+) -> None:
+    """epsilon=8, unit=1/255 is 8/255: the same points, in float32."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval()
+    x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+    points = []
+    for how in ({"epsilon": 8, "unit": 1 / 255, **counted}, {"epsilon": 8 / 255, **settings}):
+        torch.manual_seed(1)
+        points.append(getattr(dt.attacks, name)(**how)(model, x, y, (0.0, 1.0)))
+    torch.testing.assert_close(*points)
+    assert not torch.equal(points[0], x)
+
+
+def test_an_unknown_setting_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'size'"):
+        dt.attacks.pgd(epsilon=8 / 255, size=3)  # type: ignore[call-arg]

@@ -11,6 +11,7 @@ import torch
 from defensive_tensorization.commands.audio_examples import (
     AdversarialExample,
     audio_examples,
+    flipped_first,
     main,
     written,
 )
@@ -51,6 +52,15 @@ def test_wavs_read_back(tmp_path: Path) -> None:
         np.testing.assert_allclose(read, sound.numpy(), atol=0.5 / 32768 + 1e-7)
 
 
+def test_clips_that_the_attack_flips_come_first() -> None:
+    of = "the attack flips {} of 5 clips that the network gets right; shown: the first {} of these"
+    assert flipped_first([False, True, False, True, True]) == ([1, 3, 4], of.format(3, 3))
+    assert flipped_first([True, True, True, True, False]) == ([0, 1, 2], of.format(4, 3))
+    one, told = flipped_first([False, False, False, True, False])
+    assert (one, told) == ([3, 0, 1], of.format(1, 1) + ", then 2 that withstand it")
+    assert flipped_first([False])[0] == [0]
+
+
 def test_from_a_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +69,7 @@ def test_from_a_configuration(
         composed([*AUDIO, "paths.runs=runs", "paths.results=results"])
     )
     assert figure == Path("results/smoke/audio.png") and figure.is_file()
-    assert "[audio.png](audio.png): Clips, their adversarial twins" in index.read_text()
+    assert "[audio.png](audio.png): Clips, their adversarial examples" in index.read_text()
     assert len(sounds) in (3, 6, 9) and capsys.readouterr().out.count("wrote ") == len(sounds) + 2
     for at in range(0, len(sounds), 3):
         clip, attacked, difference = (soundfile.read(path)[0] for path in sounds[at : at + 3])

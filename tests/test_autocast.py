@@ -74,7 +74,7 @@ def test_a_machine_without_that_file_has_none(
 
 def test_auto_is_the_default_of_the_short_scales_and_names_weights_as_a_word_does(machine) -> None:
     machine("avx2")
-    for scale in ("cpu", "fast"):
+    for scale in ("cpu", "wide", "fast"):
         words = (f"scale={scale}", "device=cpu", "dataset=cifar10")
         left, told = composed(words), composed([*words, "scale.autocast=float32"])
         assert left.autocast_auto == ["train", "eval"]

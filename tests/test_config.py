@@ -657,7 +657,7 @@ def scored(*overrides: str) -> str:
     return eval_config_hash(config, attacks(config)[0])
 
 
-@pytest.mark.parametrize("scale", ["cpu", "fast", "paper"])
+@pytest.mark.parametrize("scale", ["cpu", "wide", "fast", "paper"])
 def test_audio_keeps_the_printed_network_and_schedule_at_every_scale(scale: str) -> None:
     config = composed(["experiment=table5", f"scale={scale}", "method=ours_0.9"])
     train = config.train
@@ -771,7 +771,7 @@ def test_theta_s_default_is_the_precision_s() -> None:
     assert recipe(*binary, "precision.theta=0.5") == recipe(*binary) != recipe("precision=xnor")
 
 
-@pytest.mark.parametrize("scale", ["paper", "fast", "smoke"])
+@pytest.mark.parametrize("scale", ["paper", "fast", "wide", "smoke"])
 def test_table_4_s_networks_are_as_printed_but_at_cpu_scale(scale: str) -> None:
     def network(*overrides: str) -> tuple[object, object]:
         config = composed(["dataset=cifar10", *overrides])
@@ -849,7 +849,7 @@ def test_a_control_that_cannot_be() -> None:
         ("honest_table4", "ours_0.99", "binary_pgd_same_budget"),
     ],
 )
-@pytest.mark.parametrize("scale", ["paper", "fast", "cpu", "smoke"])
+@pytest.mark.parametrize("scale", ["paper", "fast", "wide", "cpu", "smoke"])
 def test_pgd_training_of_the_same_budget_computes_as_many_gradients(
     scale: str, table: str, own: str, control: str
 ) -> None:

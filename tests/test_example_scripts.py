@@ -1,43 +1,70 @@
-"""The scripts of examples/, at toy size."""
+"""The scripts of examples/, at toy size, and what the site shows of them."""
 
-import os
-import subprocess
-import sys
+import importlib.util
+import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from defensive_tensorization.commands.release_networks import release
-from defensive_tensorization.config import CONFIGS, composed
-from defensive_tensorization.run import run
+from defensive_tensorization.config import CONFIGS
 
 ROOT = CONFIGS.parent
 SCRIPTS = ROOT / "examples"
-TOY = ("model.width=2", "train.epochs=1", "eval.images=6", "eval.runs=1", "device=cpu")
+OUTPUTS = ROOT / "docs" / "outputs"
 
 
-def ran(where: Path, script: str, *words: str) -> str:
-    """Standard output of a script that must succeed, silent on standard error."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPTS / script), *words],
-        cwd=where,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+def loaded() -> ModuleType:
+    file = ROOT / "scripts" / "example_outputs.py"
+    spec = importlib.util.spec_from_file_location("example_outputs", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+outputs = loaded()
+NAMES = sorted(script.stem for script in SCRIPTS.glob("*.py"))
 
 
 def test_every_script_is_run_here() -> None:
+    assert sorted(outputs.RUNS) == NAMES
     source = Path(__file__).read_text()
-    for script in SCRIPTS.glob("*.py"):
-        assert f'"{script.name}"' in source, script.name
+    for name in NAMES:
+        assert f'printed("{name}"' in source, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_output_on_the_site_is_of_this_version_of_the_script(name: str) -> None:
+    """Otherwise: make example-outputs."""
+    assert json.loads(outputs.VERSIONS.read_text())[name] == outputs.version(name)
+    command, *lines = (OUTPUTS / f"{name}.txt").read_text().splitlines()
+    assert command.startswith(f"$ python examples/{name}.py ")
+    assert any(lines) and not any("/tmp" in line for line in lines)
+    shown = (ROOT / "docs" / "examples.md").read_text()
+    assert shown.index(f'"examples/{name}.py"') < shown.index(f'"docs/outputs/{name}.txt"')
+
+
+def test_a_changed_script_or_command_is_another_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "theta_sweep.py").write_text("print(1)\n")
+    monkeypatch.setattr(outputs, "EXAMPLES", tmp_path)
+    first = outputs.version("theta_sweep")
+    (tmp_path / "theta_sweep.py").write_text("print(2)\n")
+    second = outputs.version("theta_sweep")
+    monkeypatch.setitem(outputs.RUNS, "theta_sweep", ("theta=1",))
+    assert len({first, second, outputs.version("theta_sweep")}) == 3
+
+
+def test_no_folder_of_the_run_is_stored() -> None:
+    told = outputs.stored("theta_sweep", "wrote /somewhere/a/runs/b.png  \n", "/somewhere/a")
+    assert told.splitlines()[1:] == ["wrote runs/b.png"]
 
 
 @pytest.mark.slow
 def test_tensorize_torchvision(tmp_path: Path) -> None:
-    told = ran(tmp_path, "tensorize_torchvision.py", "--steps", "2", "--theta", "0.8")
+    told = outputs.printed("tensorize_torchvision", tmp_path)
     dense, same = (line.split()[-1] for line in told.splitlines()[:2])
     assert abs(float(dense[:-1]) - float(same[:-1])) < 0.5  # the same function at theta = 1
     assert "theta = 0.8, fine-tuned" in told and told.splitlines()[-1].count("%") == 5
@@ -45,14 +72,13 @@ def test_tensorize_torchvision(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_train_on_your_images(tmp_path: Path) -> None:
-    told = ran(tmp_path, "train_on_your_images.py", *TOY, "train.images=64")
+    told = outputs.printed("train_on_your_images", tmp_path)
     assert "own_images-resnet18-real-theta0.9" in told and "pgd 8" in told
 
 
 @pytest.mark.slow
 def test_theta_sweep(tmp_path: Path) -> None:
-    more = ("theta=1,0.9", "train.images=64", "model.reference=16")
-    told = ran(tmp_path, "theta_sweep.py", *TOY, *more)
+    told = outputs.printed("theta_sweep", tmp_path)
     assert "theta clean pgd 2 pgd 8" in " ".join(told.split())
     (figure,) = (tmp_path / "runs" / "theta").glob("*.png")
     assert f"wrote {figure.relative_to(tmp_path)}" in told
@@ -60,15 +86,11 @@ def test_theta_sweep(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_audit_a_defence(tmp_path: Path) -> None:
-    told = ran(tmp_path, "audit_a_defence.py", "--steps", "20", "--images", "6", "--budget", "2")
+    told = outputs.printed("audit_a_defence", tmp_path)
     assert "NoisyNet" in told and "45" in told
 
 
 @pytest.mark.slow
 def test_load_and_attack(tmp_path: Path) -> None:
-    folders = [f"paths.runs={tmp_path / 'runs'}", f"paths.results={tmp_path / 'results'}"]
-    run(composed([*TOY, *folders, "theta=1", "train.images=64", "attack=[]", "logger=none"]), "")
-    release([*folders, "scale=smoke"])
-    network = tmp_path / "results" / "smoke" / "networks" / "digits-resnet18-w2" / "theta-1"
-    told = ran(tmp_path, "load_and_attack.py", str(network), "--images", "6", "--steps", "2")
+    told = outputs.printed("load_and_attack", tmp_path)
     assert "clean accuracy" in told and "eot_pgd" in told and "it was trained on" not in told

@@ -17,6 +17,7 @@ import torch
 
 from defensive_tensorization.config import CONFIGS
 from defensive_tensorization.results import store
+from defensive_tensorization.system import cores
 
 ROOT = CONFIGS.parent
 HERE = Path(__file__).parent
@@ -126,6 +127,27 @@ def test_each_network_is_trained_once_and_nobody_waits(launcher: str, tmp_path: 
     assert again.returncode == 0
     assert trainings(log(tmp_path, again.stdout)) == trainings(text)
     assert len(thetas(tmp_path)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cores.available() < 2, reason="one core runs one job at a time")
+def test_an_experiment_s_jobs_run_at_the_same_time_with_the_rows_of_one_by_one(
+    tmp_path: Path,
+) -> None:
+    small = [word for word in TINY if not word.startswith(("train.epochs", "attack="))]
+    words = ("experiment=quickstart", *small, "eval.batch_size=20", "eval.draws=2")
+    found = {}
+    for name, chosen in (("together", ()), ("in turn", ("hydra/launcher=basic",))):
+        folder = tmp_path / name
+        folder.mkdir()
+        done = start(folder, *words, *chosen, "scale.epochs=2", OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+        assert ("round 1 of" in done.stdout) == (name == "together")
+        rows = store.read([folder / "runs" / "rows"])
+        found[name] = sorted(
+            (r.run_id, r.attack, r.weights, r.clean_accuracy, r.robust_accuracy) for r in rows
+        )
+    assert found["together"] == found["in turn"] and len(found["in turn"]) == 8
 
 
 @pytest.mark.slow

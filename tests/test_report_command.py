@@ -57,6 +57,15 @@ def test_every_row_is_there_and_a_recipe_can_be_checked(where: Path) -> None:
     assert recipes == {recipe: recipe for recipe in recipes} and len(recipes) == 1
 
 
+def test_the_page_opens_with_the_sentence_of_table_1(tmp_path: Path) -> None:
+    """As it stands under the committed table."""
+    shutil.copytree(CPU / "rows", tmp_path / "cpu" / "rows")
+    words = ["scale=cpu", f"paths.results={tmp_path}", f"paths.runs={tmp_path / 'none'}"]
+    header = html_page.read(publish(words, ["table1"]).read_text()).one("header")
+    told = header.one("strong").text
+    assert told and told in (CPU / "table1.md").read_text().splitlines()
+
+
 def test_tables_of_trials_have_their_own_folder() -> None:
     named = ["table3", "quickstart"]
     assert [each.experiment.name for each in catalogue([], named)] == ["table3"]

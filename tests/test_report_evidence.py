@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from defensive_tensorization.report.evidence import grid, lines, sentence
 from defensive_tensorization.report.evidence import records as evidence_records
 from defensive_tensorization.report.evidence_figure import accuracies, draw
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
-from defensive_tensorization.report.tables import Averaged, Rendered, Table, render
+from defensive_tensorization.report.tables import Averaged, Cell, Rendered, Table, render
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.scores import Interval
 
@@ -125,6 +126,17 @@ def test_a_table_without_stopped_attacks_keeps_its_form() -> None:
     assert not found.compares
     assert markdown(found).splitlines()[2] == "| Attack | ε | Ours θ = 0.95 |"
     assert "averaged" not in records(found)[0]
+
+
+def test_a_table_of_which_nothing_was_published_has_no_such_column() -> None:
+    found = replace(rendered(), cells=tuple(map(unpublished, rendered().cells)))
+    (*_, last), (*_, whole) = grid(found), grid(rendered())
+    assert last == [*whole[:3], *whole[4:]] and whole[3] == "27.0"
+    assert "| ε | as Foolbox 1.x ran it |" in markdown(found)
+
+
+def unpublished(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    return tuple(replace(cell, published=None) for cell in cells)
 
 
 def test_an_attack_without_a_stopped_twin_has_a_blank() -> None:

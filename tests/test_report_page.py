@@ -13,8 +13,12 @@ from fake_rows import COLUMNS, LINES, TABLE, row, table_rows
 from html_page import Element
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from test_report_evidence import OURS
+from test_report_evidence import TABLE as EVIDENCE
+from test_report_evidence import rendered as evidence
 
 from defensive_tensorization.config import digest
+from defensive_tensorization.report.evidence import sentence
 from defensive_tensorization.report.origins import Run
 from defensive_tensorization.report.page import Entry, page
 from defensive_tensorization.report.tables import Table, render
@@ -282,6 +286,18 @@ def test_the_same_rows_give_the_same_page_and_none_a_page_too(folder: Path, tmp_
     bare = html_page.read(page(tmp_path, "cpu", [], []))
     assert "There are no rows yet." in section(bare, "rows").text
     assert "No audit of a trained network" in section(bare, "not-run").text
+
+
+def test_the_page_opens_with_its_conclusion(tmp_path: Path) -> None:
+    """In the words under the table; without one it says that there is none."""
+    shown = replace(evidence(), table=replace(EVIDENCE, shown=OURS.label))
+    entry = Entry(shown.table.name, shown.table.title, "make one", shown, ())
+    header = html_page.read(page(tmp_path, "cpu", [entry], [])).one("header")
+    first, *_ = header.all("p")
+    assert first.one("strong").text == sentence(shown) != ""
+    assert first.one("a").attributes["href"] == f"#{shown.table.name}"
+    bare = html_page.read(page(tmp_path, "cpu", [], [])).one("header").all("p")[0]
+    assert bare.text.startswith("No conclusion yet: no table here")
 
 
 def test_rows_of_two_trainings_have_two_places(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from defensive_tensorization.report.surface import (
     answers,
     convergence_failure,
     edges,
-    figure,
     markdown,
     records,
     surface,
 )
+from defensive_tensorization.report.surface_figure import figure, fixed_panels, random_panels
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.scores import Answers, interval
 
@@ -167,3 +167,44 @@ def test_the_page_and_its_records_hold_every_cell(tmp_path: Path) -> None:
     drawn = figure(rows, [COLUMN], tmp_path / "s.png", title="Surface")
     with Image.open(drawn) as image:
         assert image.info["Title"] == "Surface"
+
+
+def test_random_networks_have_a_panel_each_and_the_others_a_line() -> None:
+    """By hand: 10 of 40 images stand everywhere, but 20 under 10 steps of one draw."""
+    fixed = [Column(f"Fixed {i}", "", f"fixed-{i}", PLACES) for i in range(9)]
+    columns = [COLUMN, *fixed]
+    rows = grid({(10, 1): 20}) + [
+        replace(cell(s, 1, i), recipe=f"fixed-{i}", random=False) for i in range(9) for s in STEPS
+    ]
+    [(heading, lines)] = random_panels(rows, columns)
+    assert heading == "Ours\nε = 2" and [label for label, _ in lines] == [f"K = {k}" for k in DRAWS]
+    assert [mean for mean, _, _ in lines[0][1].values()] == [50, 25, 25, 25, 25]
+    assert all(low < mean < high for mean, low, high in lines[0][1].values())
+    first, rest = fixed_panels(rows, columns)
+    assert [label for label, _ in first[1]] == [f"Fixed {i}" for i in range(8)]
+    assert first[0] == rest[0] == "ε = 2"
+    ((label, line),) = rest[1]
+    assert label == "Fixed 8" and {mean for mean, _, _ in line.values()} == {20}
+
+
+def test_the_figure_fits_a_printed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+    columns, rows = [], []
+    for i in range(4):
+        columns.append(Column(f"Ours {i}", "", f"random-{i}", PLACES))
+        columns.append(Column(f"A network of a long name {i}", "", f"fixed-{i}", PLACES))
+        for epsilon in (2.0, 8.0):
+            rows += [replace(r, recipe=f"random-{i}", epsilon=epsilon) for r in grid()]
+            fixed = {"recipe": f"fixed-{i}", "epsilon": epsilon, "random": False}
+            rows += [replace(cell(s, 1, 10), **fixed) for s in STEPS]
+    figure(rows, columns, tmp_path / "s.png", title="Surface")
+    monkeypatch.undo()
+    (drawn,) = kept
+    wide, high = drawn.get_size_inches()
+    assert wide == pytest.approx(7.2) and high < 10.5
+    assert sum(axis.axison for axis in drawn.axes) == 8 + 2
+    pyplot.close(drawn)

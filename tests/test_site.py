@@ -49,7 +49,7 @@ def test_every_page_is_in_the_menu_and_every_example_on_the_site() -> None:
     assert sorted(menu) == [page.name for page in PAGES]
     shown = (ROOT / "docs" / "examples.md").read_text()
     for script in (ROOT / "examples").rglob("*.py"):
-        assert str(script.relative_to(ROOT)) in shown
+        assert f'```python\n--8<-- "{script.relative_to(ROOT)}"\n```\n' in shown
 
 
 def test_nothing_is_fetched_from_elsewhere() -> None:
@@ -71,6 +71,9 @@ def test_the_site_is_built_strictly_and_offline(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "api.html").read_text()
     assert "tensorize" in page and "theta" in page
+    examples = re.sub("<[^>]+>", "", (tmp_path / "examples.html").read_text())
+    assert "class NoisyNet(nn.Module):" in examples and "--8" not in examples
+    assert "$ python examples/audit_a_defence.py --steps" in examples
     for file in tmp_path.glob("*.html"):
         fetched = re.findall(r'(?:src|rel="stylesheet" href)="(https?://[^"]+)"', file.read_text())
         assert fetched == [], file.name

@@ -29,6 +29,7 @@ from defensive_tensorization.tucker import (
     conv_factory,
     reconstruct,
 )
+from defensive_tensorization.tucker import weight as tucker_weight
 from defensive_tensorization.tucker.decompose import decompose
 
 Array = NDArray[np.float64]
@@ -437,6 +438,33 @@ def test_what_is_kept_between_forwards_follows_the_parameters(
         frozen_parameters = conv(x)
         conv.requires_grad_(True)
         torch.testing.assert_close(conv(x).detach(), frozen_parameters)
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.6])
+def test_what_is_kept_survives_a_further_call_of_eval(
+    theta: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conv = TuckerConv2d.from_conv(nn.Conv2d(8, 8, 3), theta, min_dim=3).eval()
+    computed: list[int] = []
+    for name in ("contract_window", "contract_channels"):
+        contract = getattr(tucker_weight, name)
+        monkeypatch.setattr(
+            tucker_weight, name, lambda *a, c=contract, **k: (computed.append(1), c(*a, **k))[1]
+        )
+    x = torch.randn(2, 8, 5, 5)
+
+    def contractions() -> int:
+        computed.clear()
+        with torch.no_grad(), sketching.frozen(conv, seed=0):
+            conv(x)
+        return len(computed)
+
+    first, then = contractions(), contractions()
+    assert first > then
+    conv.eval()
+    assert contractions() == then
+    conv.train().eval()
+    assert contractions() == first
 
 
 def test_a_layer_made_in_inference_mode_works() -> None:

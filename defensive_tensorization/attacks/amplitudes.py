@@ -3,10 +3,17 @@
     attack = eot_pgd(epsilon=8/255, steps=50, samples=10)
     x_adv = attack(model, x, y)                    # bounds=(0, 1), unless others are given
 
+A call with `unit` counts in that unit, as configurations do: `eot_pgd(epsilon=8, unit=1/255)` is
+the factory of that name in `in_units`, with its arguments.
+
 Each is an `Attack`, with the same checks of its model and its inputs (`guard`). They need torch
 alone, but for `autoattack`. `samples`: how many draws of a random model each step averages over; a
 model whose answers do not vary is asked once.
 """
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 from torch import Tensor, nn
 
@@ -20,23 +27,44 @@ from .search import Ball
 __all__ = ["apgd", "autoattack", "bim", "eot_pgd", "fgsm", "pgd", "square"]
 
 REACH = 2.5  # of epsilon, how far all steps together can go (Madry et al. 2018)
+P = ParamSpec("P")
 
 
+def counted(factory: Callable[P, Attack]) -> Callable[P, Attack]:
+    """The factory, or with `unit` given its namesake in `in_units`."""
+
+    @wraps(factory)
+    def make(*args: P.args, **settings: P.kwargs) -> Attack:
+        if "unit" not in settings:
+            return factory(*args, **settings)
+        from . import in_units
+
+        namesake: Any = getattr(in_units, factory.__name__)
+        made: Attack = namesake(*args, **settings)
+        return made
+
+    return make
+
+
+@counted
 def fgsm(*, epsilon: float) -> Attack:
     """Make one step of the size of epsilon along the gradient's sign (Goodfellow et al. 2015)."""
     return climb("fgsm", epsilon, 1, epsilon, random_start=False)
 
 
+@counted
 def bim(*, epsilon: float, steps: int = 10, step_size: float | None = None) -> Attack:
     """Iterate from the image itself (Kurakin et al. 2017); step_size None: 2.5 epsilon / steps."""
     return climb("bim", epsilon, steps, _step(epsilon, steps, step_size), random_start=False)
 
 
+@counted
 def pgd(*, epsilon: float, steps: int = 40, step_size: float | None = None) -> Attack:
     """Iterate from a random point of the ball (Madry et al. 2018), one draw a step."""
     return climb("pgd", epsilon, steps, _step(epsilon, steps, step_size), random_start=True)
 
 
+@counted
 def eot_pgd(
     *,
     epsilon: float,
@@ -73,6 +101,7 @@ def eot_pgd(
     )
 
 
+@counted
 def apgd(
     *,
     epsilon: float,
@@ -95,6 +124,7 @@ def apgd(
     )
 
 
+@counted
 def square(
     *,
     epsilon: float,
@@ -114,6 +144,7 @@ def square(
     )
 
 
+@counted
 def autoattack(*, epsilon: float, version: str = outside.AUTO) -> Attack:
     """AutoAttack as others run it; needs the extra `attacks`. version: rand, standard or auto."""
     return outside.autoattack(epsilon=epsilon, unit=1.0, version=version)

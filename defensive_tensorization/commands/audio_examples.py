@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..experiment.plan import Plan
 
 COUNT = 3  # clips in the figure
+TRIED = 30  # clips that are attacked, to find some that the attack flips
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ def audio_examples(config: Config) -> list[Path]:
     attack = next(iter(attacks(config)), None)
     if attack is None:
         raise UsageError("attack=[] leaves nothing to listen to: name one, such as attack=[fgsm]")
-    found = adversarial_examples(p, trained(p).network)
+    found, flipped = adversarial_examples(p, trained(p).network)
     folder = folder_of(config)
     about = f"{attack.name.upper()} at ε = {attack.epsilon:g}"
     figure = waveforms.clip_figure(
         [views(example) for example in found],
         folder / "audio.png",
-        title=f"Clips, their adversarial twins, and the difference: {about}",
-        caption=f"{p.name}; {p.task.title}; predictions are each of one draw, and the last epoch's",
+        title=f"Clips, their adversarial examples, and the difference: {about}",
+        caption=f"{p.name}; {p.task.title}; {flipped}; each prediction is of one draw",
     )
     sounds = [file for example in found for file in written(example, wavs(p))]
     with wandb_log.opened(config, "audio", f"{p.name}-audio") as run:
@@ -81,8 +82,12 @@ def audio_examples(config: Config) -> list[Path]:
     return made
 
 
-def adversarial_examples(p: "Plan", network: "nn.Module") -> list[AdversarialExample]:
-    """The first COUNT test clips, of a fixed permutation, that the network gets right."""
+def adversarial_examples(p: "Plan", network: "nn.Module") -> tuple[list[AdversarialExample], str]:
+    """The first COUNT test clips that the attack flips, and how many of those tried it flips.
+
+    Tried are the first TRIED clips, of a fixed permutation, that the network gets right. If fewer
+    than COUNT are flipped, clips that withstand the attack follow.
+    """
     import torch
 
     from .. import sketching
@@ -98,20 +103,30 @@ def adversarial_examples(p: "Plan", network: "nn.Module") -> list[AdversarialExa
         torch.manual_seed(sketching.stream(p.config.eval.seed, "listen", "attack"))
         with torch.no_grad():
             clean = classifier(decode(split.inputs)).argmax(1)
-        right = (clean == split.labels).nonzero().flatten()[:COUNT]
+        right = (clean == split.labels).nonzero().flatten()[:TRIED]
         x, y = decode(split.inputs[right]), split.labels[right]
         if not len(right):
             raise UsageError(f"{p.name} gets none of 100 clips right: train it for longer")
         attacked = attack(classifier, x, y, p.task.bounds)
         with torch.no_grad():
             after = classifier(attacked).argmax(1)
+    chosen, about = flipped_first(after.ne(y).tolist())
     return [
         AdversarialExample(
-            *(f"{i}-{_plain(classes[y[i]])}", classes[y[i]], x[i, 0].cpu(), attacked[i, 0].cpu()),
-            *(classes[clean[right[i]]], classes[after[i]]),
+            *(f"{i}-{_plain(classes[y[of]])}", classes[y[of]], x[of, 0].cpu()),
+            *(attacked[of, 0].cpu(), classes[clean[right[of]]], classes[after[of]]),
         )
-        for i in range(len(right))
-    ]
+        for i, of in enumerate(chosen)
+    ], about
+
+
+def flipped_first(flipped: Sequence[bool]) -> tuple[list[int], str]:
+    """Places of the clips to show, COUNT at most, and a sentence that says how they were chosen."""
+    order = sorted(range(len(flipped)), key=lambda place: (not flipped[place], place))[:COUNT]
+    about = f"the attack flips {sum(flipped)} of {len(flipped)} clips that the network gets right"
+    shown = sum(flipped[place] for place in order)
+    rest = "" if shown == len(order) else f", then {len(order) - shown} that withstand it"
+    return order, f"{about}; shown: the first {shown} of these{rest}"
 
 
 def views(example: AdversarialExample) -> list[waveforms.View]:

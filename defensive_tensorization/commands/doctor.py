@@ -16,7 +16,8 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import UsageError
-from ..system import processor, provenance
+from ..system import memory, processor, provenance
+from ..system.memory import GIB
 
 CORE = ("torch", "numpy", "tensorly")
 EXTRAS = {
@@ -25,7 +26,6 @@ EXTRAS = {
 }
 LAUNCHERS = {"joblib": "hydra-joblib-launcher", "submitit": "hydra-submitit-launcher"}
 INSTRUCTIONS = "avx avx2 avx512f avx512_vnni avx512_bf16 amx_bf16 amx_tile asimd bf16 sve".split()
-GIB = 2**30
 
 
 def main() -> None:
@@ -97,13 +97,8 @@ def _precision() -> str:
 
 
 def _memory() -> str:
-    try:
-        info = Path("/proc/meminfo").read_text()
-    except OSError:
-        return "unknown"
-    kib = {k: int(v) for k, v in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", info, re.M)}
-    free, total = (kib.get(key, 0) * 1024 / GIB for key in ("MemAvailable", "MemTotal"))
-    return f"{free:.1f} of {total:.1f} GiB available"
+    found = memory.free_and_total()
+    return f"{found[0]:.1f} of {found[1]:.1f} GiB available" if found else "unknown"
 
 
 def _wandb() -> str:

@@ -12,7 +12,7 @@ from ..report.origins import Run
 from ..report.page import Entry, page
 from ..results import store
 from ..tables.catalogue import catalogue
-from ..tables.render import read_data
+from ..tables.render import averaged, read_data
 from ..tables.table_spec import folder_of, laid
 
 
@@ -35,7 +35,8 @@ def publish(
         mine = [row for row in rows if layout.takes(row)]
         filled = None
         if e.form == "table":
-            filled = layout.filled(mine, layout.own_data() if data is None else data)
+            chosen = layout.own_data() if data is None else data
+            filled = layout.filled(mine, chosen, averaged(layout, chosen))
         entries.append(Entry(e.name, e.title, command, filled, tuple(mine)))
         identities |= {
             cfg.train_config_hash(cell): cfg.identity(cell) for cell in layout.cells.values()

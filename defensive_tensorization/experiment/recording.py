@@ -117,7 +117,8 @@ def evaluation(
         def keep(made: Row, attack: Attack | None) -> None:
             if distributed.first():
                 store.append(p.rows, made)
-            level.step(passes(attack, draws))
+            # the clean row is too short to tell the rate of attacks: most of it is starting up
+            level.step(passes(attack, draws), free=attack is None)
 
         yield keep
         wandb_log.evaluated(watched, p, rows())

@@ -1,11 +1,11 @@
 """What the draws' gradients have in common by layer, and the loss along two directions."""
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .figures import STYLES
+from .wrapping import wrapped
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -15,7 +15,7 @@ def headline(result: Mapping[str, Any]) -> str:
     kept = said["accuracy"]
     share, low, high = (100 * kept[name] for name in ("estimate", "low", "high"))
     text = f"{result['name']}: keeps {share:.1f}% ({low:.1f} to {high:.1f}) at ε = {at}"
-    return "\n".join(textwrap.wrap(f"{text}; {said['words']}", width=150))
+    return f"{text}; {said['words']}"
 
 
 def figure(result: Mapping[str, Any], path: Path) -> Path:
@@ -59,7 +59,9 @@ def figure(result: Mapping[str, Any], path: Path) -> Path:
     axes[2].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     title = f"Audit: {result['name']}"
-    made.suptitle(headline(result), fontsize=10)
-    made.savefig(path, dpi=120, metadata={"Title": title, "Software": None})
+    said = headline(result)
+    made.suptitle(wrapped(said, 0.98 * 13, 12), fontsize=12)
+    about = {"Title": title, "Description": said, "Software": None}
+    made.savefig(path, dpi=120, metadata=about)
     pyplot.close(made)
     return path

@@ -10,11 +10,12 @@ from defensive_tensorization.results.row import Row
 SCALES = {
     "paper": "the printed schedule and width",
     "fast": "full width, and a short schedule and recipe, not the paper's",
+    "wide": "full width, and a short schedule and recipe for two cores, not the paper's",
     "cpu": "narrower network and short schedule, not the paper's",
     "smoke": "seconds of training, shows only that every part runs",
 }
 AS_PRINTED = {  # (scale, data set) that keep the network and the epochs of the paper
-    (scale, "speech_commands"): "the printed width and epochs" for scale in ("cpu", "fast")
+    (scale, "speech_commands"): "the printed width and epochs" for scale in ("cpu", "wide", "fast")
 }
 
 Facts = tuple[tuple[str, str], ...]

@@ -1,6 +1,5 @@
 """Contour lines of the loss around an image, a panel a network, on shared levels."""
 
-import textwrap
 from collections.abc import Sequence
 from math import floor, log10
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defensive_tensorization.report.wrapping import wrapped
 from defensive_tensorization.results.landscape_panels import Panel
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ Panels = Sequence[tuple[str, Panel | None]]
 """What each place of a figure shows, by label; None where there is no panel yet."""
 
 RED = "#d62728"
+SIZE = 11  # points of the caption: a figure of 14 inches is printed half as wide
 DECADES = 3  # below the highest loss; what lies deeper has no line
 
 
@@ -65,12 +66,12 @@ def contours(
     from matplotlib import pyplot
 
     width = 3.0 * len(panels) + 2.0
-    lines = textwrap.wrap(caption, width=int(16.5 * width))
+    under = wrapped(caption, 0.98 * width, SIZE)
     with pyplot.rc_context({"pdf.fonttype": 42}):
         figure, grid = pyplot.subplots(
             1,
             1 + len(panels),
-            figsize=(width, 3.7 + 0.14 * len(lines)),
+            figsize=(width, 3.9 + SIZE / 60 * under.count("\n")),
             width_ratios=[0.4, *(1 for _ in panels)],
             layout="constrained",
         )
@@ -86,7 +87,7 @@ def contours(
                 _panel(axis, panel, at, radius)
         grid[1].set_ylabel(axes[1], fontsize=10)
         figure.suptitle(title, fontsize=12)
-        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8)
+        figure.supxlabel(under, x=0.01, ha="left", fontsize=SIZE)
         path.parent.mkdir(parents=True, exist_ok=True)
         made = [path.with_suffix(".png"), path.with_suffix(".pdf")]
         about = {"Title": title, "Description": caption, "Software": None}

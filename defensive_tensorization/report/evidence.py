@@ -62,16 +62,21 @@ def lines(rendered: Rendered) -> Iterator[Line]:
 
 
 def grid(rendered: Rendered) -> list[list[str]]:
-    """The header, and a line of texts each; a network is named where it begins."""
-    found, before = [["Network", "Attack", "ε", *HEADINGS]], ""
-    for line in lines(rendered):
+    """The header, and a line of texts each; a network is named where it begins.
+
+    A table of which nothing was published has no such column.
+    """
+    told = list(lines(rendered))
+    known = any(line.published is not None or line.elsewhere for line in told)
+    found, before = [["Network", "Attack", "ε", *HEADINGS[not known :]]], ""
+    for line in told:
         clean = line.attack == "clean"
         found.append(
             [
                 line.label if line.label != before else "",
                 "Clean" if clean else line.attack.upper(),
                 "" if clean else f"{line.epsilon:g}",
-                _published(line),
+                *([_published(line)] if known else []),
                 "" if clean else _ours(line.stopped),
                 _ours(line.full),
                 _averaged(line.averaged),

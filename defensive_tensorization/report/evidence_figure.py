@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from defensive_tensorization.report.caption import unit
 from defensive_tensorization.report.evidence import HEADINGS, Line, lines
-from defensive_tensorization.report.figures import STYLES
+from defensive_tensorization.report.figures import STYLES, saved
 from defensive_tensorization.report.tables import STOPS, Rendered
+from defensive_tensorization.report.wrapping import PAGE, wrapped
 from defensive_tensorization.results.row import Row, given
 
 if TYPE_CHECKING:
@@ -33,16 +34,16 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
     place = [column.label for column in rendered.table.columns].index(label)
     rows = rendered.used(place)
     drawn, (left, right) = pyplot.subplots(
-        *(1, 2), figsize=(9.2, 3.9), sharex=True, layout="constrained"
+        *(1, 2), figsize=(PAGE, 3.5), sharex=True, layout="constrained"
     )
     mine = [line for line in lines(rendered) if line.label == label]
     _accuracies(left, [each for each in mine if each.attack in ("clean", attack)])
-    left.set_title(f"{label} under {attack.upper()}", fontsize=10)
+    left.set_title(f"{label} under {attack.upper()}", fontsize=9)
     left.set_ylabel("accuracy (%)")
     for name, style in zip(dict.fromkeys(r.attack for r in rows), STYLES[1:], strict=False):
         if name.startswith(STOPS):
             _kept(right, [row for row in rows if row.attack == name], name, style)
-    right.set_title("P(correct on a fresh draw | a miss was found)", fontsize=10)
+    right.set_title("P(correct on a fresh draw | a miss was found)", fontsize=9)
     for axis in (left, right):
         axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
         axis.set_ylim(-2, 100)
@@ -52,17 +53,9 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
     found = " ".join(text for topic, text in rendered.facts if topic == "scored")
     counts = sorted({line.averaged.n for line in mine if line.averaged})
     found += "".join(f"; averaged over draws: n = {n:,}" for n in counts)
-    drawn.supxlabel(
-        f"{_scale(rendered)}. {found}; bars: one std over evaluation seeds, or the 95% interval.",
-        x=0.01,
-        ha="left",
-        fontsize=7,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{label} under three attackers, and the published values"
-    drawn.savefig(path, dpi=150, metadata={"Title": title, "Software": None})
-    pyplot.close(drawn)
-    return path
+    text = f"{_scale(rendered)}. {found}; bars: one std over evaluation seeds, or the 95% interval."
+    return saved(drawn, path, title, text, wrapped(text, 0.98 * PAGE, 8))
 
 
 def accuracies(mine: Sequence[Line]) -> dict[str, Points]:

@@ -1,18 +1,20 @@
 """Robust accuracy against epsilon, one panel an attack."""
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from defensive_tensorization.report.caption import facts, unit
+from defensive_tensorization.report.caption import unit
+from defensive_tensorization.report.figure_caption import caption, name, panels
 from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell, select
 from defensive_tensorization.report.tables import STOPS
+from defensive_tensorization.report.wrapping import PAGE, wrapped
 from defensive_tensorization.results.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe-Ito colours: distinct in grey and to colour-blind readers, with a marker and a dash each.
 STYLES = (
@@ -25,7 +27,6 @@ STYLES = (
     ("#56B4E9", "X", (0, (8, 2))),
     ("#999999", "*", (0, (3, 1, 1, 1))),
 )
-TOPICS = ("rows", "data", "network", "scored", "evaluation seeds")
 
 
 def robust_vs_epsilon(
@@ -40,9 +41,9 @@ def robust_vs_epsilon(
 ) -> Path:
     """Writes a PNG: mean over evaluation seeds, a band of one std; epsilon 0 is clean accuracy.
 
-    Attacks that stop at the first miss have a row of panels of their own. Published values, in %,
-    stand as hollow marks. Selects rows as `tables.render` does. What has no rows is named under the
-    figure.
+    Attacks that stop at the first miss have a row of panels of their own, where any has rows.
+    Published values, in %, stand as hollow marks. Selects rows as `tables.render` does. The caption
+    says how much was not run.
     """
     import matplotlib
 
@@ -53,47 +54,52 @@ def robust_vs_epsilon(
         raise ValueError(f"at most {len(STYLES)} methods in one figure, got {len(columns)}")
     chosen = select(rows, columns, data=data)
     chosen = [row for row in chosen if row.attack in (*attacks, "clean")]
-    shown = [
-        row
-        for row in ([a for a in attacks if a.startswith(STOPS) is stops] for stops in (True, False))
-        if row
-    ] or [[]]
+    shown = panels(attacks, chosen)
     wide = max(map(len, shown))
-    width = max(5.5, 3.6 * wide)
-    caption = _caption(columns, attacks, chosen, int(19 * width))
-    beside = int(width / (0.8 + 0.076 * max((len(c.label) for c in columns), default=0))) or 1
-    legend = -(-len(columns) // beside)  # lines
-    figure, grid = pyplot.subplots(
-        *(len(shown), wide),
-        figsize=(width, 0.7 + 3 * len(shown) + 0.22 * legend),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    hollow = False
-    for axes, names in zip(grid, shown, strict=True):
-        for axis, attack in zip(axes, names, strict=False):
-            _panel(axis, chosen, columns, attack)
-            hollow = _published(axis, columns, attack, published or {}) or hollow
-        for axis in axes[len(names) :]:
-            axis.set_axis_off()
-        axes[0].set_ylabel("accuracy (%)")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        title=title,
-        title_fontsize=11,
-        loc="outside upper center",
-        ncols=beside,
-        frameon=False,
-        handlelength=3.2,
-    )
-    caption = f"Hollow marks: published.\n{caption}" if hollow else caption
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=7)
+    width = min(PAGE, max(5.5, 3.6 * wide))
+    beside = int(width / (0.7 + 0.07 * max((len(c.label) for c in columns), default=0))) or 1
+    lines = "Lines: mean, bands: ± one std over evaluation seeds"
+    hollow = any(_paper(columns, attack, published or {}) for row in shown for attack in row)
+    text = caption(columns, attacks, chosen, f"Hollow marks: published. {lines}" * hollow or lines)
+    under = wrapped(text, 0.98 * width, 8)
+    rows_of_text = -(-len(columns) // beside) + under.count("\n")
+    with pyplot.rc_context({"font.size": 9}):
+        figure, grid = pyplot.subplots(
+            *(len(shown), wide),
+            figsize=(width, 1 + 2.3 * len(shown) + 0.16 * rows_of_text),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, names in zip(grid, shown, strict=True):
+            for axis, attack in zip(axes, names, strict=False):
+                _panel(axis, chosen, columns, attack)
+                _published(axis, columns, attack, published or {})
+            for axis in axes[len(names) :]:
+                axis.set_axis_off()
+            axes[0].set_ylabel("accuracy (%)")
+        handles, labels = grid[0][0].get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            title=title,
+            title_fontsize=10,
+            loc="outside upper center",
+            ncols=beside,
+            frameon=False,
+            handlelength=3.2,
+        )
+        return saved(figure, path, title, text, under)
+
+
+def saved(figure: "Figure", path: Path, title: str, text: str, under: str) -> Path:
+    """Write the picture as PNG, `under` below it and its title and text in the file."""
+    from matplotlib import pyplot
+
+    figure.supxlabel(under, x=0.01, ha="left", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"Title": title, "Description": caption.replace("\n", " "), "Software": None}
-    figure.savefig(path, dpi=150, metadata=about)
+    about = {"Title": title, "Description": text, "Software": None}
+    figure.savefig(path, dpi=200, metadata=about)
     pyplot.close(figure)
     return path
 
@@ -117,8 +123,8 @@ def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str
             color=colour,
             marker=marker,
             linestyle=dash,
-            markersize=5,
-            linewidth=1.6,
+            markersize=4,
+            linewidth=1.4,
             label=column.label,
         )
     if not epsilons:
@@ -127,8 +133,7 @@ def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str
         axis.set_xscale("symlog", base=2, linthresh=epsilons[0])
     axis.set_xticks([0.0, *epsilons], [f"{epsilon:g}" for epsilon in (0.0, *epsilons)])
     axis.minorticks_off()
-    stops = ", stopped at the first miss" if attack.startswith(STOPS) else ""
-    axis.set_title(f"{attack.removeprefix(STOPS).upper()}{stops}", fontsize=10)
+    axis.set_title(name(attack).replace(" ", ",\n", 1), fontsize=9)
     axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)
@@ -136,47 +141,33 @@ def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str
 
 def _published(
     axis: "Axes", columns: Sequence[Column], attack: str, values: Mapping[Key, float]
-) -> bool:
-    """Hollow marks beside the lines; whether there is any."""
-    shown = False
-    for column, (colour, marker, _) in zip(columns, STYLES, strict=False):
-        paper = column.paper
-        of = {
+) -> None:
+    """Hollow marks beside the lines."""
+    for place, of in _paper(columns, attack, values).items():
+        colour, marker, _ = STYLES[place]
+        axis.plot(
+            list(of),
+            list(of.values()),
+            color=colour,
+            marker=marker,
+            linestyle="none",
+            markersize=7,
+            markerfacecolor="none",
+            label="_published",
+        )
+
+
+def _paper(
+    columns: Sequence[Column], attack: str, values: Mapping[Key, float]
+) -> dict[int, dict[float, float]]:
+    """By the place of a method with published values: those values, in %, by epsilon."""
+    found = {
+        place: {
             epsilon: value
-            for (name, epsilon, method), value in values.items()
-            if method == paper and name in ("clean", attack.removeprefix(STOPS))
+            for (of, epsilon, method), value in values.items()
+            if method == column.paper and of in ("clean", attack.removeprefix(STOPS))
         }
-        if paper and of:
-            shown = True
-            axis.plot(
-                list(of),
-                list(of.values()),
-                color=colour,
-                marker=marker,
-                linestyle="none",
-                markersize=8,
-                markerfacecolor="none",
-                label="_published",
-            )
-    return shown
-
-
-def _caption(
-    columns: Sequence[Column], attacks: Sequence[str], rows: list[Row], characters: int
-) -> str:
-    parts = [
-        f"{topic}: {statement}"
-        for topic, statement in facts(columns, rows)
-        if topic in TOPICS or topic.endswith(" scale")
-    ]
-    missing = [
-        f"{attack} {epsilon:g} of {column.label}" if epsilon else f"{attack} of {column.label}"
-        for attack in ("clean", *attacks)
-        for epsilon in sorted({row.epsilon for row in rows if row.attack == attack}) or [0.0]
-        for column in columns
-        if cell(rows, column, attack, epsilon) is None
-    ]
-    if missing:
-        parts.append(f"missing: {', '.join(missing)}")
-    text = f"Lines: mean, bands: ± one std over evaluation seeds; {'; '.join(parts)}."
-    return "\n".join(textwrap.wrap(text, width=characters))
+        for place, column in enumerate(columns)
+        if column.paper
+    }
+    return {place: of for place, of in found.items() if of}

@@ -189,8 +189,7 @@ def _legend(rendered: Rendered) -> str:
 
 def _left(rendered: Rendered) -> list[bool]:
     """Whether each column of the grid is set to the left."""
-    count = 3 + len(evidence.HEADINGS) if rendered.compares else 2 + len(rendered.table.columns)
-    return [place < (2 if rendered.compares else 1) for place in range(count)]
+    return [place < (2 if rendered.compares else 1) for place in range(len(_grid(rendered)[0]))]
 
 
 def _groups(rendered: Rendered) -> list[str]:

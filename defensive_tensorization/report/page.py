@@ -7,6 +7,7 @@ from pathlib import Path
 
 from defensive_tensorization.report import grid, markup
 from defensive_tensorization.report.caption import SCALES
+from defensive_tensorization.report.evidence import sentence
 from defensive_tensorization.report.markup import cell, link, scrolled, tag
 from defensive_tensorization.report.origins import Run, definitions, details, runs
 from defensive_tensorization.report.pictures import Pictures
@@ -152,6 +153,20 @@ def _not_run(entries: Sequence[Entry], folder: Path, *, audited: bool) -> Sectio
     return Section("not-run", "What was not run", "\n".join([items, *whole]))
 
 
+def _conclusion(entries: Sequence[Entry]) -> str:
+    """What each table says of its network at the largest epsilon, in its own numbers."""
+    told = [
+        tag("p", tag("strong", escape(said)), " ", link(f"#{entry.name}", entry.title))
+        for entry in entries
+        if entry.rendered and entry.rendered.compares and (said := sentence(entry.rendered))
+    ]
+    none = (
+        "No conclusion yet: no table here has one network under an attack that stops at the first "
+        "miss, under its full budget, and averaged over draws."
+    )
+    return "\n".join(told) or tag("p", escape(none))
+
+
 def _lead(scale: str, entries: Sequence[Entry], found: Sequence[Run]) -> str:
     rows = sum(len(run.rows) for run in found)
     tables = [entry for entry in entries if entry.rendered is not None]
@@ -163,7 +178,7 @@ def _lead(scale: str, entries: Sequence[Entry], found: Sequence[Run]) -> str:
         "number of ours leads to its rows, and every row to its commit, command and configuration; "
         "what was not run is shown as missing."
     )
-    return tag("p", escape(text))
+    return "\n".join([_conclusion(entries), tag("p", escape(text))])
 
 
 def _overview(entries: Sequence[Entry], folder_ids: set[str]) -> str:

@@ -5,7 +5,6 @@ draws lower it (`convergence_failure`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record
@@ -48,7 +47,7 @@ def surface_rows(rows: Iterable[Row], column: Column, epsilon: float) -> list[Ro
     return sorted(mine, key=lambda row: row.eval_seed)
 
 
-def _shown_draws(rows: Sequence[Row], column: Column, epsilon: float) -> dict[int, str]:
+def shown_draws(rows: Sequence[Row], column: Column, epsilon: float) -> dict[int, str]:
     """K, and how it is called: one for all where nothing is random."""
     if any(row.random for row in surface_rows(rows, column, epsilon)):
         return {k: f"K = {k}" for k in DRAWS}
@@ -118,11 +117,11 @@ def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: 
     """A table of steps x draws for each method and epsilon, and whether it has settled."""
     parts = [f"# {title}", "", ABOUT, ""]
     for column in columns:
-        epsilons = _epsilons(rows, column)
+        epsilons = epsilons_of(rows, column)
         for epsilon in epsilons:
             found = surface(rows, column, epsilon)
             parts += [f"## {column.label}, ε = {epsilon:g}", ""]
-            ks = _shown_draws(rows, column, epsilon)
+            ks = shown_draws(rows, column, epsilon)
             parts += ["| steps | " + " | ".join(ks.values()) + " |"]
             parts += ["|---:" * (len(ks) + 1) + "|"]
             for s in STEPS:
@@ -152,7 +151,7 @@ def records(columns: Sequence[Column], rows: Sequence[Row]) -> list[Record]:
     """One record a cell that there is, in percent."""
     found: list[Record] = []
     for column in columns:
-        for epsilon in _epsilons(rows, column):
+        for epsilon in epsilons_of(rows, column):
             for (steps, draws), each in sorted(surface(rows, column, epsilon).items()):
                 i = interval(each)
                 found.append(
@@ -169,74 +168,6 @@ def records(columns: Sequence[Column], rows: Sequence[Row]) -> list[Record]:
     return found
 
 
-def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title: str) -> Path:
-    """Writes a PNG: a panel a method and epsilon, robust accuracy against steps, a line a K."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    from defensive_tensorization.report.figures import STYLES
-
-    caption = ABOUT
-    panels = [(column, epsilon) for column in columns for epsilon in _epsilons(rows, column)]
-    wide = max(1, min(4, len(panels)))
-    high = -(-len(panels) // wide) or 1
-    drawn, grid = pyplot.subplots(
-        high,
-        wide,
-        figsize=(max(5.5, 3.4 * wide), 1.4 + 3 * high),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis in grid.flat[len(panels) :]:
-        axis.set_axis_off()
-    for axis, (column, epsilon) in zip(grid.flat, panels, strict=False):
-        found = surface(rows, column, epsilon)
-        ks = _shown_draws(rows, column, epsilon)
-        for k, (colour, marker, dash) in zip(ks, STYLES, strict=False):
-            steps = [s for s in STEPS if (s, k) in found]
-            each = [interval(found[s, k]) for s in steps]
-            axis.errorbar(
-                steps,
-                [100 * i.estimate for i in each],
-                [
-                    [100 * (i.estimate - i.low) for i in each],
-                    [100 * (i.high - i.estimate) for i in each],
-                ],
-                color=colour,
-                marker=marker,
-                linestyle=dash,
-                markersize=5,
-                linewidth=1.4,
-                elinewidth=0.6,
-                label=ks[k],
-            )
-        axis.set_xscale("log")
-        axis.set_xticks(STEPS, [str(s) for s in STEPS])
-        axis.minorticks_off()
-        axis.set_title(f"{column.label}, ε = {epsilon:g}", fontsize=10)
-        axis.set_xlabel("steps")
-        axis.set_ylim(0, 100)
-        axis.grid(alpha=0.3)
-    for line in grid:
-        line[0].set_ylabel("robust accuracy (%)")
-    if panels:
-        handles, labels = max(
-            (axis.get_legend_handles_labels() for axis in grid.flat), key=lambda each: len(each[1])
-        )
-        drawn.legend(
-            handles, labels, title=title, loc="outside upper center", ncols=5, frameon=False
-        )
-    drawn.supxlabel(caption, x=0.01, ha="left", fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(
-        path, dpi=150, metadata={"Title": title, "Description": caption, "Software": None}
-    )
-    pyplot.close(drawn)
-    return path
-
-
-def _epsilons(rows: Iterable[Row], column: Column) -> list[float]:
+def epsilons_of(rows: Iterable[Row], column: Column) -> list[float]:
+    """Those at which there is anything of a network's surface."""
     return sorted({r.epsilon for r in rows if r.attack == ATTACK and column.takes(r)})

@@ -1,11 +1,11 @@
 """Accuracy against theta: one panel an attack, a line an epsilon, the dense network dashed."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from .figures import STYLES
+from .wrapping import wrapped
 
 
 class Point(NamedTuple):
@@ -77,7 +77,7 @@ def figure(points: Sequence[Point], about: str, path: Path) -> Path:
     handles, labels = grid[0][0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     caption = about + "; ± over evaluation seeds; dashed: the dense network"
-    made.supxlabel("\n".join(textwrap.wrap(caption, int(15 * width))), fontsize=8)
+    made.supxlabel(wrapped(caption, 0.98 * width, 8), fontsize=8)
     made.savefig(path, dpi=150)
     pyplot.close(made)
     return path

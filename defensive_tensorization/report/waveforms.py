@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defensive_tensorization.report.wrapping import wrapped
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -56,7 +58,8 @@ def clip_figure(clips: Sequence[Sequence[View]], path: Path, *, title: str, capt
     for axis in grid[-1]:
         axis.set_xlabel("seconds")
     figure.suptitle(title)
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8)
+    under = wrapped(caption, 0.98 * 4 * across, 10)  # 12 inches are printed on 7
+    figure.supxlabel(under, x=0.01, ha="left", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"Title": title, "Description": caption, "Software": None}
     figure.savefig(path, dpi=110, metadata=about)

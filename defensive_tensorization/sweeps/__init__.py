@@ -4,6 +4,10 @@ Hydra takes a sweeper or launcher only by a name under `hydra_plugins`. `registe
 under such names, so no folder of that name is needed.
 """
 
+from .side_by_side import words as side_by_side
+
+__all__ = ["register", "side_by_side"]
+
 PREFIX = "hydra_plugins.defensive_tensorization"
 
 

@@ -24,10 +24,11 @@ def bfloat16(device: str) -> str:
         device: auto, cpu or cuda, as in the configuration. torch is imported only where a GPU
             may be at hand.
     """
-    return _gpu() if _on_gpu(device) else _cpu()
+    return _gpu() if on_gpu(device) else _cpu()
 
 
-def _on_gpu(device: str) -> bool:
+def on_gpu(device: str) -> bool:
+    """Whether a run on this device (auto, cpu, cuda) computes on a GPU."""
     if device.startswith("cuda"):
         return True
     maybe = "torch" in sys.modules or any(Path(each).exists() for each in GPUS)

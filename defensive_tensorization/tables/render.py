@@ -14,15 +14,16 @@ from ..errors import UsageError, in_one_line
 from ..experiment import wandb_log
 from ..report import (
     evidence_figure,
-    figures,
     fit,
     formats,
     honest,
     honest_page,
     index,
     surface,
+    surface_figure,
     tables,
 )
+from ..report.accuracy_figure import accuracy_figure
 from ..report.caption import facts
 from ..report.selection import select
 from ..results import store
@@ -67,7 +68,6 @@ def render(
     return made
 
 
-FEW = 4  # methods whose published values a figure can hold beside their lines
 Made = tuple[list[Path], list[formats.Record]]
 
 
@@ -76,17 +76,7 @@ def _table(found: Found) -> Made:
     rendered = layout.filled(found.rows, found.data, averaged(layout, found.data))
     made = formats.write(rendered, layout.folder)
     figure = found.figure()
-    if found.rows and len(layout.columns) <= len(figures.STYLES):
-        table = rendered.table
-        names = tuple(dict.fromkeys(attack for attack, _ in table.lines if attack != "clean"))
-        made.append(
-            figures.robust_vs_epsilon(
-                *(found.rows, table.columns, names, figure),
-                title=table.title,
-                data=found.data,
-                published=layout.published if len(layout.columns) <= FEW else None,
-            )
-        )
+    made += accuracy_figure(rendered, found.rows, layout.published, figure)
     shown = layout.config.experiment.drawn
     if shown and rendered.compares:
         path = layout.folder / f"{layout.name}_evidence.png"
@@ -156,7 +146,9 @@ def _surface(found: Found) -> Made:
     path.write_bytes(page.encode())
     made, figure = [path], found.figure()
     if rows:
-        made.append(surface.figure(rows, layout.columns, figure, title=config.experiment.title))
+        made.append(
+            surface_figure.figure(rows, layout.columns, figure, title=config.experiment.title)
+        )
     return made, surface.records(layout.columns, rows)
 
 

@@ -21,6 +21,7 @@ from ..sketching.bernoulli import Masks, Sketch
 from ..sketching.draws import draws_in
 from .as_tensor import AsTensor
 from .decompose import Rank, decompose
+from .kept import Kept
 from .paths import contract_channels, contract_window
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class TuckerWeight(AsTensor):
         self.rescale = rescale
         if rescale:
             self.sketch.unmasked = self.kept_fraction
-        self._kept: dict[Any, tuple[Any, Tensor]] = {}
+        self._kept = Kept()
 
     @classmethod
     def from_dense(
@@ -161,30 +162,21 @@ class TuckerWeight(AsTensor):
     def _keep(self, what: str, compute: Callable[[], Tensor]) -> Tensor:
         """In evaluation mode, compute once while no gradient is wanted and no parameter changes.
 
-        A write through `.data` moves no version counter and goes unnoticed until the mode is set.
+        A write through `.data` moves no version counter and is noticed once the mode is set.
         """
         if not self.keeps:
             return compute()
         device = self.core.device
-        dtype = (
-            torch.get_autocast_dtype(device.type)
-            if torch.is_autocast_enabled(device.type)
-            else None
-        )
-        state = [(p.data_ptr(), p._version) for p in self._all]
-        found = self._kept.get((what, device, dtype))
-        if found is None or found[0] != state:
-            with torch.inference_mode(False), torch.no_grad(), eager.plain():
-                found = state, compute().to(dtype or self.core.dtype)
-            self._kept[what, device, dtype] = found
-        return found[1]
+        mixed = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if mixed else self.core.dtype
+        return self._kept.get((what, device, dtype), self._all, lambda: compute().to(dtype))
 
     def train(self, mode: bool = True) -> Self:
-        self._kept.clear()
+        if mode:
+            self._kept.clear()
+        else:
+            self._kept.distrust()
         return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": {}}
 
 
 def one_of(masks: Masks, draw: int) -> Masks:

@@ -1,0 +1,148 @@
+"""The picture of surfaces: robust accuracy against steps, on one printed page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defensive_tensorization.report.figures import STYLES, saved
+from defensive_tensorization.report.selection import Column
+from defensive_tensorization.report.surface import (
+    ABOUT,
+    STEPS,
+    Surface,
+    epsilons_of,
+    shown_draws,
+    surface,
+    surface_rows,
+)
+from defensive_tensorization.report.wrapping import PAGE, wrapped
+from defensive_tensorization.results.row import Row
+from defensive_tensorization.results.scores import interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACROSS = 3  # panels of random networks in a row
+APART = 1.06  # factor between two lines' places on the axis of steps, so that their bars are apart
+
+Line = tuple[str, dict[int, tuple[float, float, float]]]
+"""What a line is called, and by steps its estimate and the two ends of its interval, in percent."""
+
+
+def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title: str) -> Path:
+    """Write a PNG: a panel for a random network and epsilon, a line a K.
+
+    Networks without randomness have one line each, so they share a panel an epsilon.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    random, fixed = random_panels(rows, columns), fixed_panels(rows, columns)
+    under = wrapped(ABOUT, 0.98 * PAGE, 8)
+    heights = [0.7 + 1.8 * -(-len(random) // ACROSS)] if random else []
+    if fixed:
+        lines = max(len(each) for _, each in fixed)
+        heights.append(0.6 + 0.19 * -(-lines // 2) + 2.1 * -(-len(fixed) // 2))
+    with pyplot.rc_context({"font.size": 8}):
+        drawn = pyplot.figure(
+            figsize=(PAGE, 0.5 + sum(heights or [2.0]) + 0.14 * under.count("\n")),
+            layout="constrained",
+        )
+        drawn.suptitle(title, fontsize=10)
+        parts: Any = drawn.subfigures(
+            *(max(1, len(heights)), 1), squeeze=False, height_ratios=heights or None
+        )
+        halves = list(parts.flat)
+        if random:
+            _grid(halves.pop(0), random, ACROSS, "Networks of random kernels, K draws a step")
+        if fixed:
+            _grid(halves.pop(0), fixed, 2, "Networks in which nothing is random")
+        return saved(drawn, path, title, ABOUT, under)
+
+
+def random_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, list[Line]]]:
+    """By heading, a line a K."""
+    made = []
+    for column in columns:
+        for epsilon in epsilons_of(rows, column):
+            if any(row.random for row in surface_rows(rows, column, epsilon)):
+                found = surface(rows, column, epsilon)
+                ks = shown_draws(rows, column, epsilon)
+                lines = [(of, _line(found, k)) for k, of in ks.items()]
+                made.append((f"{column.label}\nε = {epsilon:g}", lines))
+    return made
+
+
+def fixed_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, list[Line]]]:
+    """By heading, a line a network; no more of them in a panel than there are styles."""
+    by_epsilon: dict[float, list[Line]] = {}
+    for column in columns:
+        for epsilon in epsilons_of(rows, column):
+            if not any(row.random for row in surface_rows(rows, column, epsilon)):
+                k = next(iter(shown_draws(rows, column, epsilon)))
+                line = _line(surface(rows, column, epsilon), k)
+                by_epsilon.setdefault(epsilon, []).append((column.label, line))
+    most = max(map(len, by_epsilon.values()), default=0)
+    return [
+        (f"ε = {epsilon:g}", lines[start : start + len(STYLES)])
+        for start in range(0, most, len(STYLES))
+        for epsilon, lines in sorted(by_epsilon.items())
+        if lines[start:]
+    ]
+
+
+def _line(found: Surface, k: int) -> dict[int, tuple[float, float, float]]:
+    of = {s: interval(found[s, k]) for s in STEPS if (s, k) in found}
+    return {s: (100 * i.estimate, 100 * i.low, 100 * i.high) for s, i in of.items()}
+
+
+def _grid(part: Any, panels: Sequence[tuple[str, list[Line]]], across: int, title: str) -> None:
+    wide = min(across, len(panels))
+    grid = part.subplots(-(-len(panels) // wide), wide, sharey=True, squeeze=False)
+    for axis in grid.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (heading, lines) in zip(grid.flat, panels, strict=False):
+        _panel(axis, heading, lines)
+    for line in grid:
+        line[0].set_ylabel("robust accuracy (%)")
+    handles = max(
+        (axis.get_legend_handles_labels() for axis in grid.flat), key=lambda each: len(each[1])
+    )
+    wordy = any(len(label) > 12 for label in handles[1])
+    part.legend(
+        *handles,
+        title=title,
+        loc="outside upper center",
+        ncols=2 if wordy else 5,
+        frameon=False,
+        handlelength=3,
+    )
+
+
+def _panel(axis: "Axes", heading: str, lines: Sequence[Line]) -> None:
+    for i, ((label, line), (colour, marker, dash)) in enumerate(zip(lines, STYLES, strict=False)):
+        place = APART ** (i - (len(lines) - 1) / 2)
+        axis.errorbar(
+            [steps * place for steps in line],
+            [mean for mean, _, _ in line.values()],
+            [
+                [mean - low for mean, low, _ in line.values()],
+                [high - mean for mean, _, high in line.values()],
+            ],
+            color=colour,
+            marker=marker,
+            linestyle=dash,
+            markersize=3.5,
+            linewidth=1.1,
+            elinewidth=0.6,
+            label=label,
+        )
+    axis.set_xscale("log")
+    axis.set_xticks(STEPS, [str(s) for s in STEPS])
+    axis.minorticks_off()
+    axis.set_title(heading, fontsize=8)
+    axis.set_xlabel("steps")
+    axis.set_ylim(-2, 100)
+    axis.grid(alpha=0.3)
