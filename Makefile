@@ -30,7 +30,7 @@ endif
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers example-outputs test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers example-outputs test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel compare-tools reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|wide|fast|paper] [ARGS='key=value ...']"
@@ -141,8 +141,11 @@ profile: $(READY) ## where a training step's and an attack step's time goes, in 
 audit: $(READY) ## can a robust accuracy be believed? MODEL=<run or fingerprint>, or ARGS="dataset=... theta=..."
 	$(PY) scripts/audit.py $(MODEL) $(ARGS)
 
-audit-panel: $(READY) ## the audit on models of which the truth is known: its table at SCALE
+audit-panel: $(READY) ## the audit on models of which the truth is known: its table at SCALE (ARGS=members=A,B: some alone)
 	$(PY) scripts/audit_panel.py scale=$(SCALE) audit.rounds=3 $(ARGS)
+
+compare-tools: $(READY) ## random resize and pad under AutoAttack, Foolbox, torchattacks and ours: what each says, what is true
+	$(PY) scripts/compare_tools.py scale=$(SCALE) $(ARGS)
 
 bench-loader: $(READY) ## what handing over the clips costs an epoch of training
 	$(PY) scripts/bench_loader.py $(ARGS)

@@ -1,5 +1,6 @@
 """The rules of an audit, each made to hold and to break; the verdict; models that are known."""
 
+import csv
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -31,6 +32,7 @@ from defensive_tensorization.auditing.strangers import (
 from defensive_tensorization.auditing.target import AuditTarget, Budget
 from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
 from defensive_tensorization.commands import audit
+from defensive_tensorization.commands.audit_panel import panel
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.ensure import Trained, trained
@@ -400,6 +402,27 @@ def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) 
     assert "- [audit_panel.md](audit_panel.md): Audits of" in (tmp_path / "README.md").read_text()
 
 
+def test_members_that_were_not_run_are_named_and_no_verdict_counts_for_them(
+    tmp_path: Path, config: Config
+) -> None:
+    words = ["dataset=digits", "model=convnet", "model.width=12", "train.epochs=1", "logger=none"]
+    words += [f"paths.runs={config.paths.runs}", f"paths.results={tmp_path}", "device=cpu"]
+    words += ["audit.images=6", "audit.steps=2", "audit.draws=2", "audit.queries=2"]
+    made = panel([*words, "audit.scored=3", "members=resize_pad,undefended"])
+    [table] = [path for path in made if path.name == "audit_panel.csv"]
+    lines = list(csv.reader(table.read_text().splitlines()))[1:]
+    assert [line[0] for line in lines] == [member.label for member in MEMBERS]
+    run = [line[0] for line in lines if line[1] != "not run"]
+    assert run == ["Undefended", "Random resize and pad"]
+    assert {"".join(line[2:]) for line in lines if line[1] == "not run"} == {""}
+    page = table.with_suffix(".md").read_text()
+    assert f"of 2 verdicts are right, at ε = 8/255; {len(MEMBERS) - 2} of {len(MEMBERS)}" in page
+    assert "| PGD training | not run |" in page
+    assert len(list((table.parent / "audits").glob("*.json"))) == 2
+    with pytest.raises(UsageError, match="members=nosuch is none of the panel: take of undefended"):
+        panel([*words, "members=pgd,nosuch"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["normal_noise", "resize_pad", "dropout_on", "random_member"])
 def test_the_verdict_is_right_on_a_stranger_s_defence(name: str, config: Config) -> None:
@@ -421,7 +444,7 @@ def test_the_verdict_is_right_on_all(tmp_path: Path) -> None:
     words += [f"audit.{k}={v}" for k, v in vars(budget).items()] + ["audit.rounds=3"]
     words += ["train.lr_scale=0.1", "logger=none", "device=cpu"]
     words += [f"paths.runs={tmp_path}", f"paths.results={tmp_path / 'results'}"]
-    made = audit.panel(words)
+    made = panel(words)
     table = next(path for path in made if path.name == "audit_panel.csv").read_text()
     lines = table.splitlines()[1:]
     assert len(lines) == len(MEMBERS)

@@ -14,7 +14,7 @@ from torch import nn
 from .. import config as cfg
 from .. import sketching
 from ..auditing.examine import VERSION, examine
-from ..auditing.panel import CLAIM, MEMBERS, Member
+from ..auditing.panel import Member
 from ..auditing.target import AuditTarget, Budget
 from ..config import Config
 from ..data import decode
@@ -24,9 +24,8 @@ from ..experiment.ensure import Trained, trained
 from ..experiment.evaluate import described
 from ..experiment.plan import Plan, plan
 from ..experiment.released_networks import configured, there
-from ..report import audit_panel, audits
+from ..report import audits
 from ..system import malloc, output, provenance
-from ..tables.table_spec import folder_of
 from ..training import checkpoint
 
 log = logging.getLogger(__name__)
@@ -235,25 +234,9 @@ def _provenance(
     }
 
 
-def panel(overrides: Sequence[str]) -> list[Path]:
-    """Every member's audit, and the table of verdicts beside what is known."""
-    named = any(word.startswith("audit.level=") for word in overrides)
-    claim = [] if named else [f"audit.level={CLAIM}"]
-    configs = {m: cfg.composed([*overrides, *claim, *m.overrides]) for m in MEMBERS}
-    config = next(iter(configs.values()))
-    lines, files = [], []
-    for member, each in configs.items():
-        path = audit(each, provenance.command(program="scripts/audit_panel.py"), member)
-        result = json.loads(path.read_text())
-        files.append(path)
-        lines.append(member.known)
-        log.info("%s: %s", member.label, result["verdict"]["words"])
-    return audit_panel.write(lines, files, folder_of(config))
-
-
 def main() -> None:
     """python -m defensive_tensorization audit [RUN OR FINGERPRINT] [key=value ...]"""
-    with _spoken() as words:
+    with spoken() as words:
         model = words.pop(0) if words and "=" not in words[0] else None
         config = stored(model, words) if model else cfg.composed(words)
         command = provenance.command(program="-m defensive_tensorization audit")
@@ -261,14 +244,8 @@ def main() -> None:
         print(audits.text(result))
 
 
-def main_panel() -> None:
-    """python scripts/audit_panel.py [key=value ...]"""
-    with _spoken() as words:
-        panel(words)
-
-
 @contextmanager
-def _spoken() -> Iterator[list[str]]:
+def spoken() -> Iterator[list[str]]:
     """The words of the command line, progress in lines, one ending."""
     output.log(logging.INFO)
     provenance.commit()

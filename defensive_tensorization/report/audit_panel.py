@@ -10,24 +10,39 @@ from typing import Any
 from .audits import Result, epsilon, facts, share, table
 from .index import write_index
 
+NOT_RUN = "not run"
 
-def write(members: Sequence[Mapping[str, Any]], files: Sequence[Path], folder: Path) -> list[Path]:
-    """`audit_panel.md` and `.csv`, each member's JSON in `audits/`, copied, and the index anew."""
+
+def write(
+    members: Sequence[Mapping[str, Any]], files: Sequence[Path | None], folder: Path
+) -> list[Path]:
+    """`audit_panel.md` and `.csv`, each member's JSON in `audits/`, copied, and the index anew.
+
+    files: None for a member whose audit was not run; of one at least there is a file.
+    """
     (folder / "audits").mkdir(parents=True, exist_ok=True)
-    results, made = [], []
+    results: list[tuple[Mapping[str, Any], Result]] = []
+    rows: list[tuple[Mapping[str, Any], Result | None]] = []
+    made = []
     for member, file in zip(members, files, strict=True):
-        copy = folder / "audits" / file.name
-        copy.write_bytes(file.read_bytes())
-        made.append(copy)
-        results.append((member, json.loads(file.read_text())))
-    grid = grid_of(results)
+        result = None if file is None else json.loads(file.read_text())
+        rows.append((member, result))
+        if file is not None and result is not None:
+            copy = folder / "audits" / file.name
+            copy.write_bytes(file.read_bytes())
+            made.append(copy)
+            results.append((member, result))
+    grid = grid_of(rows)
     right = sum(line[-1] == "yes" for line in grid[1:])
     first = results[0][1]
+    missing = len(rows) - len(results)
     page = [
         "# Audits of models of which the truth is known",
         "",
-        f"{right} of {len(results)} verdicts are right, at ε = {epsilon(first)}. What is known of "
-        "each model is known before it is audited; accuracies in %, with 95% intervals.",
+        f"{right} of {len(results)} verdicts are right, at ε = {epsilon(first)}"
+        + (f"; {missing} of {len(rows)} models were not run" if missing else "")
+        + ". What is known of each model is known before it is audited; accuracies in %, with 95% "
+        "intervals.",
         "",
         *table(grid),
         "",
@@ -47,7 +62,6 @@ def write(members: Sequence[Mapping[str, Any]], files: Sequence[Path], folder: P
         path.write_bytes(content.encode())
         made.append(path)
     made.append(write_index(folder))
-    print("\n".join(page))
     return made
 
 
@@ -62,15 +76,19 @@ def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
         del told[key]
     for key in ("commit", "hardware"):
         told[key] = ", ".join(sorted({result[key] for result in results}))
+    told["rules"] = "version " + ", ".join(sorted({str(result["version"]) for result in results}))
     told["time"] = f"{sum(result['seconds'] for result in results) / 60:.0f} min of audits"
     return list(told.items())
 
 
-def grid_of(results: Sequence[tuple[Mapping[str, Any], Result]]) -> list[list[str]]:
-    """One line a model; a verdict is right where it is among the model's."""
+def grid_of(results: Sequence[tuple[Mapping[str, Any], Result | None]]) -> list[list[str]]:
+    """One line a model; a verdict is right where it is among the model's. None: not run."""
     head = ["Model", "Verdict", "Clean", "One draw a step", "Best attacks", "Strongest"]
     lines = [[*head, "Images, steps, draws", "Failed checks", "Right"]]
     for member, result in results:
+        if result is None:
+            lines.append([member["label"], NOT_RUN, *[""] * (len(lines[0]) - 2)])
+            continue
         by_name = {each["name"]: each for each in result["attacks"]}
         failed = [c["title"] for c in result["checks"] if c["status"] == "fail"]
         words = result["verdict"]["words"]
