@@ -14,7 +14,13 @@ from defensive_tensorization.tables.render import render
 from defensive_tensorization.tracking import FINISHED
 
 SMALL = (
-    *("experiment=quickstart", "model.width=2", "model.reference=16", "train.epochs=2"),
+    *(
+        "experiment=quickstart",
+        "model=resnet18",
+        "model.width=2",
+        "model.reference=16",
+        "train.epochs=2",
+    ),
     *("train.init_epochs=null", "train.lr_scale=0.1", "eval.draws=1"),
     *("train.images=64", "train.batch_size=32", "eval.images=6", "eval.runs=1"),
     *("attack=[fgsm,pgd]", "eval.epsilon=[2,4]", "eval.batch_size=3", "device=cpu"),

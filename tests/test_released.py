@@ -280,7 +280,8 @@ def test_a_table_says_which_networks_are_released(runs: Path, tmp_path: Path) ->
     paths = render(
         "quickstart",
         [
-            *(*TINY, *out, "train.init_epochs=null", "eval.draws=1"),
+            *(*TINY, *out, "model=resnet18", "train.init_epochs=null", "eval.draws=1"),
+            "train.lr_scale=1",
             f"networks={folder}",
         ],
     )

@@ -162,7 +162,7 @@ def test_other_recipes_and_protocols_are_not_picked_up(own: Path, tmp_path: Path
     known = [*made_up("baseline", 0.1), *made_up("ours_0.9_same_epochs", 0.5)]
     write(tmp_path, known)
     recipes = {each.recipe for each in known}
-    for override in ("model.width=16", "seed=1", "tucker.min_dim=1", "theta=0.7"):
+    for override in ("model.width=32", "seed=1", "tucker.min_dim=1", "theta=0.7"):
         others = made_up("ours_0.9_same_epochs", 0.77, override)
         assert not recipes & {each.recipe for each in others}
         write(tmp_path, others)

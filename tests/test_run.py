@@ -249,6 +249,7 @@ def test_a_new_attack_retrains_nothing(
 
 TABLE = ("quickstart.md", "quickstart.csv", "quickstart.tex")
 AS_RUN = (
+    "model=resnet18",
     "train.init_epochs=null",
     "train.batch_size=128",
     "eval.draws=1",
