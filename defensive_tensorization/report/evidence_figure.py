@@ -53,7 +53,8 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
     found = " ".join(text for topic, text in rendered.facts if topic == "scored")
     counts = sorted({line.averaged.n for line in mine if line.averaged})
     found += "".join(f"; averaged over draws: n = {n:,}" for n in counts)
-    title = f"{label} under three attackers, and the published values"
+    beside = any(line.published is not None for line in mine)
+    title = f"{label} under three attackers{', and the published values' if beside else ''}"
     text = f"{_scale(rendered)}. {found}; bars: one std over evaluation seeds, or the 95% interval."
     return saved(drawn, path, title, text, wrapped(text, 0.98 * PAGE, 8))
 
