@@ -2,6 +2,7 @@
 
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,10 @@ OURS = ("ours_1", "ours_0.9")
 
 @pytest.fixture(scope="module")
 def layout() -> Layout:
-    return laid("quickstart", SMALL)
+    """A table of three networks that do not start from each other."""
+    words = [*SMALL, "dataset=digits", "train.init=scratch"]
+    cells = {method: composed([*words, f"method={method}"]) for method in ("baseline", *OURS)}
+    return replace(laid("quickstart", SMALL), config=cells["baseline"], cells=cells)
 
 
 def jobs(layout: Layout) -> list[Config]:
