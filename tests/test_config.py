@@ -1123,7 +1123,7 @@ def test_networks_are_shared_between_tables() -> None:
     assert figure["baseline_identity"] == four["baseline_identity"]
     assert figure["binary_ours_0.99"] == four["ours_0.99"]
     bases = [
-        cfg.base_of(quick(f"experiment={e}", "scale=cpu", f"method={m}"))
+        cfg.base_of(quick(f"experiment={e}", "scale=cpu", "scale.autocast=bfloat16", f"method={m}"))
         for e, m in (
             ("table2", "ours_0.95_pgd"),
             ("table1", "ours_0.95"),

@@ -219,7 +219,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
         told = [str(count or "—") for count in counts]
         what, (seconds, *unknown) = f"{missing} of {cells}", rates.of(work)
         if each.landscape:
-            words = [f"experiment={name}", *overrides]
+            words = [f"experiment={name}", *overrides, *named]
             count, lacks = landscapes.lacking(each, words, folder_of(config) / f"{name}.npz")
             what = f"{len(lacks)} of {count} panels"
             costs = [pace.get(draws > 0) for draws in lacks]

@@ -30,7 +30,7 @@ from ..results import store
 from ..results.row import Row
 from . import landscapes
 from .fit import handlings, held
-from .table_spec import Layout, kept, laid
+from .table_spec import Layout, kept, laid, precision_words
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def render(
     layout = laid(experiment, overrides)
     tracking.mode_of(layout.config.logger.mode)
     if layout.config.landscape:
-        words = [f"experiment={experiment}", *overrides]
+        words = [f"experiment={experiment}", *overrides, *precision_words(layout.config)]
         drawn = landscapes.render(layout.config, layout.cells, words, layout.folder, data)
         drawn.append(index.write_index(layout.folder))
         _mirror(layout, [], drawn, [])
