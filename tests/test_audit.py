@@ -33,6 +33,7 @@ from defensive_tensorization.auditing.target import AuditTarget, Budget
 from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, verdict
 from defensive_tensorization.commands import audit
 from defensive_tensorization.commands.audit_panel import panel
+from defensive_tensorization.commands.stored_run import stored
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.ensure import Trained, trained
@@ -302,17 +303,17 @@ def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Confi
     trained(p)
     words = [f"paths.runs={config.paths.runs}", "audit.epsilon=16"]
     for model in (p.name, p.weights_id, p.weights_id[:8]):
-        made = audit.stored(model, words)
+        made = stored(model, words)
         assert cfg.train_config_hash(made) == cfg.train_config_hash(config)
         assert (made.audit.epsilon, made.paths.runs) == (16, config.paths.runs)
     for word in ("theta=0.5", "tucker.min_keep=2"):
         with pytest.raises(UsageError, match=f"{word} says what .* was trained with"):
-            audit.stored(p.name, [*words, word])
-    assert audit.stored(p.name, [*words, "theta=1"]).theta == 1  # its own
+            stored(p.name, [*words, word])
+    assert stored(p.name, [*words, "theta=1"]).theta == 1  # its own
     with pytest.raises(UsageError, match="MODEL=nosuch is no trained run of"):
-        audit.stored("nosuch", words)
+        stored("nosuch", words)
     with pytest.raises(UsageError, match="an override changes what .* was trained from: leave"):
-        audit.stored(p.name, [*words, "model.width=13"])
+        stored(p.name, [*words, "model.width=13"])
 
 
 def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> None:

@@ -21,8 +21,8 @@ import defensive_tensorization as dt
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
 from defensive_tensorization.commands import verify
-from defensive_tensorization.commands.audit import stored
 from defensive_tensorization.commands.release_networks import release
+from defensive_tensorization.commands.stored_run import stored
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError

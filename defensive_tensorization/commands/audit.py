@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,76 +23,12 @@ from ..experiment import components
 from ..experiment.ensure import Trained, trained
 from ..experiment.evaluate import described
 from ..experiment.plan import Plan, plan
-from ..experiment.released_networks import configured, there
+from ..experiment.released_networks import there
 from ..report import audits
 from ..system import malloc, output, provenance
-from ..training import checkpoint
+from .stored_run import stored
 
 log = logging.getLogger(__name__)
-
-
-def stored(model: str, overrides: Sequence[str]) -> Config:
-    """The configuration of a trained run, by its name or the head of its fingerprint.
-
-    Or of a released network, by its name, GROUP/NETWORK.
-    """
-    if "/" in model:
-        return configured(model, overrides)
-    runs = next((o.partition("=")[2] for o in overrides if o.startswith("paths.runs=")), "runs")
-    folder = Path(cfg.home(runs, "paths.runs")) / "checkpoints"
-    files = sorted(folder.glob("*.pt"))
-    found = [file for file in files if file.stem == model]
-    if not found and len(model) >= 8:
-        mine = [file for file in files if file.stem.endswith(f"-{model[:8]}")]
-        found = [file for file in mine if checkpoint.described(file)[0].startswith(model)]
-    if len(found) != 1:
-        names = ", ".join(file.stem for file in files) or "none"
-        raise UsageError(
-            f"MODEL={model} is no trained run of {folder}: take a name or 8 to 16 digits of a "
-            f"fingerprint of {names}"
-        )
-    fingerprint, plain = checkpoint.described(found[0])
-    was = cfg.restored(plain)
-    made = cfg.amended(was, [f"paths.runs={runs}", *overrides])
-    if ignored := _ignored(was, made, overrides):
-        raise UsageError(
-            f"{ignored} says what {found[0].stem} was trained with, and is not what it was: leave "
-            "it out, or leave MODEL out to audit another network"
-        )
-    if cfg.train_config_hash(made) != cfg.train_config_hash(was):
-        raise UsageError(
-            f"an override changes what {found[0].stem} ({fingerprint}) was trained from: leave "
-            "MODEL out to audit another network"
-        )
-    return made
-
-
-# What other settings are taken from when a configuration is composed, and a trained run's no more.
-_TAKEN_FROM = ("theta", "precision.theta", "tucker", "scale")
-
-
-def _ignored(was: Config, made: Config, overrides: Sequence[str]) -> str | None:
-    """The first override that would change nothing, though it asks for another network."""
-    for word in overrides:
-        key, _, value = word.lstrip("+").partition("=")
-        if not any(key == name or key.startswith(f"{name}.") for name in _TAKEN_FROM):
-            continue
-        if key == "theta" and _theta(was) == made.theta:
-            continue
-        if key == "theta" or _at(was, key) != _at(made, key):
-            return f"{key}={value}"
-    return None
-
-
-def _theta(config: Config) -> float:
-    """The one that the run's network has, whatever a composition's own says."""
-    return config.defence.conv.theta if config.defence.conv else config.theta
-
-
-def _at(config: Any, key: str) -> Any:
-    for name in key.split("."):
-        config = getattr(config, name)
-    return config
 
 
 def audit(config: Config, command: str, member: Member | None = None) -> Path:
