@@ -3,12 +3,11 @@
 A cell that was not run has no `used` passes and stays blank; it is counted as missing.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from defensive_tensorization.report.index import write_index
+from defensive_tensorization.system.table import markdown, tidy
 
 Line = Mapping[str, str]
 
@@ -27,13 +26,10 @@ HEAD = (
 def write(lines: Sequence[Line], facts: Sequence[str], folder: Path) -> list[Path]:
     """`compare_tools.csv` and `.md`, and the folder's index."""
     folder.mkdir(parents=True, exist_ok=True)
-    out = io.StringIO()
-    table = csv.DictWriter(out, FIELDS, restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows(lines)
+    grid = [FIELDS, *([line.get(name, "") for name in FIELDS] for line in lines)]
     text = "\n".join(page(lines, facts)) + "\n"
     made = []
-    for suffix, content in ((".csv", out.getvalue()), (".md", text)):
+    for suffix, content in ((".csv", tidy(grid)), (".md", text)):
         made.append(folder / f"compare_tools{suffix}")
         made[-1].write_bytes(content.encode())
     return [*made, write_index(folder)]
@@ -51,9 +47,7 @@ def page(lines: Sequence[Line], facts: Sequence[str]) -> list[str]:
         "*Fresh draws*: what the tool's examples leave under draws that all tools have in common.",
         "*True, at most*: what the strongest known example of each image leaves.",
         "",
-        f"| {' | '.join(HEAD)} |",
-        f"|{'---|' * len(HEAD)}",
-        *(f"| {' | '.join(_cells(line))} |" for line in lines),
+        markdown([HEAD, *map(_cells, lines)], range(len(HEAD)), tight=True),
         "",
         *(f"- {fact}" for fact in facts),
     ]

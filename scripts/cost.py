@@ -34,6 +34,7 @@ from defensive_tensorization.attacks.training import truncated_normal
 from defensive_tensorization.experiment.components import channels_last
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.system import provenance
+from defensive_tensorization.system.table import markdown
 
 TRAIN, TEST, SIDE = 1_281_167, 50_000, 224  # ILSVRC-2012, at ResNet-50's usual size
 OPERATIONS = ("forward", "training step", "attack step")
@@ -205,18 +206,15 @@ def hours(operations: float, rate: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def table(costs: dict[str, Cost], rate: float) -> list[str]:
-    lines = [
-        "| method | base | training | its attack | evaluation | EFLOP | GPU-hours |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+def table(costs: dict[str, Cost], rate: float) -> str:
+    lines = [["method", "base", "training", "its attack", "evaluation", "EFLOP", "GPU-hours"]]
     shared = max(c.base for c in costs.values())
     rows = {**costs, "Table 2": Cost(shared, *_sums(costs))}
     for label, c in rows.items():
         parts = [c.base, c.train, c.perturb, c.evaluate]
-        shares = " | ".join(f"{100 * p / c.total:.0f}%" for p in parts)
-        lines.append(f"| {label} | {shares} | {c.total / 1e18:,.0f} | {hours(c.total, rate)} |")
-    return lines
+        shares = [f"{100 * p / c.total:.0f}%" for p in parts]
+        lines.append([label, *shares, f"{c.total / 1e18:,.0f}", hours(c.total, rate)])
+    return markdown(lines, tight=True)
 
 
 def _sums(costs: dict[str, Cost]) -> tuple[float, float, float]:
@@ -255,18 +253,19 @@ def main() -> None:
     kept = {n: (saved(net, 4) - saved(net, 2)) // 2 for n, net in nets.items()}  # per image
     data = TRAIN * 3 * SIDE**2
     whole = sum(_sums(costs)) + max(c.base for c in costs.values())
+    heads = ["network", "training step", "attack step in training", "in evaluation", "forward"]
+
+    def counted(n: str) -> tuple[float, ...]:
+        steps = (counts.step[n, where] for where in ("training", "evaluation"))
+        return (counts.train[n], *steps, counts.forward[n])
+
+    grid = [heads, *([n, *(f"{x / 1e9:.1f}" for x in counted(n))] for n in nets)]
     lines = [
         "# What Table 2 would cost at ImageNet size, on a ResNet-50",
         "",
         f"**Counted**, at {SIDE}x{SIDE}, GFLOP an image (a multiply-add is two):",
         "",
-        "| network | training step | attack step in training | in evaluation | forward |",
-        "|---|---:|---:|---:|---:|",
-        *(
-            f"| {n} | {counts.train[n] / 1e9:.1f} | {counts.step[n, 'training'] / 1e9:.1f} | "
-            f"{counts.step[n, 'evaluation'] / 1e9:.1f} | {counts.forward[n] / 1e9:.1f} |"
-            for n in nets
-        ),
+        markdown(grid, tight=True),
         "",
         f"Batches of {options.batch} in training and {options.eval_batch} in evaluation; in "
         f"attacks and evaluation ours passes {options.reference} reference images before each, "
@@ -277,7 +276,7 @@ def main() -> None:
         f"training, ours on top of its base, and the paper's evaluation of {TEST:,} images "
         "(FGSM and PGD at 2, 8 and 16, ten runs):",
         "",
-        *table(costs, rate),
+        table(costs, rate),
         "",
         f"GPU-hours are of one {options.gpu} at its published peak of {options.peak:g} TFLOP/s "
         f"(dense bfloat16) and an **assumed** utilisation of {100 * options.utilisation:.0f}%. No "
@@ -317,15 +316,8 @@ def _here(
     nets: dict[str, nn.Module], timings: list[Timing], options: argparse.Namespace, whole: float
 ) -> list[str]:
     hardware = provenance.hardware("cpu")
-    lines = [
-        "",
-        f"**Measured** on one thread of {hardware}, CPU time, float32, batches of "
-        f"{options.measure_batch}, the best of {options.rounds}:",
-        "",
-        "| operation | dense, images a second | ours | ours / dense, time | counted | dense, "
-        "GFLOP/s |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    lines = [["operation", "dense, images a second", "ours", "ours / dense, time", "counted"]]
+    lines[0].append("dense, GFLOP/s")
     rates = []
     by = {(t.setting.operation, t.network): t.minimum for t in timings}
     for what in OPERATIONS:
@@ -333,12 +325,19 @@ def _here(
         dense, ours = (flops(nets[n], what, b) for n in ("dense", "ours"))
         seconds = by[what, "dense"], by[what, "ours"]
         rates.append(dense / seconds[0])
-        lines.append(
-            f"| {what} | {b / seconds[0]:.2f} | {b / seconds[1]:.2f} | "
-            f"{seconds[1] / seconds[0]:.2f} | {ours / dense:.2f} | {dense / seconds[0] / 1e9:.0f} |"
-        )
+        ratios = (b / seconds[0], b / seconds[1], seconds[1] / seconds[0], ours / dense)
+        numbers = [*(f"{each:.2f}" for each in ratios), f"{dense / seconds[0] / 1e9:.0f}"]
+        lines.append([what, *numbers])
     years = whole / min(rates) / 3600 / 24 / 365
-    return [*lines, "", f"At the slowest of these rates Table 2 takes {years:,.0f} years on it."]
+    return [
+        "",
+        f"**Measured** on one thread of {hardware}, CPU time, float32, batches of "
+        f"{options.measure_batch}, the best of {options.rounds}:",
+        "",
+        markdown(lines, tight=True),
+        "",
+        f"At the slowest of these rates Table 2 takes {years:,.0f} years on it.",
+    ]
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ import csv
 import re
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+
+from defensive_tensorization.system.table import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- begin: (?P<words>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -75,13 +76,13 @@ def _snippet(words: str, root: Path) -> str:
         kept = [{**line, "_field": name, "_value": line[name]} for line in kept for name in values]
     if not columns:
         return f"{_number(_only(kept, words), value)}%"
-    return "\n" + "\n".join(_table(kept, rows, columns, value, wanted, words)) + "\n"
+    return f"\n{_table(kept, rows, columns, value, wanted, words)}\n"
 
 
 def _table(
     kept: list[Line], rows: list[str], columns: str, value: str, wanted: dict[str, list[str]],
     words: str,
-) -> Iterator[str]:  # fmt: skip
+) -> str:  # fmt: skip
     def order(line: Line, names: list[str]) -> tuple[int, ...]:
         return tuple(_among(line[n], wanted[n]) or 0 if n in wanted else 0 for n in names)
 
@@ -91,15 +92,15 @@ def _table(
     down = list(
         dict.fromkeys(tuple(x[n] for n in rows) for x in sorted(kept, key=lambda x: order(x, rows)))
     )
-    yield f"| {' | '.join([*rows, *across])} |"
-    yield f"|{'|'.join([' --- '] * len(rows) + [' ---: '] * len(across))}|"
+    lines = [[*rows, *across]]
     for at in down:
         row = [x for x in kept if tuple(x[n] for n in rows) == at]
         cells = [
             _number(_only([x for x in row if x[columns] == name], f"{words}: {at}, {name}"), value)
             for name in across
         ]
-        yield f"| {' | '.join([*map(_plain, at), *cells])} |"
+        lines.append([*map(_plain, at), *cells])
+    return markdown(lines, range(len(rows)))
 
 
 def _among(value: str, wanted: list[str]) -> int | None:

@@ -22,7 +22,7 @@ INSIDE: dict[str, set[str]] = {
     "config": {"errors", "system"},
     "tracking": {"errors", "system"},
     "results": {"errors", "system"},
-    "report": {"errors", "results"},
+    "report": {"errors", "results", "system"},
     "sketching": {"errors", "system"},
     "randomness": {"errors", "sketching", "system"},
     "replacement": {"errors", "system"},
@@ -57,7 +57,7 @@ LIBRARIES = {
     "xnor": {"torch", "tensorly"},
     "released": {"torch"},
     "results": {"numpy", "filelock"},
-    "report": {"matplotlib", "numpy", "PIL"},
+    "report": {"jinja2", "markdown", "markupsafe", "matplotlib", "numpy", "PIL"},
 }
 # library -> the only rooms that may import it
 ONLY_IN = {

@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 from .. import config as cfg
 from ..errors import UsageError, in_one_line
 from ..results import landscape_panels, store
+from ..system.table import console
 from ..tables import landscapes
-from .inventory import aligned, size
+from .inventory import size
 
 PACKED = "cache"  # the data: no run's, and long to make
 
@@ -125,7 +126,7 @@ def _table(doomed: Sequence[Item]) -> str:
         shown = [each.path.name for each in mine]
         names = ", ".join(shown[:4]) + (", ..." if len(shown) > 4 else "")
         lines.append([kind, str(len(shown)), size(sum(each.bytes for each in mine)), names])
-    return aligned(lines, left=(0, 3))
+    return console(lines, left=(0, 3))
 
 
 def _lost(doomed: Sequence[Item], results: Path) -> str:

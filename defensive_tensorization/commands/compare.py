@@ -15,7 +15,7 @@ from ..errors import UsageError, in_one_line
 from ..results import store
 from ..results.row import Row
 from ..results.scores import Answers, Interval, difference, interval
-from .inventory import aligned
+from ..system.table import console
 
 LEVEL = 0.95
 Attacked = tuple[object, ...]
@@ -124,7 +124,7 @@ def told(a: Sequence[Row], b: Sequence[Row], found: Sequence[Compared]) -> str:
         between = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
         counts = [str(each.images), str(each.seeds)]
         lines.append([each.attack, f"{each.epsilon:g}", *counts, *shares, between, each.verdict])
-    table = aligned([heads, *lines], left=(0, 8))
+    table = console([heads, *lines], left=(0, 8))
     return (
         f"A  {a[0].run_id}\nB  {b[0].run_id}\n\n{table}\n\n"
         "Accuracies in %. Intervals are of the paired difference, each line alone at 95%; they "

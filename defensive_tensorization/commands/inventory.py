@@ -9,6 +9,7 @@ from typing import Any
 from .. import config as cfg
 from ..config import Config
 from ..results.row import Row, summarise
+from ..system.table import console
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def listed(made: Sequence[Training], rows: Iterable[Row], now: float | None = No
         lines.append([name, training.config.scale.name, epochs, clean, accuracy(mine, "pgd", 8)])
         lines[-1] += [str(len(mine)), age(now - training.changed), size(training.size)]
     heads = ["run", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
-    return aligned([heads, *lines], left=(0, 1))
+    return console([heads, *lines], left=(0, 1))
 
 
 def accuracy(rows: Iterable[Row], attack: str, epsilon: float) -> str:
@@ -107,15 +108,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
-
-
-def aligned(lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Columns of a terminal, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if i in left else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )

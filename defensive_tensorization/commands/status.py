@@ -15,10 +15,11 @@ from ..report.caption import duration
 from ..results import landscape_panels, store
 from ..results.row import OUTSIDE, Row
 from ..system.progress import bar
+from ..system.table import console
 from ..tables import landscapes
 from ..tables.catalogue import catalogue
 from ..tables.table_spec import folder_of, laid, precision_words
-from .inventory import Training, aligned, listed, size, trainings
+from .inventory import Training, listed, size, trainings
 
 if TYPE_CHECKING:
     from ..attacks import Attack
@@ -242,7 +243,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
             "",
             f"What the tables at {scale} scale lack (make reproduce-TABLE SCALE={scale})",
             "",
-            aligned([heads, *lines], left=(0, 4)),
+            console([heads, *lines], left=(0, 4)),
             "",
             "Times by the same kind of work, measured on: " + (hardware or "nothing yet"),
         ]

@@ -27,8 +27,8 @@ from ..released import Entry, Manifest, weights
 from ..results import store
 from ..results.row import Row
 from ..system import malloc, output
+from ..system.table import console
 from ..tables.table_spec import folder_of
-from .inventory import aligned
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def told(found: Sequence[Comparison]) -> str:
         shares = (each.committed, each.here, gap, allowed)
         numbers = [f"{100 * share:.1f}" for share in shares]
         lines.append([each.network, each.attack, f"{each.epsilon:g}", *numbers, verdict])
-    return aligned([heads, *lines], left=(0, 1, 7))
+    return console([heads, *lines], left=(0, 1, 7))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..system import table
 from .figures import STYLES
 from .wrapping import wrapped
 
@@ -28,12 +29,7 @@ def text(points: Sequence[Point], about: str) -> str:
     for theta in dict.fromkeys(point.theta for point in points):
         found = [cells.get((theta, *head)) for head in heads]
         lines.append([theta, *(_cell(each) for each in found)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = (
-        "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join([about, "", *table])
+    return "\n".join([about, "", table.console(lines, left=())])
 
 
 def figure(points: Sequence[Point], about: str, path: Path) -> Path:

@@ -1,6 +1,5 @@
 """The question that a theta sweep ends with: how accuracy goes with theta, for one recipe."""
 
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from ..errors import UsageError, in_one_line
 from ..report.theta import Point, figure, text
 from ..results import store
 from ..results.row import Row, summarise
+from ..system.table import tidy
 
 
 def plotted(words: Sequence[str]) -> list[Path]:
@@ -97,10 +97,7 @@ def _about(config: Config, rows: Sequence[Row]) -> str:
 
 
 def _csv(points: Sequence[Point], path: Path) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Point._fields)
-        writer.writerows(points)
+    path.write_bytes(tidy([Point._fields, *points]).encode())
     return path
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..replacement import Left
+from ..system.table import console
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,6 @@ class Report:
         before = sum(layer.parameters_before for layer in self.layers)
         after = sum(layer.parameters_after for layer in self.layers)
         lines.append((f"{len(self.layers)} layers", "", "", "", f"{before:,} -> {after:,}", ""))
-        widths = [max(len(line[i]) for line in lines) for i in range(6)]
-        rows = [
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
+        grid = console(lines, range(len(lines[0])))
         stays = [f"left dense: {each}" for each in self.left]
-        return "\n".join([f"tensorized at theta = {self.theta:g}", *rows, *stays])
+        return "\n".join([f"tensorized at theta = {self.theta:g}", grid, *stays])
