@@ -30,8 +30,8 @@ EXTRAS = {  # top-level modules
     "pyautoattack": "attacks",
 } | dict.fromkeys(
     (
-        "filelock hydra matplotlib omegaconf PIL sklearn soundfile torchaudio torchvision tqdm "
-        "wandb wandb_workspaces"
+        "filelock hydra jinja2 markdown matplotlib omegaconf PIL sklearn soundfile torchaudio "
+        "torchvision tqdm wandb wandb_workspaces"
     ).split(),
     "experiments",
 )

@@ -3,9 +3,11 @@
 import csv
 import io
 
+from html_page import read
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defensive_tensorization.report.markdown_page import html
 from defensive_tensorization.system.table import console, markdown, tidy
 
 LINES = [["run", "n", "by"], ["a", "10", "x"], ["longer", "1", ""]]
@@ -27,6 +29,12 @@ def test_markdown_sets_columns_left_and_right() -> None:
     assert (head, rule) == ("| run | n | by |", "| ---: | ---: | --- |")
     assert body == ["| a | 10 | x |", "| longer | 1 |  |"]
     assert markdown(LINES, tight=True).splitlines()[1] == "|---|---:|---:|"
+
+
+def test_a_bar_in_a_cell_ends_no_cell() -> None:
+    table = read(html(markdown([["a|b", "c"], ["|", "`x|y`"]])))
+    assert [cell.text for cell in table.all("th")] == ["a|b", "c", "|"]
+    assert [cell.text for cell in table.all("td")] == ["x|y"]
 
 
 @given(st.lists(st.lists(WORDS | st.none() | st.integers(), min_size=2, max_size=2), min_size=1))

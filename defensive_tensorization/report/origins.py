@@ -1,15 +1,16 @@
-"""The rows behind the tables, as HTML: run by run, with commits, commands and configuration."""
+"""The rows behind the tables: run by run, with commits, commands and configuration."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cached_property
 from typing import Any
 
 from defensive_tensorization.report.caption import commit, duration
 from defensive_tensorization.report.formats import source
-from defensive_tensorization.report.grid import anchor, attack_label
-from defensive_tensorization.report.markup import cell, link, scrolled, tag
+from defensive_tensorization.report.grid import anchor, attack_label, epsilon_label
+from defensive_tensorization.report.html_table import Cell, HtmlTable
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row, summarise
 
 HEADS = (
@@ -26,15 +27,18 @@ class Run:
     rows: Sequence[Row]
     identity: Mapping[str, Any] | None = None
 
+    @cached_property
+    def commands(self) -> list[str]:
+        return sorted({row.command for row in self.rows})
+
 
 def runs(found: Iterable[Run], shown: Mapping[str, Sequence[str]]) -> str:
     """A section a run; `shown` names the tables that hold a cell, by its anchor."""
-    return "\n".join(_run(each, shown) for each in found)
+    return fill("runs.html", runs=[_run(each, shown) for each in found])
 
 
-def _run(run: Run, shown: Mapping[str, Sequence[str]]) -> str:
+def _run(run: Run, shown: Mapping[str, Sequence[str]]) -> dict[str, object]:
     first = run.rows[0]
-    commands = sorted({row.command for row in run.rows})
     facts = {
         "scale": first.scale,
         "data": f"{first.data} ({first.data_digest})",
@@ -50,56 +54,30 @@ def _run(run: Run, shown: Mapping[str, Sequence[str]]) -> str:
         ),
         "recipe, fingerprint": f"{first.recipe}, {first.fingerprint}",
     }
-    listed = [
-        tag("li", tag("code", escape(command)), id=_command(run.name, i))
-        for i, command in enumerate(commands, 1)
-    ]
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(run.rows):
         groups.setdefault(anchor(row), []).append(number)
-    lines = [_cell(run, name, numbers, commands, shown) for name, numbers in groups.items()]
-    caption = tag("caption", f"Rows of {escape(run.name)}: accuracies in %, by evaluation seed.")
-    head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in HEADS)))
-    table = tag("table", caption, head, tag("tbody", *lines), class_="sortable")
-    return tag(
-        "section",
-        tag("h3", escape(run.name)),
-        tag("p", "File: ", link(source(first), source(first)), "."),
-        details("What it is", definitions(facts), _identity(run, first)),
-        tag("p", "By the commands (with ", tag("code", "--cfg job"), ": their configuration):"),
-        tag("ol", *listed),
-        scrolled(table, f"rows of {run.name}"),
-        id=f"run-{run.name}",
-        class_="run",
+    table = HtmlTable(
+        f"rows of {run.name}",
+        f"Rows of {run.name}: accuracies in %, by evaluation seed.",
+        HEADS,
+        [_line(run, numbers, shown.get(name, ())) for name, numbers in groups.items()],
+        ids=list(groups),
     )
+    return {
+        "name": run.name,
+        "source": source(first),
+        "facts": facts.items(),
+        "recipe": first.recipe,
+        "identity": run.identity
+        and json.dumps(run.identity, indent=1, sort_keys=True, ensure_ascii=False),
+        "commands": run.commands,
+        "table": table,
+    }
 
 
-def details(summary: str, *inner: str) -> str:
-    return tag("details", tag("summary", escape(summary)), *inner)
-
-
-def definitions(facts: Mapping[str, str]) -> str:
-    return tag("dl", *(tag("dt", escape(k)) + tag("dd", escape(v)) for k, v in facts.items()))
-
-
-def _identity(run: Run, row: Row) -> str:
-    if run.identity is None:
-        return tag("p", "No table of these configurations has this run.")
-    text = json.dumps(run.identity, indent=1, sort_keys=True, ensure_ascii=False)
-    return tag(
-        "div",
-        tag("p", f"What decided its weights (recipe {escape(row.recipe)}; defaults are left out):"),
-        tag("pre", tag("code", escape(text)), tabindex=0, aria_label="configuration"),
-    )
-
-
-def _cell(
-    run: Run,
-    name: str,
-    numbers: Sequence[int],
-    commands: Sequence[str],
-    shown: Mapping[str, Sequence[str]],
-) -> str:
+def _line(run: Run, numbers: Sequence[int], shown: Sequence[str]) -> list[Cell]:
+    """The rows of one cell: one network under one protocol."""
     rows = [run.rows[number] for number in numbers]
     row = rows[0]
     mean = 100 * summarise(rows).robust_mean
@@ -107,29 +85,23 @@ def _cell(
     knowledge = "" if row.knowledge == "fresh" else row.knowledge
     settings = [knowledge, row.options, row.input, f"{row.scored} draws score" * (row.scored > 1)]
     settings.append("" if row.batchnorm == "running" else f"BatchNorm {row.batchnorm}")
-    by = sorted({commands.index(each.command) + 1 for each in rows})
-    return tag(
-        "tr",
-        cell(attack_label(row.attack), header=True),
-        cell("" if row.attack == "clean" else f"{row.epsilon:g}"),
-        cell(f"{mean:.2f}"),
-        cell(_span([each.eval_seed for each in rows]), value=len(rows)),
-        cell(" ".join(f"{100 * each.robust_accuracy:.2f}" for each in rows), value=f"{mean:.4f}"),
-        cell(f"{row.n:,}", value=row.n),
-        cell(escape(_listed(commit(each) for each in rows))),
-        cell(", ".join(link(f"#{_command(run.name, i)}", f"command {i}") for i in by)),
-        cell(_span([number + 1 for number in numbers]), value=numbers[0] + 1),
-        cell(str(row.steps)),
-        cell(escape("; ".join(each for each in settings if each))),
-        cell(duration(seconds), value=f"{seconds:.1f}"),
-        cell(tag("code", row.protocol)),
-        cell(", ".join(link(f"#{each}", each) for each in shown.get(name, ()))),
-        id=name,
-    )
-
-
-def _command(run: str, number: int) -> str:
-    return f"command-{run}-{number}"
+    by = sorted({run.commands.index(each.command) + 1 for each in rows})
+    return [
+        Cell(attack_label(row.attack)),
+        Cell(epsilon_label(row.attack, row.epsilon)),
+        Cell(f"{mean:.2f}"),
+        Cell(_span([each.eval_seed for each in rows]), len(rows)),
+        Cell(" ".join(f"{100 * each.robust_accuracy:.2f}" for each in rows), f"{mean:.4f}"),
+        Cell(f"{row.n:,}", row.n),
+        Cell(_listed(commit(each) for each in rows)),
+        Cell("", links=[(f"#command-{run.name}-{i}", f"command {i}") for i in by]),
+        Cell(_span([number + 1 for number in numbers]), numbers[0] + 1),
+        Cell(str(row.steps)),
+        Cell("; ".join(each for each in settings if each)),
+        Cell(duration(seconds), f"{seconds:.1f}"),
+        Cell(row.protocol, code=True),
+        Cell("", links=[(f"#{each}", each) for each in shown]),
+    ]
 
 
 def _span(numbers: Sequence[int]) -> str:

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
-from defensive_tensorization.report import grid, markup
+from defensive_tensorization.report import grid, markdown_page
 from defensive_tensorization.report.caption import SCALES
 from defensive_tensorization.report.evidence import sentence
-from defensive_tensorization.report.markup import cell, link, scrolled, tag
-from defensive_tensorization.report.origins import Run, definitions, details, runs
+from defensive_tensorization.report.html_table import NOT_RUN, Cell, HtmlTable
+from defensive_tensorization.report.origins import Run, runs
 from defensive_tensorization.report.pictures import Pictures
 from defensive_tensorization.report.tables import Rendered
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
@@ -84,28 +82,38 @@ def page(
     for entry in entries:
         for name in dict.fromkeys(map(grid.anchor, entry.rows or ())):
             shown.setdefault(name, []).append(entry.name)
-    origin = runs(found, shown) or tag("p", "There are no rows yet.")
-    sections.append(Section("rows", "Where the numbers come from: the rows", origin))
-    return _document(f"Results at {scale} scale", _lead(scale, entries, found), entries, sections)
+    sections.append(Section("rows", "Where the numbers come from: the rows", runs(found, shown)))
+    overview = fill("table.html", table=_overview(entries, {each.name for each in sections}))
+    tables = [entry for entry in entries if entry.rendered]
+    return fill(
+        "page.html",
+        scale=scale,
+        about=SCALES.get(scale, "a schedule of one's own"),
+        conclusions=list(_conclusions(entries)),
+        begun=sum(entry.missing < entry.cells for entry in tables),
+        tables=len(tables),
+        rows=sum(len(run.rows) for run in found),
+        networks=len(found),
+        sections=[Section("overview", "Overview", overview), *sections],
+    )
 
 
 def _result(entry: Entry, pictures: Pictures) -> Section:
-    figure = f"{entry.name}.png"
-    if entry.rendered is None:
-        written = pictures.folder / f"{entry.name}.md"
-        parts = [_page(written, pictures)[1]] if written.is_file() else []
-        parts += [pictures.figure(figure)] if figure in pictures.left else []
-    else:
-        parts = [
-            grid.matrix(entry.rendered),
-            pictures.figure(figure),
-            details("Cell by cell: published, ours, difference", grid.by_cell(entry.rendered)),
-            details("Circumstances", definitions(dict(entry.rendered.facts))),
-        ]
+    figure, of = f"{entry.name}.png", entry.rendered
+    written = pictures.folder / f"{entry.name}.md"
+    own = _page(written, pictures)[1] if of is None and written.is_file() else ""
     files = [f"{entry.name}.{kind}" for kind in ("md", "csv", "tex")]
-    links = [link(name, name) for name in files if (pictures.folder / name).is_file()]
-    parts.append(tag("p", "Made by ", tag("code", escape(entry.command)), *_files(links)))
-    return Section(entry.name, entry.title, "\n".join(parts))
+    text = fill(
+        "result.html",
+        page=own,
+        matrix=of and grid.matrix(of),
+        figure=pictures.figure(figure) if of or figure in pictures.left else "",
+        by_cell=of and grid.by_cell(of),
+        facts=of and dict(of.facts).items(),
+        command=entry.command,
+        files=[name for name in files if (pictures.folder / name).is_file()],
+    )
+    return Section(entry.name, entry.title, text)
 
 
 def _page(path: Path, pictures: Pictures) -> tuple[str, str]:
@@ -113,11 +121,7 @@ def _page(path: Path, pictures: Pictures) -> tuple[str, str]:
     text = path.read_text(encoding="utf-8")
     first, _, rest = text.partition("\n")
     title = first.removeprefix("# ")
-    return title, markup.markdown(rest if title != first else text, pictures.address)
-
-
-def _files(links: list[str]) -> list[str]:
-    return ["; files: ", ", ".join(links), "."] if links else ["."]
+    return title, markdown_page.html(rest if title != first else text, pictures.address)
 
 
 def _written(folder: Path, entries: Sequence[Entry], pictures: Pictures) -> Iterator[Section]:
@@ -129,110 +133,51 @@ def _written(folder: Path, entries: Sequence[Entry], pictures: Pictures) -> Iter
     for name in sorted(set(paths) - tables, key=lambda name: (not name.startswith("audit"), name)):
         if paths[name].suffix == ".html":
             text = paths[name].read_text(encoding="utf-8")
-            frame = tag("iframe", srcdoc=text, sandbox="", title=name)
-            yield Section(name, name.replace("_", " ").capitalize(), frame)
+            title = name.replace("_", " ").capitalize()
+            yield Section(name, title, fill("frame.html", page=text, title=name))
         else:
             yield Section(name, *_page(paths[name], pictures))
 
 
 def _not_run(entries: Sequence[Entry], folder: Path, *, audited: bool) -> Section:
-    lines, whole = [], []
+    lines, published = [], []
     for entry in entries:
-        begun, command = entry.begun(folder), tag("code", escape(entry.command))
+        begun = entry.begun(folder)
         if entry.rendered is None and not begun:
-            lines.append(f"{escape(entry.title)}: nothing yet; {command}")
+            lines.append((entry.title, "nothing yet", entry.command))
         elif entry.missing:
             what = f"lacks {entry.missing} of" if begun else "has none of its"
-            lines.append(f"{escape(entry.title)}: {what} {entry.cells} cells; {command}")
+            lines.append((entry.title, f"{what} {entry.cells} cells", entry.command))
         if entry.rendered and not begun and entry.published:
-            whole.append(details(f"{entry.title}: what the paper has", grid.matrix(entry.rendered)))
+            published.append((entry.title, grid.matrix(entry.rendered)))
     kept = (path for path in folder.glob("audit*.*") if not path.stem.startswith("audit_panel"))
-    if not (audited or any(kept)):
-        lines.append("No audit of a trained network has been made here.")
-    items = tag("ul", *(tag("li", line) for line in lines)) if lines else tag("p", "Nothing.")
-    return Section("not-run", "What was not run", "\n".join([items, *whole]))
+    audited = audited or any(kept)
+    text = fill("not_run.html", lines=lines, audited=audited, published=published)
+    return Section("not-run", "What was not run", text)
 
 
-def _conclusion(entries: Sequence[Entry]) -> str:
+def _conclusions(entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
     """What each table says of its network at the largest epsilon, in its own numbers."""
-    told = [
-        tag("p", tag("strong", escape(said)), " ", link(f"#{entry.name}", entry.title))
-        for entry in entries
-        if entry.rendered and entry.rendered.compares and (said := sentence(entry.rendered))
-    ]
-    none = (
-        "No conclusion yet: no table here has one network under an attack that stops at the first "
-        "miss, under its full budget, and averaged over draws."
-    )
-    return "\n".join(told) or tag("p", escape(none))
+    for entry in entries:
+        if entry.rendered and entry.rendered.compares and (said := sentence(entry.rendered)):
+            yield said, entry.name, entry.title
 
 
-def _lead(scale: str, entries: Sequence[Entry], found: Sequence[Run]) -> str:
-    rows = sum(len(run.rows) for run in found)
-    tables = [entry for entry in entries if entry.rendered is not None]
-    begun = [entry for entry in tables if entry.missing < entry.cells]
-    about = SCALES.get(scale, "a schedule of one's own")
-    text = (
-        f"Scale {scale}: {about}. {len(begun)} of {len(tables)} "
-        f"tables have results, from {rows:,} rows of {len(found)} networks. In a table every "
-        "number of ours leads to its rows, and every row to its commit, command and configuration; "
-        "what was not run is shown as missing."
-    )
-    return "\n".join([_conclusion(entries), tag("p", escape(text))])
-
-
-def _overview(entries: Sequence[Entry], folder_ids: set[str]) -> str:
+def _overview(entries: Sequence[Entry], shown: set[str]) -> HtmlTable:
+    """What there could be at this scale, and what there is; `shown` names the page's sections."""
     lines = []
     for entry in entries:
-        title = escape(entry.title)
-        there = entry.name in folder_ids
-        has = f"{entry.cells - entry.missing} of {entry.cells}" if entry.rendered else "—"
+        there, has = entry.name in shown, entry.cells - entry.missing
         whole = "complete" if entry.rendered else "there"  # a page of its own says what it lacks
         state = "in part" if entry.missing else whole
         lines.append(
-            tag(
-                "tr",
-                cell(link(f"#{entry.name}", entry.title) if there else title, header=True),
-                cell(has, value=entry.cells - entry.missing if entry.rendered else ""),
-                cell(state) if there else cell(grid.MISSING, value=""),
-                cell(tag("code", escape(entry.command))),
-            )
+            [
+                Cell(entry.title, links=[(f"#{entry.name}", entry.title)] if there else ()),
+                Cell(f"{has} of {entry.cells}", has) if entry.rendered else Cell("—", ""),
+                Cell(state) if there else NOT_RUN,
+                Cell(entry.command, code=True),
+            ]
         )
+    caption = "What there could be at this scale, and what there is."
     heads = ("Table or figure", "Cells with results", "State", "Made by")
-    head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
-    caption = tag("caption", "What there could be at this scale, and what there is.")
-    table = tag("table", caption, head, tag("tbody", *lines), class_="sortable")
-    return scrolled(table, "overview")
-
-
-def _document(title: str, lead: str, entries: Sequence[Entry], sections: Sequence[Section]) -> str:
-    here = Path(__file__).parent
-    names = {section.name for section in sections}
-    overview = Section("overview", "Overview", _overview(entries, names))
-    body = [
-        tag("section", tag("h2", escape(each.title)), each.html, id=each.name)
-        for each in (overview, *sections)
-    ]
-    ways = [tag("li", link(f"#{each.name}", each.title)) for each in (overview, *sections)]
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"Defensive tensorization: {escape(title.lower())}"),
-        f"<style>\n{(here / 'page.css').read_text(encoding='utf-8')}</style>",
-    ]
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            tag("head", *head),
-            "<body>",
-            link("#main", "Skip to the results", class_="skip"),
-            tag("header", tag("h1", f"Defensive tensorization: {escape(title.lower())}"), lead),
-            tag("nav", tag("ul", *ways), aria_label="Sections"),
-            tag("main", "\n".join(body), id="main"),
-            f"<script>\n{(here / 'page.js').read_text(encoding='utf-8')}</script>",
-            "</body>",
-            "</html>\n",
-        ]
-    )
+    return HtmlTable("overview", caption, heads, lines)

@@ -1,12 +1,11 @@
 """The figures of a folder as data within a page."""
 
 import base64
-from html import escape
 from pathlib import Path
 
 from PIL import Image
 
-from defensive_tensorization.report.markup import link, scrolled, tag
+from defensive_tensorization.report.template import fill
 
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -30,19 +29,21 @@ class Pictures:
         """With its own title and description; "" where there is none."""
         if not (self.folder / name).is_file():
             return ""
-        title, about = Path(name).stem, ""
+        title, about, size = Path(name).stem, "", None
         if name.endswith(".png"):
             with Image.open(self.folder / name) as image:
                 title = image.info.get("Title", title)
                 about = image.info.get("Description", "")
-                width, height = image.size
-        alt = f"{title}. {about}".strip()
-        size = {"width": width, "height": height} if name.endswith(".png") else {}
+                size = image.size
         vector = Path(name).with_suffix(".pdf").name
-        more = f" {link(vector, 'PDF')}" if (self.folder / vector).is_file() else ""
-        caption = tag("figcaption", f"{escape(title)}{more}")  # the rest is written in the picture
-        picture = tag("img", src=self.address(name), alt=alt, **size)
-        return tag("figure", scrolled(picture, f"figure: {title}"), caption)
+        return fill(
+            "figure.html",
+            title=title,  # the rest is written in the picture
+            alt=f"{title}. {about}".strip(),
+            address=self.address(name),
+            size=size,
+            vector=vector if (self.folder / vector).is_file() else "",
+        )
 
     def rest(self) -> list[str]:
         """Those that nothing has shown; one of two forms."""
