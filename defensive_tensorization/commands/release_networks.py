@@ -22,6 +22,7 @@ from ..released import Entry, Manifest, load, tensor_file
 from ..released import weights as load_weights
 from ..released.manifest import FILE
 from ..released.source import Source
+from ..report.template import fill
 from ..results.scores import interval
 from ..system import output
 from ..tables.table_spec import folder_of
@@ -192,20 +193,13 @@ def _check(folder: Path, each: Finished, weights: Mapping[str, torch.Tensor], na
 
 def _save(folder: Path, entries: Mapping[str, Entry]) -> list[Path]:
     manifest = Manifest(Source(str(folder)), entries)
-    lines = [
-        "# Released networks",
-        "",
-        'Load one with `defensive_tensorization.load("GROUP/NETWORK")`; `manifest.json` has the',
-        "checksums, the configurations and where each was trained.",
-        "",
-        "| network | data | clean accuracy in % (95% interval) | commit | licence of the data |",
-        "|---|---|---:|---|---|",
-    ]
+    heads = ["network", "data", "clean accuracy in % (95% interval)", "commit"]
+    grid = [[*heads, "licence of the data"]]
     for name, e in sorted(entries.items()):
         clean = f"{100 * e.clean:.1f} ({100 * e.clean_low:.1f} to {100 * e.clean_high:.1f})"
-        lines.append(f"| {name} | {e.data} | {clean} | {e.commit} | {e.licence} |")
+        grid.append([name, e.data, clean, e.commit, e.licence])
     readme = folder / "README.md"
-    readme.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    readme.write_text(fill("networks.md", grid=grid), encoding="utf-8")
     return [manifest.save(folder), readme]
 
 

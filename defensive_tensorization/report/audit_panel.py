@@ -1,14 +1,14 @@
 """The panel's page: verdicts beside what is known of each model, from the audits' JSON alone."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .audits import Result, epsilon, facts, share, table
+from ..system.table import tidy
+from .audits import Result, epsilon, facts, share
 from .index import write_index
+from .template import fill
 
 NOT_RUN = "not run"
 
@@ -34,30 +34,18 @@ def write(
             results.append((member, result))
     grid = grid_of(rows)
     right = sum(line[-1] == "yes" for line in grid[1:])
-    first = results[0][1]
-    missing = len(rows) - len(results)
-    page = [
-        "# Audits of models of which the truth is known",
-        "",
-        f"{right} of {len(results)} verdicts are right, at ε = {epsilon(first)}"
-        + (f"; {missing} of {len(rows)} models were not run" if missing else "")
-        + ". What is known of each model is known before it is audited; accuracies in %, with 95% "
-        "intervals.",
-        "",
-        *table(grid),
-        "",
-        "Steps and draws are of the audit that settled it, where the first asked for more.",
-        "",
-        "| Model | What is known | Its audit |",
-        "|---|---|---|",
-        *(f"| {m['label']} | {m['why']} | {_linked(r)} |" for m, r in results),
-        "",
-        *(f"- {topic}: {statement}" for topic, statement in _of_all([r for _, r in results])),
-        "",
-    ]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(grid)
-    for suffix, content in ((".md", "\n".join(page)), (".csv", out.getvalue())):
+    linked = [[m["label"], m["why"], _linked(r)] for m, r in results]
+    page = fill(
+        "audit_panel.md",
+        right=right,
+        audited=len(results),
+        missing=len(rows) - len(results),
+        epsilon=epsilon(results[0][1]),
+        grid=grid,
+        known=[["Model", "What is known", "Its audit"], *linked],
+        facts=_of_all([r for _, r in results]),
+    )
+    for suffix, content in ((".md", page), (".csv", tidy(grid))):
         path = folder / f"audit_panel{suffix}"
         path.write_bytes(content.encode())
         made.append(path)

@@ -1,19 +1,14 @@
 """The page of an audit, from its JSON alone: Markdown, HTML, a figure."""
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from defensive_tensorization.report.template import fill
+
 Result = Mapping[str, Any]
-Lines = Sequence[Sequence[str]]
 
 MARKS = {"pass": "pass", "fail": "**FAIL**", "skipped": "skipped"}
-STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #bbb;padding:.3em .6em;"
-    "text-align:left;vertical-align:top}.fail{background:#fbd5c9}.skipped{color:#777}img{max-width:100%}"
-)
 
 
 def write(result: Result, folder: Path) -> list[Path]:
@@ -40,61 +35,28 @@ def text(result: Result) -> str:
 
 def markdown(result: Result, picture: str | None = None) -> str:
     """picture: where the figure is, "" for none, None: beside the page."""
-    source = f"{result['name']}.png" if picture is None else picture
-    said = result["verdict"]
-    parts = [
-        f"# Audit: {result['name']}",
-        "",
-        f"**{said['words']}** at ε = {epsilon(result)}: {said['reason']}.",
-        "",
-        f"Strongest attack: {_strongest(result)}",
-        "",
-        "## Checks",
-        "",
-        *table(_checks(result)),
-        "",
-        "## Attacks",
-        "",
-        *table(_attacks(result)),
-        "",
-        "## Gradients",
-        "",
-        *table(_layers(result)),
-        "",
-        *([f"![gradients and loss surface]({source})", ""] if source else []),
-        *(f"- {topic}: {statement}" for topic, statement in facts(result)),
-        "",
-    ]
-    return "\n".join(parts)
+    return fill("audit.md", **_page(result, picture))
 
 
 def web(result: Result, picture: str | None = None) -> str:
     """picture: as above; its address, or its data as one."""
-    source = f"{result['name']}.png" if picture is None else picture
-    said, name = result["verdict"], html.escape(result["name"])
-    words = html.escape(said["words"])
-    reason = html.escape(f"at ε = {epsilon(result)}: {said['reason']}.")
-    body = [
-        f"<h1>Audit: {name}</h1>",
-        f"<p><strong>{words}</strong> {reason}",
-        f"<p>Strongest attack: {html.escape(_strongest(result))}",
-        "<h2>Checks</h2>",
-        _rows(_checks(result), [c["status"] for c in result["checks"]]),
-        "<h2>Attacks</h2>",
-        _rows(_attacks(result)),
-        "<h2>Gradients</h2>",
-        _rows(_layers(result)),
-        *(
-            [f'<img src="{html.escape(source)}" alt="gradients and loss surface">']
-            if source
-            else []
-        ),
-        "<ul>",
-        *(f"<li>{html.escape(f'{t}: {s}')}</li>" for t, s in facts(result)),
-        "</ul>",
-    ]
-    head = f'<!doctype html><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style>'
-    return "\n".join([head, *body, ""])
+    statuses = [check["status"] for check in result["checks"]]
+    return fill("audit.html", statuses=statuses, **_page(result, picture))
+
+
+def _page(result: Result, picture: str | None) -> dict[str, object]:
+    said = result["verdict"]
+    return {
+        "name": result["name"],
+        "verdict": said["words"],
+        "reason": f"at ε = {epsilon(result)}: {said['reason']}.",
+        "strongest": _strongest(result),
+        "checks": _checks(result),
+        "attacks": _attacks(result),
+        "layers": _layers(result),
+        "picture": f"{result['name']}.png" if picture is None else picture,
+        "facts": facts(result),
+    }
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
@@ -176,20 +138,3 @@ def _layers(result: Result) -> list[list[str]]:
 def share(line: Mapping[str, Any]) -> str:
     """An accuracy in percent, with its interval."""
     return f"{100 * line['accuracy']:.1f} [{100 * line['low']:.1f}, {100 * line['high']:.1f}]"
-
-
-def table(lines: Lines) -> list[str]:
-    """In Markdown, the first line its head."""
-    head, *body = [f"| {' | '.join(line)} |" for line in lines]
-    return [head, "|" + "---|" * len(lines[0]), *body]
-
-
-def _rows(lines: Lines, classes: Sequence[str] = ()) -> str:
-    """A table; `**` of Markdown is left out."""
-    made = ["<table>"]
-    for number, line in enumerate(lines):
-        cell = "td" if number else "th"
-        of = f' class="{classes[number - 1]}"' if number and classes else ""
-        cells = "".join(f"<{cell}>{html.escape(c.strip('*'))}</{cell}>" for c in line)
-        made.append(f"<tr{of}>{cells}</tr>")
-    return "\n".join([*made, "</table>"])

@@ -14,16 +14,13 @@ from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record
 from defensive_tensorization.report.selection import Column, cell_rows
 from defensive_tensorization.report.tables import STOPS
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row, summarise
 
 Cells = Mapping[tuple[str, float], float]
 """(attack, epsilon) to an accuracy, a fraction of the clean one."""
 
 COUNTED = {"nothing": "no miss counts as correct", "beyond": "beyond ε counts as correct"}
-ABOUT = (
-    "Fit: root mean square over the cells of ours minus published, both relative to their own "
-    "clean accuracy, in points; smaller is better. BIM and PGD share a reading."
-)
 
 
 @dataclass(frozen=True)
@@ -143,29 +140,21 @@ def markdown(
     about: Facts,
 ) -> str:
     """handlings: by name, clean accuracy at the sketched theta and at theta = 1, fractions."""
-    names = " | ".join(f"{_title(t)}, points" for t in tables)
-    page = [
-        f"# {title}",
-        "",
-        ABOUT,
-        "",
-        f"| Attack | Reading | BatchNorm | both, points | {names} |",
-    ]
-    page.append("| --- | --- | --- |" + " ---: |" * (1 + len(tables)))
+    titles = [f"{_title(table)}, points" for table in tables]
+    readings = [["Attack", "Reading", "BatchNorm", "both, points", *titles]]
     for fit in found:
-        numbers = " | ".join(map(_points, (fit.rms(), *map(fit.rms, tables))))
-        page.append(
-            f"| {' and '.join(fit.attacks).upper().replace('AND', 'and')} | {fit.reading} | "
-            f"{fit.handling} | {numbers} |"
-        )
-    page += ["", "| BatchNorm | clean accuracy at θ | clean accuracy at θ = 1 |"]
-    page.append("| --- | ---: | ---: |")
-    page += [
-        f"| {name} | {_percent(own)} | {_percent(full)} |"
-        for name, (own, full) in handlings.items()
-    ]
-    page += ["", *(line for fit in _best(found) for line in _cells(fit))]
-    return "\n".join([*page, *(f"- {topic}: {text}" for topic, text in about), ""])
+        attacks = " and ".join(fit.attacks).upper().replace("AND", "and")
+        numbers = map(_points, (fit.rms(), *map(fit.rms, tables)))
+        readings.append([attacks, fit.reading, fit.handling, *numbers])
+    heads = ["BatchNorm", "clean accuracy at θ", "clean accuracy at θ = 1"]
+    return fill(
+        "fit.md",
+        title=title,
+        readings=readings,
+        handlings=[heads, *([name, *map(_percent, each)] for name, each in handlings.items())],
+        best=[(_heading(fit), _cells(fit)) for fit in _best(found)],
+        facts=about,
+    )
 
 
 def records(found: Sequence[Fit]) -> list[Record]:
@@ -192,20 +181,17 @@ def _best(found: Sequence[Fit]) -> list[Fit]:
     return list({fit.attacks: fit for fit in reversed(found)}.values())[::-1]
 
 
-def _cells(fit: Fit) -> list[str]:
-    lines = [
-        f"## {', '.join(fit.attacks).upper()}: {fit.reading}; BatchNorm {fit.handling}",
-        "",
-        "In percent of the clean accuracy.",
-        "",
-        "| Table | Attack | ε | published | ours |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
+def _heading(fit: Fit) -> str:
+    return f"{', '.join(fit.attacks).upper()}: {fit.reading}; BatchNorm {fit.handling}"
+
+
+def _cells(fit: Fit) -> list[list[str]]:
+    lines = [["Table", "Attack", "ε", "published", "ours"]]
     for table, cells in fit.cells.items():
         for attack, epsilon, ours, printed in cells:
-            numbers = f"{100 * printed:.0f} | {100 * ours:.0f}"
-            lines.append(f"| {_title(table)} | {attack.upper()} | {epsilon:g} | {numbers} |")
-    return [*lines, ""]
+            numbers = [f"{100 * printed:.0f}", f"{100 * ours:.0f}"]
+            lines.append([_title(table), attack.upper(), f"{epsilon:g}", *numbers])
+    return lines
 
 
 def _title(table: str) -> str:

@@ -1,7 +1,5 @@
 """A rendered table as Markdown, csv, LaTeX and terminal text."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,29 +7,11 @@ from pathlib import Path
 from defensive_tensorization.report import evidence
 from defensive_tensorization.report.caption import commit
 from defensive_tensorization.report.tables import Cell, Rendered
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row
+from defensive_tensorization.system import table
 
 Record = dict[str, str | float | int | None]
-
-TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "ε": r"$\varepsilon$",
-    "θ": r"$\theta$",
-    "±": r"$\pm$",
-    "—": "---",
-    "–": "--",
-}
 
 
 def source(row: Row) -> str:
@@ -55,90 +35,51 @@ def write(rendered: Rendered, directory: Path) -> list[Path]:
 
 
 def markdown(rendered: Rendered) -> str:
-    header, *lines = _grid(rendered)
-    rule = ["---" if left else "---:" for left in _left(rendered)]
-    return "\n".join(
-        [
-            f"# {rendered.table.title}",
-            "",
-            _bars(header),
-            _bars(rule),
-            *map(_bars, lines),
-            "",
-            *([evidence.sentence(rendered), ""] if evidence.sentence(rendered) else []),
-            f"{_legend(rendered)}.",
-            "",
-            *(f"- {topic}: {text}" for topic, text in rendered.facts),
-            "",
-            *sources(
-                (column.label, rendered.used(i)) for i, column in enumerate(rendered.table.columns)
-            ),
-        ]
+    columns = enumerate(rendered.table.columns)
+    return fill(
+        "table.md",
+        title=rendered.table.title,
+        grid=_grid(rendered),
+        left=_left(rendered),
+        said=evidence.sentence(rendered),
+        legend=_legend(rendered),
+        facts=rendered.facts,
+        sources=sources((column.label, rendered.used(i)) for i, column in columns),
     )
 
 
-def sources(columns: Iterable[tuple[str, Sequence[Row]]]) -> list[str]:
-    """Lines of Markdown from each column to its rows, and on to their commits and commands."""
-    lines = []
+def sources(columns: Iterable[tuple[str, Sequence[Row]]]) -> str:
+    """Markdown that leads from each column to its rows, and on to their commits and commands."""
+    files = []
     for label, rows in columns:
         for file in sorted({source(row) for row in rows}):
             mine = [row for row in rows if source(row) == file]
-            commits = ", ".join(sorted({commit(row) for row in mine}))
-            commands = " and ".join(sorted({f"`{row.command}`" for row in mine}))
-            lines.append(f"- {label}: [{file}]({file}), commit {commits}, by {commands}")
-    if not lines:
-        return []
-    head = (
-        "Where the numbers come from: a cell's rows are those of its `protocol` (see the csv) in "
-        "its column's file, each with its seed, commit, versions, hardware and command; a command "
-        "with `--cfg job` behind it prints its whole configuration."
-    )
-    return [head, "", *lines, ""]
+            commits = sorted({commit(row) for row in mine})
+            files.append((label, file, commits, sorted({row.command for row in mine})))
+    return fill("sources.md", files=files)
 
 
 def text(rendered: Rendered) -> str:
     """Aligned columns for a terminal."""
-    grid = _grid(rendered)
-    widths = [max(len(line[i]) for line in grid) for i in range(len(grid[0]))]
-    aligned = [
-        "  ".join(
-            text.ljust(width) if left else text.rjust(width)
-            for text, width, left in zip(line, widths, _left(rendered), strict=True)
-        ).rstrip()
-        for line in grid
-    ]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    grid = table.console(_grid(rendered), _left(rendered), ruled=True)
     stated = [f"{topic}: {statement}" for topic, statement in rendered.facts]
-    told = [evidence.sentence(rendered)] if evidence.sentence(rendered) else []
-    table = [rendered.table.title, "", aligned[0], rule, *aligned[1:], ""]
-    return "\n".join([*table, _legend(rendered), *stated, "", *told, ""])
+    said = [evidence.sentence(rendered)] if evidence.sentence(rendered) else []
+    return "\n".join(
+        [rendered.table.title, "", grid, "", _legend(rendered), *stated, "", *said, ""]
+    )
 
 
 def latex(rendered: Rendered) -> str:
     """A booktabs table; LaTeX numbers it, so a leading "Table 1:" is dropped from the caption."""
-    caption = re.sub(r"^Table \w+: ", "", rendered.caption)
-    header, *lines = [[_tex(text) for text in line] for line in _grid(rendered)]
-    groups = _groups(rendered)
-    body = []
-    for group, before, line in zip(groups, [groups[0], *groups], lines, strict=False):
-        body += [r"\midrule"] if group != before else []
-        body.append(f"{' & '.join(line)} \\\\")
-    return "\n".join(
-        [
-            r"\begin{table}[t]",
-            r"\centering",
-            f"\\caption{{{_tex(caption)}}}",
-            f"\\label{{tab:{rendered.table.name}}}",
-            f"\\begin{{tabular}}{{{''.join('l' if left else 'r' for left in _left(rendered))}}}",
-            r"\toprule",
-            f"{' & '.join(header)} \\\\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    header, *lines = _grid(rendered)
+    left = _left(rendered)
+    return fill(
+        "table.tex",
+        caption=re.sub(r"^Table \w+: ", "", rendered.caption),
+        name=rendered.table.name,
+        columns="".join("l" if i in left else "r" for i in range(len(header))),
+        header=header,
+        lines=list(zip(_groups(rendered), lines, strict=False)),
     )
 
 
@@ -174,22 +115,18 @@ def records(rendered: Rendered) -> list[Record]:
     return found
 
 
-def tidy(found: list[Record]) -> str:
+def tidy(found: Sequence[Record]) -> str:
     """Records as csv; an empty field is a missing value."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return out.getvalue()
+    return table.tidy([list(found[0]), *(list(each.values()) for each in found)])
 
 
 def _legend(rendered: Rendered) -> str:
     return evidence.legend(rendered) if rendered.compares else rendered.legend
 
 
-def _left(rendered: Rendered) -> list[bool]:
-    """Whether each column of the grid is set to the left."""
-    return [place < (2 if rendered.compares else 1) for place in range(len(_grid(rendered)[0]))]
+def _left(rendered: Rendered) -> range:
+    """The columns of the grid that are set to the left."""
+    return range(2 if rendered.compares else 1)
 
 
 def _groups(rendered: Rendered) -> list[str]:
@@ -214,10 +151,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _bars(line: list[str]) -> str:
-    return f"| {' | '.join(line)} |"
-
-
 def _cell(cell: Cell) -> str:
     text = "—"
     if cell.ours is not None:
@@ -226,7 +159,3 @@ def _cell(cell: Cell) -> str:
             text += f" ± {100 * cell.ours.robust_std:.1f}"
     star = "*" if cell.elsewhere else ""
     return text if cell.published is None else f"{text} ({cell.published:.1f}{star})"
-
-
-def _tex(text: str) -> str:
-    return "".join(TEX.get(character, character) for character in text)

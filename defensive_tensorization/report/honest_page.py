@@ -7,6 +7,7 @@ from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record, tidy
 from defensive_tensorization.report.honest import Line
 from defensive_tensorization.report.surface import percent, shown
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.scores import NAMES, Interval
 
 HEADINGS = {
@@ -18,73 +19,41 @@ HEADINGS = {
 }
 
 
-ABOUT = (
-    "Accuracy in %. Published and full budget: the lowest of the paper's attacks that are shown "
-    "here, one draw a step. Honest: the mean over fresh draws under the strongest of all its "
-    "attacks, those that average over draws included, with its 95% interval over images and draws "
-    "(it was chosen and scored on the same draws, and leans low by what the choice picks up); "
-    "beside it the votes and extremes of those draws, each under the attack that lowers it most: "
-    "none of these was made to lower a vote. A difference pairs the images; a control is the same "
-    "network at θ = 1, or what the column is to be held against. — is not measured."
-)
-
-FROM_OUTSIDE = (
-    "**From outside**: AutoAttack, as its authors' package has it (`rand` where draws are random, "
-    "`standard` elsewhere), its examples scored like all others; not its own count, which takes an "
-    "image that one draw misses for broken. It is one of the attacks among which the strongest is "
-    "sought, of these networks alone: held against others they have met one attack more."
-)
-
-
 def markdown(title: str, made: Sequence[Line], facts: Facts, first: str) -> str:
     """The page: the table side by side, what is refused and why, the circumstances."""
     header = ["ε", "method", "published", "full budget, one draw a step", "honest", "by"]
-    header += [f"minus {first}", "minus its control"]
-    header += [HEADINGS[name] for name in HEADINGS]
-    page = [f"# {title}", "", _bars(header), _bars(["---:", "---", *["---:"] * (len(header) - 2)])]
-    for line in made:
-        told = {} if line.refused else line.scores
-        honest = shown(told["mean"]) if told else "refused" if line.refused else "—"
-        page.append(
-            _bars(
-                [
-                    f"{line.epsilon:g}" if line.epsilon else "clean",
-                    line.column.label,
-                    "—" if line.published is None else f"{line.published:.1f}",
-                    "—" if line.paper is None else percent(line.paper),
-                    honest,
-                    line.by.upper().replace("_", "-") if line.epsilon else "",
-                    "—" if line.against is None else shown(line.against),
-                    "—" if line.control is None else shown(line.control),
-                    *(percent(told[name].estimate) if told else "—" for name in HEADINGS),
-                ]
-            )
-        )
-    refused = [line for line in made if line.refused]
-    page += ["", ABOUT, ""]
-    if refused:
-        page += [
-            "**Refused**, for the reason beside what was measured; no difference is taken with it.",
-            "",
-            *(
-                f"- {line.column.label}, ε = {line.epsilon:g}: {shown(line.scores['mean'])} "
-                f"measured; {line.refused}"
-                for line in refused
-            ),
-            "",
-        ]
-    page += _outside(made)
-    page += [*(f"- {topic}: {text}" for topic, text in facts), ""]
-    return "\n".join(page)
+    header += [f"minus {first}", "minus its control", *HEADINGS.values()]
+    return fill(
+        "honest.md",
+        title=title,
+        grid=[header, *map(_texts, made)],
+        refused=[
+            (_at(line), shown(line.scores["mean"]), line.refused) for line in made if line.refused
+        ],
+        outside=[(_at(line), shown(line.outside)) for line in made if line.outside],
+        facts=facts,
+    )
 
 
-def _outside(made: Sequence[Line]) -> list[str]:
-    found = [
-        f"- {line.column.label}, ε = {line.epsilon:g}: {shown(line.outside)}"
-        for line in made
-        if line.outside
+def _texts(line: Line) -> list[str]:
+    """A line of the table."""
+    told = {} if line.refused else line.scores
+    missing = "refused" if line.refused else "—"
+    return [
+        f"{line.epsilon:g}" if line.epsilon else "clean",
+        line.column.label,
+        "—" if line.published is None else f"{line.published:.1f}",
+        "—" if line.paper is None else percent(line.paper),
+        shown(told["mean"]) if told else missing,
+        line.by.upper().replace("_", "-") if line.epsilon else "",
+        "—" if line.against is None else shown(line.against),
+        "—" if line.control is None else shown(line.control),
+        *(percent(told[name].estimate) if told else "—" for name in HEADINGS),
     ]
-    return [FROM_OUTSIDE, "", *found, ""] if found else []
+
+
+def _at(line: Line) -> str:
+    return f"{line.column.label}, ε = {line.epsilon:g}"
 
 
 def records(made: Sequence[Line]) -> list[Record]:
@@ -131,7 +100,3 @@ def write(name: str, page: str, made: Sequence[Line], folder: Path) -> list[Path
     for path, text in zip(paths, (page, tidy(records(made))), strict=True):
         path.write_bytes(text.encode())
     return paths
-
-
-def _bars(line: Sequence[str]) -> str:
-    return f"| {' | '.join(line)} |"

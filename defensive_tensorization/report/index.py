@@ -1,8 +1,20 @@
 """The list of tables and figures in one results folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+
+from defensive_tensorization.report.template import fill
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file's line: its name, its title, and links (name, file) to what else there is of it."""
+
+    file: str
+    title: str
+    beside: list[tuple[str, str]]
 
 
 def write_index(directory: Path) -> Path:
@@ -17,40 +29,34 @@ def write_index(directory: Path) -> Path:
     undrawn = [
         path for path in pages if path not in tables and not path.with_suffix(".png").exists()
     ]
-    lines = [f"# Results at `{directory.name}` scale", ""]
-    if tables:
-        lines += ["## Tables", "", *map(_table, tables), ""]
-    if figures or undrawn:
-        lines += ["## Figures", "", *map(_figure, figures), *map(_table, undrawn), ""]
-    if not tables and not figures and not undrawn:
-        lines += ["Nothing rendered yet.", ""]
-    if (directory / "rows").is_dir():
-        count = len(list((directory / "rows").glob("*.jsonl")))
-        lines += [f"Row files in [rows](rows): {count}.", ""]
+    rows = directory / "rows"
+    text = fill(
+        "index.md",
+        name=directory.name,
+        tables=[*map(_table, tables)],
+        figures=[*map(_figure, figures), *map(_table, undrawn)],
+        rows=len(list(rows.glob("*.jsonl"))) if rows.is_dir() else None,
+    )
     path = directory / "README.md"
-    path.write_bytes("\n".join(lines).encode())
+    path.write_bytes(text.encode())
     return path
 
 
-def _table(path: Path) -> str:
+def _table(path: Path) -> Entry:
     title = path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
-    return f"- [{path.name}]({path.name}): {title}{_also(path, csv='csv', tex='tex')}"
+    return Entry(path.name, title, _beside(path, csv="csv", tex="tex"))
 
 
-def _figure(path: Path) -> str:
+def _figure(path: Path) -> Entry:
     with Image.open(path) as image:
         title = image.info.get("Title", path.stem)
     own = {"md": "caption", "npz": "data"}
     if not path.with_suffix(".npz").exists():
         own = {} if path.with_suffix(".csv").exists() else {"md": "numbers"}
-    return f"- [{path.name}]({path.name}): {title}{_also(path, **own, pdf='pdf')}"
+    return Entry(path.name, title, _beside(path, **own, pdf="pdf"))
 
 
-def _also(path: Path, **names: str) -> str:
-    """Links to the files beside it of these suffixes, by name."""
-    links = [
-        f"[{name}]({path.stem}.{suffix})"
-        for suffix, name in names.items()
-        if path.with_suffix(f".{suffix}").exists()
-    ]
-    return f" ({', '.join(links)})" if links else ""
+def _beside(path: Path, **names: str) -> list[tuple[str, str]]:
+    """What lies beside it of these suffixes, by name."""
+    files = {name: path.with_suffix(f".{suffix}") for suffix, name in names.items()}
+    return [(name, file.name) for name, file in files.items() if file.exists()]

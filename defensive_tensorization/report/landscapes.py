@@ -7,6 +7,7 @@ from pathlib import Path
 from defensive_tensorization.report.caption import Facts, by_label, duration, origin, scales
 from defensive_tensorization.report.contours import contours, levels
 from defensive_tensorization.report.readings import VERSIONS, Figure, table
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.landscape_panels import About
 
 
@@ -75,22 +76,19 @@ def caption(figure: Figure, version: str) -> str:
 
 def page(figure: Figure) -> str:
     """Both versions with their captions, what they say in numbers, and their circumstances."""
-    lines = [f"# {figure.title}", ""]
-    if figure.found:
-        for version, suffix in VERSIONS.items():
-            name, heading = f"{figure.name}{suffix}", figure.heading(version)
-            lines += [f"![{heading}]({name}.png)", "", caption(figure, version), ""]
-            lines += [f"[{name}.pdf]({name}.pdf)", ""]
-        lines += [
-            *table(figure),
-            "",
-            "Where the answer changes is measured along the gradient's axis, linearly between "
-            "grid points; ± is the standard deviation between draws. One image and one training "
-            "seed: an illustration, no measure of robustness. `landscape.image=K` takes another. "
-            f"Pictures and numbers are made from [{figure.name}.npz]({figure.name}.npz) alone.",
-            "",
-        ]
-    return "\n".join([*lines, *(f"- {topic}: {text}" for topic, text in facts(figure)), ""])
+    versions = VERSIONS.items() if figure.found else ()
+    pictures = [
+        (f"{figure.name}{suffix}", figure.heading(version), caption(figure, version))
+        for version, suffix in versions
+    ]
+    return fill(
+        "landscape.md",
+        title=figure.title,
+        pictures=pictures,
+        readings=table(figure),
+        data=f"{figure.name}.npz",
+        facts=facts(figure),
+    )
 
 
 def facts(figure: Figure) -> Facts:

@@ -73,11 +73,12 @@ def cosine(one: Panel, other: Panel) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def table(figure: Figure) -> list[str]:
+def table(figure: Figure) -> list[list[str]]:
+    """A line a reading, a column a place of the figure; the first line is its head."""
     radius = figure.circle * figure.unit
 
-    def line(name: str, value: Callable[[str], str | None]) -> str:
-        return f"| {' | '.join([name, *(value(label) or NOTHING for label in figure.labels)])} |"
+    def line(name: str, value: Callable[[str], str | None]) -> list[str]:
+        return [name, *(value(label) or NOTHING for label in figure.labels)]
 
     def told(version: str, value: Callable[[Panel], str]) -> Callable[[str], str | None]:
         return lambda label: value(p) if (p := figure.panel(label, version)) else None
@@ -100,8 +101,7 @@ def table(figure: Figure) -> list[str]:
         return f"{cosine(one, mean):.2f}" if one and mean else None
 
     lines = [
-        f"| {' | '.join(['', *figure.labels])} |",
-        f"| {' | '.join(['---', *('---:' for _ in figure.labels)])} |",
+        ["", *figure.labels],
         line("loss at the image, one draw", told("draw", loss)),
         line("loss at the image, mean", told("mean", loss)),
         line("answers at the image, by draw", told("mean", answers)),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record
 from defensive_tensorization.report.selection import Column, one_training
+from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.scores import Answers, Interval, difference, interval
 
@@ -115,36 +116,32 @@ def shown(found: Interval) -> str:
 
 def markdown(title: str, columns: Sequence[Column], rows: Sequence[Row], about: Facts) -> str:
     """A table of steps x draws for each method and epsilon, and whether it has settled."""
-    parts = [f"# {title}", "", ABOUT, ""]
+    surfaces: list[dict[str, object]] = []
     for column in columns:
         epsilons = epsilons_of(rows, column)
-        for epsilon in epsilons:
-            found = surface(rows, column, epsilon)
-            parts += [f"## {column.label}, ε = {epsilon:g}", ""]
-            ks = shown_draws(rows, column, epsilon)
-            parts += ["| steps | " + " | ".join(ks.values()) + " |"]
-            parts += ["|---:" * (len(ks) + 1) + "|"]
-            for s in STEPS:
-                cells = (found.get((s, k)) for k in ks)
-                texts = (shown(interval(c)) if c else "—" for c in cells)
-                parts.append(f"| {s} | {' | '.join(texts)} |")
-            open_ = convergence_failure(found)
-            parts += [
-                "",
-                f"Not settled: {open_}." if open_ else "Settled: no fall beyond noise.",
-                "",
-            ]
-            if whole(found):
-                told = (
-                    f"{what} {shown(change)}"
-                    for what, change in edges(found).items()
-                    if len(ks) > 1 or "steps" in what
-                )
-                parts += [f"Change in points, images paired, 90% intervals: {'; '.join(told)}.", ""]
+        surfaces += [_settled(rows, column, epsilon) for epsilon in epsilons]
         if not epsilons:
-            parts += [f"## {column.label}", "", "No rows yet.", ""]
-    parts += [*(f"- {topic}: {text}" for topic, text in about), ""]
-    return "\n".join(parts)
+            surfaces.append({"title": column.label, "grid": []})
+    return fill("surface.md", title=title, measured=ABOUT, surfaces=surfaces, facts=about)
+
+
+def _settled(rows: Sequence[Row], column: Column, epsilon: float) -> dict[str, object]:
+    found, ks = surface(rows, column, epsilon), shown_draws(rows, column, epsilon)
+    lines = [["steps", *ks.values()]]
+    for s in STEPS:
+        cells = (found.get((s, k)) for k in ks)
+        lines.append([str(s), *(shown(interval(c)) if c else "—" for c in cells)])
+    changes = edges(found) if whole(found) else {}
+    return {
+        "title": f"{column.label}, ε = {epsilon:g}",
+        "grid": lines,
+        "falls": convergence_failure(found),
+        "changes": [
+            f"{what} {shown(change)}"
+            for what, change in changes.items()
+            if len(ks) > 1 or "steps" in what
+        ],
+    }
 
 
 def records(columns: Sequence[Column], rows: Sequence[Row]) -> list[Record]:

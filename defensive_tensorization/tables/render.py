@@ -172,8 +172,7 @@ def _fit(found: Found) -> Made:
 
 def _origins(layout: Layout, rows: Sequence[Row]) -> str:
     columns = ((c.label, [row for row in rows if c.takes(row)]) for c in layout.columns)
-    lines = formats.sources(columns)
-    return "\n".join(["", *lines]) if lines else ""
+    return formats.sources(columns)
 
 
 FORMS: Mapping[str, Callable[[Found], Made]] = {
