@@ -76,9 +76,9 @@ def grid(rendered: Rendered) -> list[list[str]]:
                 line.label if line.label != before else "",
                 "Clean" if clean else line.attack.upper(),
                 "" if clean else f"{line.epsilon:g}",
-                *([_published(line)] if known else []),
-                "" if clean else _ours(line.stopped),
-                _ours(line.full),
+                *([line.full.paper] if known else []),
+                "" if clean else line.stopped.text if line.stopped else "—",
+                line.full.text,
                 _averaged(line.averaged),
             ]
         )
@@ -174,21 +174,6 @@ def _summary(name: str, cell: Cell | None) -> dict[str, float | int | None]:
 
 def _percent(value: object) -> float | None:
     return round(100 * value, 2) if isinstance(value, float) else None
-
-
-def _published(line: Line) -> str:
-    if line.published is None:
-        return "—"
-    return f"{line.published:.1f}{'*' if line.elsewhere else ''}"
-
-
-def _ours(cell: Cell | None) -> str:
-    if cell is None or cell.ours is None:
-        return "—"
-    spread = cell.ours.robust_std
-    return f"{100 * cell.ours.robust_mean:.1f}" + (
-        "" if spread is None else f" ± {100 * spread:.1f}"
-    )
 
 
 def _averaged(found: Averaged | None) -> str:

@@ -152,10 +152,4 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _cell(cell: Cell) -> str:
-    text = "—"
-    if cell.ours is not None:
-        text = f"{100 * cell.ours.robust_mean:.1f}"
-        if cell.ours.robust_std is not None:
-            text += f" ± {100 * cell.ours.robust_std:.1f}"
-    star = "*" if cell.elsewhere else ""
-    return text if cell.published is None else f"{text} ({cell.published:.1f}{star})"
+    return cell.text if cell.published is None else f"{cell.text} ({cell.paper})"

@@ -78,14 +78,12 @@ def _both(of: Result, record: Record) -> Cell:
     """Ours above what is published and the difference."""
     paper = ""
     if of.published is not None:
-        paper = f"paper {of.published:.1f}{'*' if of.elsewhere else ''}"
+        paper = f"paper {of.paper}"
         if record["difference"] is not None:
             paper += f", {points(float(record['difference']))}"
     if of.ours is None:
         return replace(NOT_RUN, small=paper)
-    mean, std = 100 * of.ours.robust_mean, of.ours.robust_std
-    text = f"{mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
-    return replace(_to_rows(of, text), value=f"{mean:.4f}", small=paper)
+    return replace(_to_rows(of, of.text), value=f"{100 * of.ours.robust_mean:.4f}", small=paper)
 
 
 def _number(value: object, star: bool = False, absent: Cell = NONE) -> Cell:

@@ -44,6 +44,19 @@ class Cell:
     elsewhere: bool = False
     rows: tuple[Row, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Ours in percent, "90.0 ± 1.0"; a dash where it is missing."""
+        if self.ours is None:
+            return "—"
+        spread = "" if self.ours.robust_std is None else f" ± {100 * self.ours.robust_std:.1f}"
+        return f"{100 * self.ours.robust_mean:.1f}{spread}"
+
+    @property
+    def paper(self) -> str:
+        """The published accuracy, "95.3", with a star where it was copied."""
+        return "—" if self.published is None else f"{self.published:.1f}{'*' * self.elsewhere}"
+
 
 @dataclass(frozen=True)
 class Averaged:
