@@ -15,13 +15,12 @@ import docs_numbers  # noqa: E402
 TYPED = {
     "docs/audio.md": 20,
     "docs/audit.md": 12,
-    "docs/findings.md": 56,
     "docs/honest.md": 7,
     "docs/layers.md": 2,
     "docs/networks.md": 2,
     "docs/protocol.md": 2,
     "docs/scaling.md": 5,
-    "docs/speed.md": 6,
+    "docs/speed.md": 3,
     "docs/xnor.md": 18,
 }
 PAGES = docs_numbers.pages()
