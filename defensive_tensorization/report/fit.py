@@ -141,12 +141,12 @@ def markdown(
 ) -> str:
     """handlings: by name, clean accuracy at the sketched theta and at theta = 1, fractions."""
     titles = [f"{_title(table)}, points" for table in tables]
-    readings = [["Attack", "Reading", "BatchNorm", "both, points", *titles]]
+    readings = [["Attack", "Reading", "Network", "both, points", *titles]]
     for fit in found:
         attacks = " and ".join(fit.attacks).upper().replace("AND", "and")
         numbers = map(_points, (fit.rms(), *map(fit.rms, tables)))
         readings.append([attacks, fit.reading, fit.handling, *numbers])
-    heads = ["BatchNorm", "clean accuracy at θ", "clean accuracy at θ = 1"]
+    heads = ["Network", "clean accuracy at θ", "clean accuracy at θ = 1"]
     return fill(
         "fit.md",
         title=title,
@@ -182,7 +182,7 @@ def _best(found: Sequence[Fit]) -> list[Fit]:
 
 
 def _heading(fit: Fit) -> str:
-    return f"{', '.join(fit.attacks).upper()}: {fit.reading}; BatchNorm {fit.handling}"
+    return f"{', '.join(fit.attacks).upper()}: {fit.reading}; {fit.handling}"
 
 
 def _cells(fit: Fit) -> list[list[str]]:
