@@ -305,7 +305,7 @@ def test_the_core_s_packages_are_enough() -> None:
     """No extra is imported: neither Hydra nor SciPy, Foolbox, matplotlib or tqdm."""
     program = (
         "import sys\n"
-        "for name in 'hydra omegaconf scipy foolbox matplotlib tqdm sklearn PIL'.split():\n"
+        "for name in 'hydra omegaconf scipy foolbox matplotlib tqdm sklearn PIL markdown'.split():\n"
         "    sys.modules[name] = None\n"
         "import torch\nimport defensive_tensorization as dt\n"
         "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 3)).eval()\n"
