@@ -1,10 +1,9 @@
-"""Tables of results/bench/layers.md: each layer's floor beside its time, and where the rest goes."""
+"""Of results/bench/layers.md: each layer's floor beside its time, and where the rest goes."""
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
 
 import torch
-import torch.nn.functional as F
 from bench import Ratio, Setting, interleaved, over
 from layer_counts import TRAINING, Convolution, convolutions, floor
 from profile_steps import DATA, PYTHON, UPDATE, steps
@@ -26,9 +25,7 @@ def above_the_floor(
     """
     device = next(net.parameters()).device
     ways = ("defence=none", f"theta={theta:g}")
-    dense, ours = (
-        steps(way, s.width, s.batch, s.dtype, device)["a training step"] for way in ways
-    )
+    dense, ours = (steps(way, s.width, s.batch, s.dtype, device)["a training step"] for way in ways)
     layers = convolutions(net, s.batch)
     return [
         *per_layer(net, layers, s.batch, budget),

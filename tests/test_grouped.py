@@ -378,7 +378,10 @@ def test_transposed_convolutions(d: int) -> None:
     torch.manual_seed(0)
     layer = dt.tensorize(kind(4, 6, 3, padding=1).double(), theta=0.6, min_dim=3)
     x = torch.randn(4, 4, *[5] * d, dtype=torch.float64)
-    for opened, draws in ((sketching.per_sample(layer), 4), (sketching.draws_per_batch(layer, 2), 2)):
+    for opened, draws in (
+        (sketching.per_sample(layer), 4),
+        (sketching.draws_per_batch(layer, 2), 2),
+    ):
         sketching.seed(layer, 0)
         with opened:
             found = layer(x)

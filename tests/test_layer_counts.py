@@ -13,7 +13,7 @@ from defensive_tensorization.tucker import TuckerConv2d
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from layer_counts import (  # noqa: E402
+from layer_counts import (
     ATTACK,
     FORWARD,
     TRAINING,
@@ -21,7 +21,7 @@ from layer_counts import (  # noqa: E402
     convolutions,
     floor,
 )
-from layer_floor import per_layer, rest  # noqa: E402
+from layer_floor import per_layer, rest
 
 OPERATIONS = (FORWARD, ATTACK, TRAINING)
 
@@ -105,7 +105,9 @@ def test_the_layers_of_a_network_are_found_with_their_positions() -> None:
 
 
 def test_where_the_rest_goes_by_hand() -> None:
-    lines = rest({"convolution": 80.0, "Python": 20.0}, {"convolution": 70.0, "new": 30.0}, 1.2, 1.1)
+    lines = rest(
+        {"convolution": 80.0, "Python": 20.0}, {"convolution": 70.0, "new": 30.0}, 1.2, 1.1
+    )
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:-2]]
     assert rows == [
         ["convolution", "80.0", "84.0", "+4.0"],

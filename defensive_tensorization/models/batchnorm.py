@@ -25,13 +25,12 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..sketching import products, recompute
 from ..sketching.passes import Passes
+from .fixed_norm import Statistics, normalise
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
 
 Handling = Literal["running", "frozen", "batch", "recalibrated"]
-Statistics = tuple[Tensor, Tensor]
-"""Mean [C] and variance [C] (divided by n)."""
 Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
 """[B, C, ...] to mean [C] and variance [C] (divided by n) of n values a channel, and n."""
 
@@ -90,7 +89,7 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
         if reference is not None and reference.calls is None:
             return self._refer(x, reference)
         if (statistics := self._statistics(reference)) is not None:
-            return self._normalise_by(x, statistics)
+            return normalise(x, statistics, self.weight, self.bias, self.eps)
         if self.handling == "batch":
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(x)
@@ -110,15 +109,6 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
             return reference.calls[self].pop(0) if reference and reference.calls else None
 
         return take(False) if recompute.ordinary() else recompute.met(self, take)
-
-    def _normalise_by(self, x: Tensor, statistics: list[Statistics]) -> Tensor:
-        """Each of as many equal parts of x as there are statistics by its own."""
-        parts = x.chunk(len(statistics)) if len(statistics) > 1 else (x,)
-        normalised = [
-            F.batch_norm(part, mean, variance, self.weight, self.bias, eps=self.eps)
-            for part, (mean, variance) in zip(parts, statistics, strict=True)
-        ]
-        return torch.cat(normalised) if len(parts) > 1 else normalised[0]
 
     def _normalise_together(self, x: Tensor, mean: Tensor, variance: Tensor, n: int) -> Tensor:
         """As F.batch_norm in training, which gives no gradient to statistics that it is handed."""
@@ -185,11 +175,12 @@ class Recalibrated(nn.Module):
 
     def _reference_as(self, x: Tensor) -> Tensor:
         """The reference in the type of x, and in its memory layout, which layers pass on."""
-        layout, eagerly = torch.channels_last, not torch.compiler.is_compiling()
-        if x.ndim == 4 and eagerly and x.is_contiguous(memory_format=layout):
-            if not self.reference.is_contiguous(memory_format=layout):
+        last = torch.channels_last
+        if x.ndim == 4 and not torch.compiler.is_compiling():
+            here, there = (t.is_contiguous(memory_format=last) for t in (x, self.reference))
+            if here and not there:
                 with torch.inference_mode(False):  # it stays
-                    self.reference = self.reference.contiguous(memory_format=layout)
+                    self.reference = self.reference.contiguous(memory_format=last)
         return self.reference.to(x.dtype)
 
     @torch.no_grad()

@@ -137,10 +137,11 @@ class _TuckerConvNd(DropIn):
         return torch.cat([self._under(one_of(masks, i), part) for i, part in parts])
 
     def _takes_masks(self, masks: Masks, x: Tensor) -> bool:
-        """Whether activations are masked, not kernels made; x: the examples of one of the draws."""
+        """Whether activations are masked, not kernels made; x: the examples of one of the draws.
+
+        Kernels that are there already are left alone then: of many draws, all are read anew.
+        """
         if self.groups != 1 or self.transposed or any(m is not None for m in masks[2:]):
-            return False
-        if self._has_kernel(one_of(masks, 0)):
             return False
         return x.shape[0] == 1 or self._cheaper_factorized(x)
 

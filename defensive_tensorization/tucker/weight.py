@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
 
 
+SMALL = 50_000  # elements of a kernel; of larger ones several at once take longer than in turn
+
+
 class TuckerWeight(AsTensor):
     """The randomized kernel of one layer; calling it draws a sketch and gives a dense kernel.
 
@@ -119,7 +122,9 @@ class TuckerWeight(AsTensor):
         if kernel is not None:
             return kernel
         keeps = products.usable() and self.frozen
-        if keeps and isinstance(masks, PartDraw) and all(m is None for m in masks[2:]):
+        of_channels = all(m is None for m in masks[2:])
+        small = self.shape.numel() <= SMALL
+        if keeps and small and of_channels and isinstance(masks, PartDraw):
             for i, each in enumerate(contract_channels_of_draws(*self.latent(masks.whole))):
                 products.keep(self, one_of(masks.whole, i), each)
             found = self.made(masks)
