@@ -13,6 +13,8 @@ from defensive_tensorization.tucker import TuckerConv2d
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 
+import bench
+import bench_layers
 from layer_counts import (
     ATTACK,
     FORWARD,
@@ -116,3 +118,26 @@ def test_where_the_rest_goes_by_hand() -> None:
         ["all", "100.0", "120.0", "+20.0"],
     ]
     assert lines[-1].startswith("By operation count 10.0% more are due")
+
+
+def test_the_table_has_the_floor_beside_the_ratio() -> None:
+    of = {"width": 64, "dtype": "float32", "batch": 128, "theta": 0.8}
+    s = bench_layers.Randomized(**of, operation=TRAINING)
+    taken = {"dense": 2.0, "ours": 2.5, "tensorly-torch": 3.0}
+    timings = [bench.Timing(s, kind, t, t, 5) for kind, t in taken.items()]
+    lines = bench_layers.markdown(timings, {s: 1.2}, {})
+    row = "| 64 | float32 | 128 | 0.8 | training step | 2000.0 | 1.20 | 1.25 (1.25) | 1.50 (1.50) |"
+    assert row in lines
+    assert any("theta 0.8 takes 1.04 of its floor (aim: at most 1.05)" in line for line in lines)
+
+
+def test_floors_are_those_of_the_settings() -> None:
+    """At width 16 and batch 1, theta = 1 keeps the kernels of a fixed network: its floor is 1."""
+    of = {"width": 16, "dtype": "float32", "batch": 1}
+    settings = [
+        bench_layers.Randomized(**of, theta=theta, operation=operation)
+        for theta in (1.0, 0.8)
+        for operation in OPERATIONS
+    ]
+    found = [round(each, 2) for each in bench_layers.floors(settings).values()]
+    assert found[:2] == [1, 1] and min(found[2:]) > 1.1 and found[2] == found[5]
