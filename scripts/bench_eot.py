@@ -76,12 +76,13 @@ def main() -> None:
             for handling, model in models.items():
                 for batch, aim in AIMS[handling].items():
                     x = images(batch, device)
+                    long = handling == "recalibrated" and width == 64  # half a minute a round
                     ways = {"single": 1, "chosen": most_together(model, batch, device)}
                     taken = interleaved(
                         {k: gradient(model, x, DRAWS, n, dtype) for k, n in ways.items()},
                         device,
                         budget,
-                        **rounds,
+                        **({"warm": 1, "rounds": 3} if long else rounds),
                     )
                     ours = handling == "recalibrated" and (width, batch, dtype) == OURS
                     by = "" if handling == "running" else f"{handling}, "
