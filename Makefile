@@ -28,7 +28,7 @@ export GOMP_SPINCOUNT := 300
 endif
 
 
-EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
+EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings width honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
 .PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers example-outputs test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel compare-tools reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
@@ -61,6 +61,7 @@ reproduce-figure3: ## Figure 3 at SCALE: the same, each theta's own directions
 reproduce-figure4: ## Figure 4 at SCALE: the same after PGD training
 reproduce-table4: ## Table 4 at SCALE: binary networks under FGSM, BIM and PGD on CIFAR-10
 reproduce-foolbox1-readings: ## which reading of the attacks of 2018 fits Tables 1 and 3
+reproduce-width: ## how clean accuracy and the stopped attacks of Tables 1 and 3 move with the network's width
 reproduce-precision: ## what bfloat16 does to accuracies, beside float32
 reproduce-batchnorm: ## what BatchNorm does to a random kernel: the comparison behind the default
 reproduce-table5: reproduce-table5-binary ## Table 5 at SCALE: FGSM on Speech Commands, real and binary

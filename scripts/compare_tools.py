@@ -52,13 +52,13 @@ class Case:
 
 CASES = (
     Case(
-        *("R+FGSM training, small network", 8),
-        ("defence=adversarial_rfgsm", "theta=1", "model=convnet", "train.epochs=4"),
+        *("PGD training, small network", 8),
+        ("defence=adversarial_pgd", "theta=1", "model=convnet", "train.epochs=10"),
         ("audit.images=100",),
     ),
     Case("undefended ResNet-18", 2, ("defence=none", "theta=1"), ("audit.images=40",)),
 )
-"""The first, of three convolutions, is trained in a minute; the second is released."""
+"""The first, of three convolutions, is trained in minutes; the second is released."""
 
 
 class Stored:

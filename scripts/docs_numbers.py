@@ -1,4 +1,4 @@
-"""Numbers in README.md and docs/*.md, rendered from the committed csv files.
+"""Numbers in README.md and docs/*.md, rendered from the committed csv files and benchmarks.
 
     make docs-numbers                          # render every marked block anew
     python scripts/docs_numbers.py --check     # exit 1 and name the pages whose blocks are stale
@@ -11,13 +11,15 @@ A block stands between two comments; what is between them is replaced:
     <!-- end -->
 
 `rows` and `columns` name fields of the csv, `value` the field that is shown with one decimal;
-`values` names several fields, which are the columns then. Every
+`values` names several fields, which are the columns then; `digits=2` shows two decimals. Every
 other key=a|b keeps the lines whose field has one of the values (quote what holds spaces), and its
 order is the order of rows and columns. Without `rows` and `columns` one line must remain: its
-value stands in the sentence as a percentage.
+value stands in the sentence as a percentage. The lines of a benchmark's json are its ratios, with
+the fields ratio, minimum and median.
 """
 
 import csv
+import json
 import re
 import shlex
 import sys
@@ -58,9 +60,9 @@ def _snippet(words: str, root: Path) -> str:
     rows = [name for name in options.pop("rows", "").split(",") if name]
     columns, value = options.pop("columns", ""), options.pop("value", "value")
     values = [name for name in options.pop("values", "").split(",") if name]
+    digits = int(options.pop("digits", "1"))
     wanted = {name: each.split("|") for name, each in options.items()}
-    with (root / path).open(newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = _lines(root / path)
     for name in [*rows, *filter(None, [columns]), *(values or [value]), *wanted]:
         if name not in lines[0]:
             raise ValueError(f"{path} has no field {name!r}: take one of {', '.join(lines[0])}")
@@ -74,13 +76,25 @@ def _snippet(words: str, root: Path) -> str:
         wanted["_field"] = values
         kept = [{**line, "_field": name, "_value": line[name]} for line in kept for name in values]
     if not columns:
-        return f"{_number(_only(kept, words), value)}%"
-    return "\n" + "\n".join(_table(kept, rows, columns, value, wanted, words)) + "\n"
+        return f"{_number(_only(kept, words), value, digits)}%"
+    table = _table(kept, rows, columns, value, wanted, words, digits)
+    return "\n" + "\n".join(table) + "\n"
+
+
+def _lines(path: Path) -> list[Line]:
+    if path.suffix == ".json":
+        ratios = json.loads(path.read_text())["ratios"]
+        return [
+            {"ratio": name, "minimum": str(each["minimum"]), "median": str(each["median"])}
+            for name, each in ratios.items()
+        ]
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _table(
     kept: list[Line], rows: list[str], columns: str, value: str, wanted: dict[str, list[str]],
-    words: str,
+    words: str, digits: int,
 ) -> Iterator[str]:  # fmt: skip
     def order(line: Line, names: list[str]) -> tuple[int, ...]:
         return tuple(_among(line[n], wanted[n]) or 0 if n in wanted else 0 for n in names)
@@ -96,7 +110,11 @@ def _table(
     for at in down:
         row = [x for x in kept if tuple(x[n] for n in rows) == at]
         cells = [
-            _number(_only([x for x in row if x[columns] == name], f"{words}: {at}, {name}"), value)
+            _number(
+                _only([x for x in row if x[columns] == name], f"{words}: {at}, {name}"),
+                value,
+                digits,
+            )
             for name in across
         ]
         yield f"| {' | '.join([*map(_plain, at), *cells])} |"
@@ -121,10 +139,10 @@ def _only(lines: list[Line], words: str) -> Line:
     return lines[0]
 
 
-def _number(line: Line, value: str) -> str:
+def _number(line: Line, value: str, digits: int) -> str:
     if not line[value]:
         return "—"
-    return f"{float(line[value]):.1f}{' (not converged)' if line.get('refused') else ''}"
+    return f"{float(line[value]):.{digits}f}{' (not converged)' if line.get('refused') else ''}"
 
 
 def main(words: list[str]) -> int:

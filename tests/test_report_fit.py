@@ -82,7 +82,7 @@ def test_the_page_names_the_best_and_what_is_not_measured() -> None:
         "Readings", fits(HELD, rows()), {"recalibrated": (0.8, None)}, ("table1", "table3"), ()
     )
     assert "| FGSM | sizes 1000 | recalibrated | 15.0 | 15.0 | — |" in page
-    assert "## BIM, PGD: binary search on; BatchNorm recalibrated" in page
+    assert "## BIM, PGD: binary search on; recalibrated" in page
     assert "| Table 1 | BIM | 8 | 40 | 50 |" in page
     assert "| recalibrated | 80.0 | — |" in page
     assert len(records(fits(HELD, rows()))) == 4

@@ -4,6 +4,7 @@ import sys
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from figure2_panels import panels_of
@@ -13,11 +14,15 @@ from saved_checkpoint import saved
 from defensive_tensorization import config as cfg
 from defensive_tensorization.commands import status
 from defensive_tensorization.commands.inventory import trainings
-from defensive_tensorization.commands.status import Rates, Work, estimate, lacking, overview
+from defensive_tensorization.commands.lacking import lacking
+from defensive_tensorization.commands.rates import Rates, estimate
+from defensive_tensorization.commands.status import overview
+from defensive_tensorization.commands.work import Work
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.report.caption import duration
 from defensive_tensorization.results import landscape_panels, store
 from defensive_tensorization.results.landscape_panels import Panel
+from defensive_tensorization.results.passes import passes
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.tables.table_spec import Layout, laid
 
@@ -45,6 +50,20 @@ def timed(config: Config) -> list[Row]:
     """1,000 images: 2 s to look at them, 10 s for FGSM as well (a gradient is two more passes)."""
     clean, attacked = rows(config, seconds=2.0, steps=0), rows(config, seconds=10.0, steps=1)
     return [c if c.attack == "clean" else a for c, a in zip(clean, attacked, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("of", "cost"),
+    [
+        ((2,), 2),
+        ((2, 5, 10), 2 + 3 * 5 * 10),
+        ((1, 1, 1, {"sizes": 1000}), 1 + 3 + 1000),
+        ((1, 1, 1, {"sizes": "1000"}), 1 + 3 + 1000),  # as a row keeps it
+        ((1, 1, 1, {"sizes": "single"}), 1 + 3),
+    ],
+)
+def test_passes_of_a_row_by_hand(of: tuple[Any, ...], cost: int) -> None:
+    assert passes(*of) == cost
 
 
 def test_a_table_without_anything_lacks_everything(layout: Layout) -> None:

@@ -13,6 +13,7 @@ from .. import sketching
 from ..attacks import Attack
 from ..errors import UsageError
 from ..results import store
+from ..results.passes import passes
 from ..results.row import Row
 from ..system import provenance, signals
 from ..system.file_lock import alone
@@ -109,7 +110,7 @@ def evaluation(
         rows: gives all rows of the evaluation once it is done.
     """
     draws = p.config.eval.draws
-    work = sum(passes(attack, draws) for todo in missing.values() for attack in todo)
+    work = sum(_cost(attack, draws) for todo in missing.values() for attack in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
     level = Level(f"attacking {p.name}", work, "passes")
     with control, wandb_log.of_network(p, "eval") as watched, level, signals.at_batches():
@@ -118,7 +119,7 @@ def evaluation(
             if distributed.first():
                 store.append(p.rows, made)
             # the clean row is too short to tell the rate of attacks: most of it is starting up
-            level.step(passes(attack, draws), free=attack is None)
+            level.step(_cost(attack, draws), free=attack is None)
 
         yield keep
         wandb_log.evaluated(watched, p, rows())
@@ -129,9 +130,6 @@ def evaluation(
         log.info("W&B %s", watched.path or "disabled")
 
 
-def passes(attack: Attack | None, draws: int) -> int:
-    """Forward passes that a row costs an example, a gradient counted as two more; about."""
-    if attack is None:
-        return draws
-    sizes = dict(attack.options).get("sizes", 0)  # of a search that few images go through whole
-    return draws + 3 * attack.steps * attack.draws + (sizes if isinstance(sizes, int) else 0)
+def _cost(attack: Attack | None, draws: int) -> int:
+    """Of a row of this attack, in passes an example."""
+    return passes(draws, attack.steps, attack.draws, dict(attack.options)) if attack else draws

@@ -149,7 +149,7 @@ def markdown(
         "",
         ABOUT,
         "",
-        f"| Attack | Reading | BatchNorm | both, points | {names} |",
+        f"| Attack | Reading | Network | both, points | {names} |",
     ]
     page.append("| --- | --- | --- |" + " ---: |" * (1 + len(tables)))
     for fit in found:
@@ -158,7 +158,7 @@ def markdown(
             f"| {' and '.join(fit.attacks).upper().replace('AND', 'and')} | {fit.reading} | "
             f"{fit.handling} | {numbers} |"
         )
-    page += ["", "| BatchNorm | clean accuracy at θ | clean accuracy at θ = 1 |"]
+    page += ["", "| Network | clean accuracy at θ | clean accuracy at θ = 1 |"]
     page.append("| --- | ---: | ---: |")
     page += [
         f"| {name} | {_percent(own)} | {_percent(full)} |"
@@ -194,7 +194,7 @@ def _best(found: Sequence[Fit]) -> list[Fit]:
 
 def _cells(fit: Fit) -> list[str]:
     lines = [
-        f"## {', '.join(fit.attacks).upper()}: {fit.reading}; BatchNorm {fit.handling}",
+        f"## {', '.join(fit.attacks).upper()}: {fit.reading}; {fit.handling}",
         "",
         "In percent of the clean accuracy.",
         "",
