@@ -92,7 +92,7 @@ def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
     every = [dict(facts(result)) for result in results]
     own = ("defence", "BatchNorm", "fingerprint")
     told = {
-        key: " or ".join(dict.fromkeys(each[key] for each in every))
+        key: "; or: ".join(dict.fromkeys(each[key] for each in every))
         for key in every[0]
         if key not in own
     }
