@@ -22,6 +22,7 @@ sys.path.append(str(SCRIPTS))
 
 import bench  # noqa: E402
 import bench_attack  # noqa: E402
+import bench_eot  # noqa: E402
 import bench_growth  # noqa: E402
 import profile_steps  # noqa: E402
 
@@ -229,3 +230,9 @@ def test_every_part_runs_in_small(part: str, tmp_path: Path) -> None:
     assert made["quick"] and made["ratios"]
     assert all(value > 0 for each in made["ratios"].values() for value in each.values())
     assert (tmp_path / f"{part}.md").read_text().startswith("# ")
+
+
+def test_counts_of_recalibrated_batchnorm_by_hand() -> None:
+    """128 reference images and 16 under attack, each of these twice; 128 and twice 128 to 256."""
+    (told,) = bench_eot.counts(16)
+    assert f"the reference is {100 * 128 / 160:.0f}%" in told and "costs 1.50 of one" in told
