@@ -14,7 +14,7 @@ cores.prepare()  # before torch is loaded
 import torch  # noqa: E402
 
 if find_spec("hydra"):  # without the extras there is no command to record
-    from recorded import recorded as recorded
+    from helpers.recorded import recorded as recorded
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
 

@@ -158,7 +158,9 @@ def failing(kind: Any, remedy: str = "") -> Check:
         (["harness", "masking"], {"best": 0}, "inconclusive: run the audit again on a sound harn"),
     ],
 )
-def test_the_verdict(failed: list[str], right: dict[str, int], words: str) -> None:
+def test_the_verdict_follows_from_what_failed_and_what_is_left(
+    failed: list[str], right: dict[str, int], words: str
+) -> None:
     made = [failing(kind, "audit.steps" if kind == "convergence" else "") for kind in failed]
     assert verdict(made, left(**right), 0.1, "eot", SETTINGS, MOST).words.startswith(words)
 

@@ -333,7 +333,9 @@ def test_an_epsilon_that_cannot_be_read_is_named(text: str) -> None:
     ("value", "shown"),
     [("big", "big"), ("[2,big]", "big"), ("-1", "-1"), ("nan", "nan"), ("1/0", "1/0")],
 )
-def test_so_it_is_in_a_configuration(plus: str, value: str, shown: str) -> None:
+def test_an_epsilon_in_a_configuration_that_cannot_be_read_is_named(
+    plus: str, value: str, shown: str
+) -> None:
     for key in ("eval.epsilon", "attack.fgsm.epsilon"):
         assert refused(f"{plus}{key}={value}") == EPSILON.format("attack.fgsm.epsilon", shown)
 
@@ -412,7 +414,7 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
         ("tucker.modes=[7]", "tucker.modes must list modes of the core (0 filters, 1 channels, "),
     ],
 )
-def test_also_refused(override: str, text: str) -> None:
+def test_a_word_that_cannot_be_is_refused(override: str, text: str) -> None:
     assert refused(override).startswith(text)
 
 

@@ -18,11 +18,11 @@ AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 @pytest.mark.parametrize("instructions", [{}, AVX2], ids=["all instructions", "AVX2 alone"])
 def test_gradients_equal_those_in_float64(instructions: dict[str, str]) -> None:
-    script = Path(__file__).with_name("convolution_gradients.py")
+    script = Path(__file__).with_name("helpers") / "convolution_gradients.py"
     env = os.environ | instructions | {"OMP_NUM_THREADS": "1", "MALLOC_CHECK_": "3"}
     run = subprocess.run(
         [sys.executable, str(script)],
-        env=env | {"PYTHONPATH": str(script.parents[1])},
+        env=env | {"PYTHONPATH": str(script.parents[2])},
         capture_output=True,
         text=True,
         timeout=300,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from described import DOT, PROJECT, PYTHONS, ROOT, TOOLS, committed_files
+from helpers.described import DOT, PROJECT, PYTHONS, ROOT, TOOLS, committed_files
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name

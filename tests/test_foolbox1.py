@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_task import split, task
+from helpers.fake_task import split, task
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
@@ -403,7 +403,7 @@ def test_an_evaluation_tells_what_became_of_the_images(draws: int) -> None:
 
 
 def made_row(**changes: Any) -> Row:
-    from fake_rows import row
+    from helpers.fake_rows import row
 
     made: Row = replace(row(), **changes)
     return made

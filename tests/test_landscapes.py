@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figure2_panels import WORDS, cell, panels_of
+from helpers.figure2_panels import WORDS, cell, panels_of
 
 from defensive_tensorization.config import CONFIGS
 from defensive_tensorization.config.schema import PathsConfig

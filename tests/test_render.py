@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_rows import row
-from made_rows import SMALL, made_up
+from helpers.fake_rows import row
+from helpers.made_rows import SMALL, made_up
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.auditing.panel import MEMBERS

@@ -6,8 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
-import html_page
 import pytest
+from helpers import html_page
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.commands import report as publishing

@@ -1,6 +1,6 @@
 """Elements are escaped, and Markdown's common part becomes them."""
 
-from html_page import Element, read
+from helpers.html_page import Element, read
 
 from defensive_tensorization.report.markup import cell, markdown, tag
 

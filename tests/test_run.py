@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import ended
+from helpers.command import ended
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching

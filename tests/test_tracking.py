@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from fake_wandb import KEY, serving
+from helpers.fake_wandb import KEY, serving
+from helpers.wandb_log import logged
 from PIL import Image
-from wandb_log import logged
 
 from defensive_tensorization import tracking
 from defensive_tensorization.errors import UsageError
