@@ -16,7 +16,6 @@ from defensive_tensorization.commands.audio_examples import (
     written,
 )
 from defensive_tensorization.config import composed
-from defensive_tensorization.errors import UsageError
 
 AUDIO = (
     *(
@@ -97,5 +96,3 @@ def test_errors_are_one_line(
         main(overrides)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {text}")
-    with pytest.raises(UsageError):
-        audio_examples(composed(["experiment=quickstart", "dataset.cache=null"]))
