@@ -24,6 +24,19 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
+# The longest first, so that processes which take file by file end together.
+LONGEST = "run experiments golden config audit"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist's own order: by the number of tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": i for i, name in enumerate(LONGEST.split())}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 def pytest_collection_finish() -> None:
     """What is loaded stays: collections, and the library's search for old weights, pass over it."""
     gc.collect()
