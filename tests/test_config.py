@@ -160,12 +160,9 @@ def test_the_command_of_a_method_or_an_experiment_names_it(path: Path) -> None:
     assert told, f"{path}: no command in its first comment"
     if path.parent.name == "method":
         assert header(path)[0].startswith(told[0])
-    lines = [
-        line
-        for command in told
-        for line in (expanded(command) if command.startswith("make ") else [command])
-    ]
-    assert any(f"{path.parent.name}={path.stem}" in line.split() for line in lines)
+    target = path.stem.replace("_", "-")
+    names = {f"{path.parent.name}={path.stem}", target, f"reproduce-{target}"}
+    assert any(names & {*command.split()} for command in told)
 
 
 def test_the_commands_of_the_pages_compose() -> None:
