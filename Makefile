@@ -30,7 +30,7 @@ endif
 
 EXPERIMENTS := table1 table2 table2b table3 figure1 figure2 figure3 figure4 table4 table5 table5-binary table5-tuned table5-bim-pgd audio-size logmel batchnorm precision foolbox1-readings width honest-surface honest-surface4 honest-autoattack honest-table1 honest-table2 honest-table4
 
-.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers example-outputs test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel compare-tools reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
+.PHONY: help run setup quickstart quickstart-audio report release-networks verify list clean-runs test test-avx2 test-slow golden docs docs-numbers example-outputs test-wheel lint doctor format lock figure-audio dashboard wandb-sync plot-theta compare bench bench-gpu bench-check bench-check-full profile bench-loader bench-layers bench-table bench-busy bench-xnor cost survive collect foolbox1-fixture audit audit-panel compare-tools reproduce-honest $(EXPERIMENTS:%=reproduce-%) $(EXPERIMENTS:%=render-%)
 
 help: ## this list
 	@echo "make TARGET [SCALE=smoke|cpu|wide|fast|paper] [ARGS='key=value ...']"
@@ -132,7 +132,10 @@ bench-gpu: $(READY) ## the same on a GPU, start-up apart, with CUDA graphs besid
 	$(PY) scripts/bench_growth.py --device cuda $(ARGS)
 	$(PY) -m defensive_tensorization dataset=cifar10 scale=fast defence=none attack=[] device=cuda $(DATA)
 
-bench-check: $(READY) ## the benchmark anew: fails when a ratio is 25% worse than the committed one
+bench-check: $(READY) ## five ratios in two minutes: fails when one is 25% worse than the last kept (ARGS=--keep: keep these)
+	$(PY) scripts/bench_reduced.py $(ARGS)
+
+bench-check-full: $(READY) ## the whole benchmark anew: fails when a ratio is 25% worse than the committed one
 	$(MAKE) bench ARGS="--out runs/bench"
 	$(PY) scripts/bench_check.py runs/bench
 

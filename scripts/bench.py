@@ -176,7 +176,7 @@ def _peak(work: Callable[..., None], *arguments: Any) -> float:
 
 
 def options(description: str, **defaults: Any) -> argparse.Namespace:
-    """What every part of the suite takes, and `defaults`: further numbers, by name."""
+    """What every part of the suite takes, and `defaults`: further numbers, or switches, by name."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -184,7 +184,10 @@ def options(description: str, **defaults: Any) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, help="instead of results/bench; --quick writes only so")
     for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
+        if value is False:
+            parser.add_argument(f"--{name}", action="store_true")
+        else:
+            parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
     given = parser.parse_args()
     malloc.keep()  # as the entrypoint does
     if given.device == "cuda" and not torch.cuda.is_available():

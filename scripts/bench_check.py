@@ -1,6 +1,6 @@
 """Compare the ratios of a new benchmark with the committed ones: exit 1 if one is 25% worse.
 
-    make bench-check                                     # the suite anew, then this
+    make bench-check-full                                # the suite anew, then this
     python scripts/bench_check.py NEW [COMMITTED]        # folders of JSON; default results/bench
 
 A ratio is what one thing costs as a multiple of another in the same run, so that machines matter

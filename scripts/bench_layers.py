@@ -1,16 +1,17 @@
 """What a randomized kernel costs, beside the dense network and beside tensorly-torch.
 
-    make bench-layers                      # results/bench/layers.md, about 12 minutes on two cores
+    make bench-layers                      # results/bench/layers.md, about 14 minutes on two cores
     python scripts/bench_layers.py --quick # two cells, to see that it runs
 
 One process, the three networks in turn (interleaved), minimum and median of many; what is reported
 are ratios to the dense network. The networks differ in their convolutions alone (BatchNorm in its
-ordinary form), and tensorly-torch's drops the same modes, in training and in evaluation.
+ordinary form), and tensorly-torch's drops the same modes, in training and in evaluation. Beside
+each ratio of ours stands its floor, by operation count (layer_counts.py).
 """
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from bench import (
     ratio,
     write,
 )
+from layer_counts import ATTACK, FORWARD, TRAINING, convolutions, floor
 from torch import Tensor, nn
 
 from defensive_tensorization.experiment.components import channels_last
@@ -31,6 +33,7 @@ from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import TuckerConv2d, conv_factory
 
 KINDS = ("dense", "ours", "tensorly-torch")
+ABOVE = 1.05  # of its floor, at most: a training step at width 64, batch 128
 MIN_DIM = 3  # modes of up to this size are not sketched, the default of both libraries' recipes
 
 
@@ -116,30 +119,57 @@ def paths(width: int) -> list[str]:
     ]
 
 
-def markdown(timings: list[Timing], memory: dict[str, dict[str, float]], made_on: str) -> str:
+def floors(settings: list[Randomized]) -> dict[Randomized, float]:
+    """Of ours in each setting: multiply-adds of its convolutions over those of the dense ones."""
+    cpu, found = torch.device("cpu"), {}
+    nets = {width: network("ours", width, 0.8, cpu) for width in {s.width for s in settings}}
+    for s in settings:
+        layers = convolutions(nets[s.width], s.batch)
+        found[s] = floor(layers.values(), s.operation, s.theta)
+    return found
+
+
+def over_the_floor(
+    cells: dict[Randomized, dict[str, Timing]], least: dict[Randomized, float]
+) -> list[str]:
+    """What large training steps take beside their floor."""
+    return [
+        f"A training step at width {s.width}, batch {s.batch}, {s.dtype}, theta {s.theta:g} takes "
+        f"{by['ours'].minimum / by['dense'].minimum / least[s]:.2f} of its floor (aim: at most "
+        f"{ABOVE:.2f})."
+        for s, by in cells.items()
+        if (s.operation, s.width, s.batch) == (TRAINING, 64, 128)
+    ]
+
+
+def markdown(
+    timings: list[Timing], least: dict[Randomized, float], memory: dict[str, dict[str, float]]
+) -> list[str]:
     lines = [
         "# What a randomized kernel costs: ResNet-18, ratios to the dense network",
         "",
-        "| width | dtype | batch | theta | operation | dense (ms) | ours, min (median) "
+        "| width | dtype | batch | theta | operation | dense (ms) | floor | ours, min (median) "
         "| tensorly-torch, min (median) |",
-        "|---:|---|---:|---:|---|---:|---:|---:|",
+        "|---:|---|---:|---:|---|---:|---:|---:|---:|",
     ]
-    cells: dict[Setting, dict[str, Timing]] = {}
+    cells: dict[Randomized, dict[str, Timing]] = {}
     for t in timings:
+        assert isinstance(t.setting, Randomized)
         cells.setdefault(t.setting, {})[t.network] = t
     for s, by in cells.items():
         dense = by["dense"]
         ratios = [ratio(by[k], dense) for k in KINDS[1:]]
         lines.append(
             f"| {s.width} | {s.dtype} | {s.batch} | {s.theta:g} | {s.operation} | "
-            f"{1e3 * dense.minimum:.1f} | {ratios[0]} | {ratios[1]} |"
+            f"{1e3 * dense.minimum:.1f} | {least[s]:.2f} | {ratios[0]} | {ratios[1]} |"
         )
+    for told in over_the_floor(cells, least):
+        lines += ["", told]
     lines += ["", "Peak memory of a training step, MiB:", ""]
     lines += ["| network | " + " | ".join(memory) + " |", "|---|" + "---:|" * len(memory)]
     for kind in KINDS:
         lines.append(f"| {kind} | " + " | ".join(f"{m[kind]:.0f}" for m in memory.values()) + " |")
-    lines += ["", *paths(64)]
-    return "\n".join([*lines, "", made_on, ""])
+    return lines
 
 
 def main() -> None:
@@ -158,7 +188,7 @@ def main() -> None:
         for dtype in ("float32", "bfloat16")
         for batch in (128, 1)
         for theta in (1.0, 0.8)
-        for what in ("forward", "training step", "attack step")
+        for what in (FORWARD, TRAINING, ATTACK)
     ]
     if options.quick:
         settings = [s for s in settings if s.width == 16 and s.batch == 1 and s.theta == 0.8][:2]
@@ -185,10 +215,26 @@ def main() -> None:
         for width, batch in ([(16, 1)] if options.quick else [(64, 128), (16, 128), (64, 1)])
     }
     made_on = circumstances(device, options.budget, "bench-layers")
-    text = markdown(timings, memory, made_on)
+    least = floors(settings)
+    lines = markdown(timings, least, memory)
+    if not options.quick:
+        from layer_floor import above_the_floor  # not in the processes whose memory is measured
+
+        chosen = Randomized(width=64, dtype="bfloat16", theta=0.8, batch=128, operation=TRAINING)
+        dense, ours, _ = (t.minimum for t in timings if t.setting == chosen)
+        net = built[chosen.width, chosen.theta]["ours"]
+        lines += ["", *above_the_floor(net, chosen, chosen.theta, ours / dense, options.budget / 4)]
+        lines += ["", *paths(64)]
+    text = "\n".join([*lines, "", made_on, ""])
     print(text)
     if not options.quick:
-        write("layers", device, text, timings, circumstances=made_on, peak_memory_mib=memory)
+        told = [{**asdict(s), "floor": least[s]} for s in settings]
+        write(
+            *("layers", device, text, timings),
+            circumstances=made_on,
+            peak_memory_mib=memory,
+            floors=told,
+        )
 
 
 if __name__ == "__main__":

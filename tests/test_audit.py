@@ -96,6 +96,16 @@ def test_what_was_not_run_is_skipped_and_says_why() -> None:
     assert made["square"].status == "pass"
 
 
+def test_of_a_random_network_nobody_says_that_nothing_is_random() -> None:
+    """Draws that are not this project's have no examples computed without them."""
+    found = {n: a for n, a in left().items() if n != "omniscient"}
+    made = comparisons.comparisons(CONVERGED, found, attack_suite.WHITE)
+    [skipped] = [c for c in made if c.status == "skipped"]
+    assert skipped.reason == "computed without randomness: another's draws cannot be left out"
+    whys = [checks.signal(None, *told).reason for told in ((10, False), (10, True), (1, True))]
+    assert whys == ["nothing is random", "no gradient is left", "one draw has no pairs"]
+
+
 def test_many_comparisons_share_one_error() -> None:
     """Of independent fair coins, each looked at once: the level of one of m is 1 - 2 * 5% / m."""
     [only] = comparisons.comparisons(COMPARISONS[:1], left(), attack_suite.WHITE)
@@ -126,7 +136,7 @@ def test_the_other_rules_hold_and_break() -> None:
         checks.zero_epsilon(left(), 1e-3),
         checks.zero_epsilon(left(zero=89), 0.0),  # a single image
     ]
-    signal = [checks.signal(c, 10).status for c in (0.1, 0.09, None)]  # 1 / 11 is enough
+    signal = [checks.signal(c, 10, True).status for c in (0.1, 0.09, None)]  # 1 / 11 is enough
     assert [c.status for c in chance] == ["pass", "fail"]
     assert [c.status for c in blind] == ["pass", "pass", "fail"]
     assert [c.status for c in points] == ["pass", "fail", "fail"]
@@ -253,10 +263,32 @@ def test_a_gradient_that_vanishes_is_seen_in_every_layer_before() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 4))
     x, y = torch.rand(6, 3, 8, 8), torch.arange(6) % 4
     of = AuditTarget(Stepped(network, 7).requires_grad_(False), x, y, (0.0, 1.0), 1 / 255, 4, 6)
-    found, blind = gradients.layers(of, Budget(8), 0)
+    found = gradients.layers(of, Budget(8), 0)
     assert [layer.name for layer in found] == ["input", "network.0", "network.2"]
-    assert blind.all() and found[0].zero == 1
+    assert found[0].zero == 1 and gradients.profile(of, Budget(8), 0)[1].all()
     assert [layer.zero for layer in found[1:]] == [0, 0] and found[1].snr is None
+
+
+class Marked(nn.Module):
+    """Normal noise, and no gradient of the images whose first pixel is bright."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(1) + 0.1 * torch.randn(len(x), x[0].numel())
+        bright = x.flatten(1)[:, :1] > 0.5
+        return torch.where(bright, flat.detach(), flat).square()
+
+
+@pytest.mark.parametrize("batch_size", [100, 30])
+def test_every_image_is_asked_whether_its_gradient_vanishes(batch_size: int) -> None:
+    """Of more than the layers' signal is measured on: more images tell more (`Check.hides`)."""
+    n = gradients.LOOKED + 16
+    x = torch.rand(n, 1, 2, 2, generator=torch.manual_seed(0)) / 2
+    bright = torch.rand(n) < 0.3
+    x[bright, 0, 0, 0] = 0.9
+    assert 0 < int(bright[gradients.LOOKED :].sum()) < 16
+    of = AuditTarget(Marked(), x, torch.arange(n) % 4, (0.0, 1.0), 1 / 255, 4, n, None, batch_size)
+    surface, blind = gradients.profile(of, Budget(8, draws=3), 0)
+    assert blind.tolist() == bright.tolist() and surface["gradient"].shape[1] == n
 
 
 # --- models of which it is known ----------------------------------------------------------------
@@ -409,16 +441,23 @@ def test_the_panel_s_table_counts_what_is_right(tmp_path: Path, config: Config) 
     quick.audit.steps = quick.audit.draws = quick.audit.queries = 2
     quick.audit.images = 8
     path = audit.audit(quick, "command", MEMBERS[0])
-    words = json.loads(path.read_text())["verdict"]["words"]
-    lines = [{"label": str(i), "right": r, "why": ""} for i, r in enumerate(([words], ["no"]))]
-    made = audit_panel.write(lines, [path, path], tmp_path)
+    said = json.loads(path.read_text())
+    open_ = path.with_name("open.json")
+    other = {"words": "inconclusive: run audit.images=400"}
+    open_.write_text(json.dumps({**said, "images": 9, "verdict": {**said["verdict"], **other}}))
+    words = said["verdict"]["words"]
+    rights = ([words], ["no"], [words])
+    lines = [{"label": str(i), "right": r, "why": ""} for i, r in enumerate(rights)]
+    made = audit_panel.write(lines, [path, path, open_], tmp_path)
     table = (tmp_path / "audit_panel.md").read_text()
-    assert "1 of 2 verdicts are right" in table
+    assert "1 of 3 verdicts are right, 1 undecided, at" in table
+    rows = csv.reader((tmp_path / "audit_panel.csv").read_text().splitlines())
+    assert [row[-1] for row in rows] == ["Right", "yes", "no", "undecided"]
     result = json.loads(path.read_text())
     assert f"[{result['run_id']}](audits/{path.name})" in table
     assert f"\n- hardware: {result['hardware']}\n" in table
     assert f"\n- commit: {result['commit']}\n" in table
-    names = {path.name, "audit_panel.md", "audit_panel.csv", "README.md"}
+    names = {path.name, open_.name, "audit_panel.md", "audit_panel.csv", "README.md"}
     assert {file.name for file in made} == names
     assert "- [audit_panel.md](audit_panel.md): Audits of" in (tmp_path / "README.md").read_text()
 
@@ -437,8 +476,12 @@ def test_members_that_were_not_run_are_named_and_no_verdict_counts_for_them(
     assert run == ["Undefended", "Random resize and pad"]
     assert {"".join(line[2:]) for line in lines if line[1] == "not run"} == {""}
     page = table.with_suffix(".md").read_text()
-    assert f"of 2 verdicts are right, at ε = 8/255; {len(MEMBERS) - 2} of {len(MEMBERS)}" in page
+    assert "of 2 verdicts are right" in page
+    assert f"at ε = 8/255; {len(MEMBERS) - 2} of {len(MEMBERS)} models were not run" in page
+    assert "Every model is claimed to keep 10%." in page
     assert "| PGD training | not run |" in page
+    known = "trained on adversarial examples; deterministic and smooth"
+    assert f"| PGD training | {known} | {ROBUST} | not run |" in page
     assert len(list((table.parent / "audits").glob("*.json"))) == 2
     with pytest.raises(UsageError, match="members=nosuch is none of the panel: take of undefended"):
         panel([*words, "members=pgd,nosuch"])

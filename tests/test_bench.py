@@ -22,7 +22,9 @@ sys.path.append(str(SCRIPTS))
 
 import bench  # noqa: E402
 import bench_attack  # noqa: E402
+import bench_eot  # noqa: E402
 import bench_growth  # noqa: E402
+import bench_reduced  # noqa: E402
 import profile_steps  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -229,3 +231,30 @@ def test_every_part_runs_in_small(part: str, tmp_path: Path) -> None:
     assert made["quick"] and made["ratios"]
     assert all(value > 0 for each in made["ratios"].values() for value in each.values())
     assert (tmp_path / f"{part}.md").read_text().startswith("# ")
+
+
+def test_counts_of_recalibrated_batchnorm_by_hand() -> None:
+    """128 reference images and 16 under attack, each of these twice; 128 and twice 128 to 256."""
+    (told,) = bench_eot.counts(16)
+    assert f"the reference is {100 * 128 / 160:.0f}%" in told and "costs 1.50 of one" in told
+
+
+# --- the guard of every change ----------------------------------------------------------------
+
+
+def test_a_change_is_held_against_the_last_kept_of_its_precision(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    assert bench_reduced.last("float32", path) == {}
+    bench_reduced.keep([bench.Ratio("a / b", 1.0, 1.0)], "float32", path)
+    bench_reduced.keep([bench.Ratio("a / b", 9.0, 9.0)], "bfloat16", path)
+    bench_reduced.keep([bench.Ratio("a / b", 2.0, 3.0)], "float32", path)
+    before = bench_reduced.last("float32", path)
+    assert before == {"a / b": (2.0, 3.0)}
+
+    def worse(minimum: float, median: float, name: str = "a / b") -> list[str]:
+        return bench_reduced.worse([bench.Ratio(name, minimum, median)], before)
+
+    assert worse(2.6, 3.9) == ["a / b: 2.00 (3.00) to 2.60 (3.90)"]
+    assert worse(2.6, 3.6) == []  # noise in one of them alone
+    assert worse(9.0, 9.0, "c / d") == []  # nothing to hold it against
+    assert len(path.read_text().splitlines()) == 4

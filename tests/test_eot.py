@@ -234,7 +234,7 @@ def test_the_way_is_chosen_by_the_device_and_the_network() -> None:
     assert batching_note(model, 200, cpu) == "in a loop"
     assert most_together(randomized(min_dim=1), 16, gpu) == 1  # its window is sketched too
     assert most_together(dt.binarize(randomized(), exclude=[]), 16, gpu) == 1
-    assert most_together(Recalibrated(model, batch()[0]), 16, gpu) == 1
+    assert most_together(Recalibrated(model, batch()[0]), 16, gpu) == 64
     assert most_together(nn.Sequential(model, DrawBatchNorm2d(2, "batch")), 16, gpu) == 1
     assert most_together(nn.Sequential(model, DrawBatchNorm2d(2, "running")), 16, gpu) == 64
     with sketching.frozen(model, seed=0):

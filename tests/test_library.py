@@ -238,6 +238,42 @@ def test_noise_in_front_is_seen_and_hides_nothing() -> None:
     assert "torch's global generators" in str(report)
 
 
+SCRIPT = np.random.default_rng(0)  # as a script has it at its top
+
+
+class Blocks(nn.Module):
+    """A stranger's: quantizes with a step of its own generator, its gradient passed straight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = float(self.rng.uniform(0.01, 0.1))
+        return x + (torch.round(x / step) * step - x).detach()
+
+
+class Thinned(nn.Module):
+    """A stranger's: activations left out by a generator that no module holds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.as_tensor(SCRIPT.random(x.shape) > 0.2).to(x)
+
+
+def test_a_stranger_s_parts_have_the_names_that_the_stranger_gave() -> None:
+    """Whose draws no module holds, or one module; all are controlled, and truly named."""
+    last = nn.Linear(SIZE, CLASSES)
+    last.weight.data = means() - 0.5
+    last.bias.data = -(means() - 0.5).sum(1) / 2
+    model = nn.Sequential(Blocks(), nn.Flatten(), Thinned(), last).eval()
+    report = dt.audit(model, data(60, 0.05), epsilon=0.4, claim=0.5, **QUICK)  # past half the way
+    assert report.verdict in (NOT_ROBUST, MASKED)
+    assert report.random.sources == ("generators of 0 (Blocks)", "generators of 2 (Thinned)")
+    assert report.random.controlled and report.random.shared is False
+    assert [layer["name"] for layer in report.result["layers"]] == ["input", "3"]
+    assert "nothing is random" not in "".join(check.reason for check in report.checks)
+
+
 def test_a_gradient_that_is_cut_is_masked() -> None:
     class Cut(Linear):
         def forward(self, x: Tensor) -> Tensor:

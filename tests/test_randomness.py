@@ -42,6 +42,33 @@ def closing(rng: np.random.Generator) -> Callable[[], float]:
     return lambda: float(rng.random())
 
 
+SCRIPT = np.random.default_rng(0)  # as a script has it at its top
+
+
+def from_the_script() -> float:
+    return max(SCRIPT.random() for _ in range(2))
+
+
+class Naming(Front):
+    """Draws from a global variable, by a function of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * from_the_script())
+
+
+class Shared(Front):
+    """Draws from a generator of its class."""
+
+    rng = random.Random(0)
+
+    @staticmethod
+    def size(rng: np.random.RandomState = np.random.RandomState(0)) -> float:  # noqa: B008
+        return float(rng.rand())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.rng.random() * self.size())
+
+
 def counting(self: Any, x: Tensor) -> Tensor:
     self.calls += 1
     return x * (1 + self.calls % 2)
@@ -90,6 +117,16 @@ FOUND: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], bool]] = {
     "a closure's": (
         lambda: Front(lambda m, x: x * m.held(), closing(np.random.default_rng(0))),
         (OWN,),
+        True,
+    ),
+    "a global variable": (
+        lambda: Naming(lambda _, x: x),
+        ("generators of the model (Naming)",),
+        True,
+    ),
+    "a class's, a default argument": (
+        lambda: Shared(lambda _, x: x),
+        ("generators of the model (Shared)",),
         True,
     ),
 }

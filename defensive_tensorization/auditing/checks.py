@@ -106,10 +106,10 @@ def direction(along: NDArray[Any], random: NDArray[Any]) -> Check:
     )
 
 
-def signal(cosine: float | None, draws: int) -> Check:
+def signal(cosine: float | None, draws: int, random: bool) -> Check:
     """cosine: the mean c over pairs of draws' gradients by the input, the median over images; None:
-    deterministic. Of gradients at unit length, as the attacks average them, c is the signal's
-    energy and 1 - c the noise's."""
+    there are no pairs, or no gradient. Of gradients at unit length, as the attacks average them, c
+    is the signal's energy and 1 - c the noise's. random: whether the network is."""
     told = (
         "signal",
         "The averaged gradient is signal",
@@ -118,7 +118,8 @@ def signal(cosine: float | None, draws: int) -> Check:
         "Athalye et al. 2018, 4; Gao et al. 2022",
     )
     if cosine is None:
-        return Check(*told, "skipped", "nothing is random, or no gradient is left")  # type: ignore[arg-type]
+        why = "one draw has no pairs" if draws == 1 else "no gradient is left"
+        return Check(*told, "skipped", why if random else "nothing is random")  # type: ignore[arg-type]
     passed = draws * cosine >= SIGNAL * (1 - cosine)
     return Check(
         *told,  # type: ignore[arg-type]

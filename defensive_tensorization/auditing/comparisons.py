@@ -130,7 +130,8 @@ def compare(
     told = (c.name, c.title, c.kind, c.rule, c.source)
     missing = [TITLES[n] for n in found.values() if n not in answers]
     if missing:
-        return Check(*told, "skipped", f"{' and '.join(missing)}: {_why(missing[0])}")
+        why = _why(missing[0], random="draws" in answers)
+        return Check(*told, "skipped", f"{' and '.join(missing)}: {why}")
     weak, strong = (answers[found[n]] for n in (c.weak, c.strong))
     gap = difference([strong], [weak], level=level, same_draws=paired, more=None)
     limit = difference([strong], [weak], level=LEVEL, same_draws=paired, more=None)
@@ -177,7 +178,9 @@ def comparisons(
     ]
 
 
-def _why(missing: str) -> str:
+def _why(missing: str, random: bool) -> str:
     if missing == TITLES["transfer"]:
         return "there is no trained twin"
+    if missing == TITLES["omniscient"] and random:
+        return "another's draws cannot be left out"
     return "nothing is random" if "draws" in missing or "random" in missing else "not run"

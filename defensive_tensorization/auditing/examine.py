@@ -13,7 +13,7 @@ from .measure import AuditResults, run_attacks
 from .store import Store
 from .target import AuditTarget, Budget
 
-VERSION = 8  # raise it when the same settings measure or judge otherwise
+VERSION = 9  # raise it when the same settings measure or judge otherwise
 
 
 def examine(
@@ -26,8 +26,8 @@ def examine(
     """level: the robust accuracy that is claimed, if any; store: of what is finished already."""
     found = of.randomness
     met = run_attacks(of, budget, seed, store)
-    layers, blind = gradients.layers(of, budget, seed)
-    surface = gradients.profile(of, budget, seed)
+    layers = gradients.layers(of, budget, seed)
+    surface, blind = gradients.profile(of, budget, seed)
     near = gradients.PLACES.index(0.25)
     rise = {name: lines[near] - lines[0] for name, lines in surface.items()}
     measured = Measured(

@@ -64,11 +64,8 @@ class _Sums:
         return Layer(name, float((signal / noise).median()), float(cosine.median()), zero)
 
 
-def layers(of: AuditTarget, budget: Budget, seed: int) -> tuple[list[Layer], Array]:
-    """Of the input (first) and every convolution and linear layer, at the first LOOKED images.
-
-    And whether each of these images' gradient by the input vanishes in every draw.
-    """
+def layers(of: AuditTarget, budget: Budget, seed: int) -> list[Layer]:
+    """Of the input (first) and every convolution and linear layer, at the first LOOKED images."""
     k = budget.draws if of.random else 1
     x, y = of.head(LOOKED)
     sums: dict[str, _Sums] = {"input": _Sums()}
@@ -93,8 +90,7 @@ def layers(of: AuditTarget, budget: Budget, seed: int) -> tuple[list[Layer], Arr
     finally:
         for hook in hooks:
             hook.remove()
-    blind = (sums["input"].energy == 0).cpu().numpy()
-    return [each.layer(name) for name, each in sums.items()], blind
+    return [each.layer(name) for name, each in sums.items()]
 
 
 def _differentiable(out: Any, batch: int) -> bool:
@@ -102,20 +98,28 @@ def _differentiable(out: Any, batch: int) -> bool:
     return isinstance(out, Tensor) and out.requires_grad and out.ndim > 1 and len(out) >= batch
 
 
-def profile(of: AuditTarget, budget: Budget, seed: int) -> dict[str, Array]:
-    """The margin [places, N], averaged over draws, along sign(gradient) and along random signs."""
+def profile(of: AuditTarget, budget: Budget, seed: int) -> tuple[dict[str, Array], Array]:
+    """What the attacks' gradient, averaged over draws, tells of every image.
+
+    Returns:
+        The margin [places, N], averaged over draws, along sign(gradient) and along random signs.
+        Whether an image's gradient vanishes [N], or is not finite, in every draw.
+    """
     made = torch.Generator().manual_seed(seed)
     found: dict[str, list[Array]] = {"gradient": [], "random": []}
+    blind: list[Array] = []
     with seeded(of.model, seed, "audit surface"):
         for x, y in of.batches():
             signs = (torch.randint(2, x.shape, generator=made) * 2 - 1).to(x)
             ask = Expectation(of.model, x, cross_entropy, draws=budget.draws, average="gradient")
             slope = ask(x, y).gradient
             assert slope is not None
+            blind.append((slope == 0).flatten(1).all(1).cpu().numpy())
             directions = {"gradient": slope.nan_to_num(0.0, 0.0, 0.0).sign(), "random": signs}
             far = Expectation(of.model, x, margin, draws=budget.draws)
             for name, d in directions.items():
                 points = [(x + t * budget.epsilon * of.unit * d).clamp(*of.bounds) for t in PLACES]
                 lines = [far(each, y, gradient=False).loss for each in points]
                 found[name].append(torch.stack(lines).cpu().numpy())
-    return {name: np.concatenate(lines, axis=1) for name, lines in found.items()}
+    surface = {name: np.concatenate(lines, axis=1) for name, lines in found.items()}
+    return surface, np.concatenate(blind)

@@ -29,9 +29,9 @@ class Measured:
 
     answers    by attack; `at_epsilon` names those of the claim's size.
     moved      the largest change of an input under the attack of size 0.
-    blind      [M], images whose gradient vanishes in every draw.
-    along      [M], how much the margin rises a quarter of epsilon along the gradient's sign.
-    beside     [M], the same along random signs.
+    blind      [N], images whose gradient vanishes in every draw.
+    along      [N], how much the margin rises a quarter of epsilon along the gradient's sign.
+    beside     [N], the same along random signs.
     cosine     of two draws' gradients; None: deterministic.
     available  images that there are, `images` of which were audited.
     shared     whether a batch meets one draw; None: nothing is random.
@@ -81,7 +81,7 @@ def judge(m: Measured, budget: Budget, claim: float | None) -> tuple[list[Check]
         checks.direction(m.along, m.beside),
         *_without_limit(comparisons(one_draw, m.answers, WHITE, paired=paired)),
         checks.draws_met(best.accuracy, met, m.shared),
-        checks.signal(m.cosine, budget.draws),
+        checks.signal(m.cosine, budget.draws, m.random),
         *comparisons(CONVERGED, m.answers, WHITE, paired=paired, further=further),
     ]
     most = {"audit.images": m.available}

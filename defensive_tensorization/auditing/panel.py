@@ -126,7 +126,8 @@ MEMBERS = (
     ),
     Member(
         *("random_member", "A random one of three networks", _DENSE, _BROKEN),
-        f"{_ORDINARY}; one for a forward, from numpy's generator",
+        f"{_ORDINARY}; one for a forward, from numpy's generator: each sees the image moved by a "
+        "pixel, or not",
         lambda network, radius: RandomMember(network),
     ),
     Member(

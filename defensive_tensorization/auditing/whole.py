@@ -1,5 +1,7 @@
 """Anybody's model as an audit can work on it."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,15 @@ class Whole(nn.Module):
         super().__init__()
         self.network = network
         self.training = network.training
+
+    def named_modules(
+        self,
+        memo: set[nn.Module] | None = None,
+        prefix: str = "",
+        remove_duplicate: bool = True,
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """The model's own: a report calls its layers and generators by the caller's names."""
+        yield from self.network.named_modules(memo, prefix, remove_duplicate)
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.network(x)

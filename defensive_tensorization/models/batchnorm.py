@@ -22,9 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import sketching
 from ..errors import UsageError
-from ..sketching import recompute
+from ..sketching import products, recompute
+from ..sketching.passes import Passes
+from .fixed_norm import Statistics, normalise
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -36,10 +37,20 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
 
 @dataclass
 class _Reference:
-    """The statistics that each layer met on the reference set, in the order of its calls."""
+    """The statistics that each layer met on the reference set.
 
-    met: dict[_DrawBatchNorm, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
-    complete: bool = False
+    met    in the order of its calls, draw after draw.
+    calls  after the last draw: of each call, those of every draw.
+    """
+
+    met: dict[_DrawBatchNorm, list[Statistics]] = field(default_factory=dict)
+    calls: dict[_DrawBatchNorm, list[list[Statistics]]] | None = None
+
+    def complete(self, draws: int) -> None:
+        self.calls = {}
+        for norm, met in self.met.items():
+            calls = len(met) // draws
+            self.calls[norm] = [met[call::calls] for call in range(calls)]
 
 
 _reference: ContextVar[_Reference | None] = ContextVar("batchnorm_reference", default=None)
@@ -75,10 +86,10 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.training:
             return super().forward(x)
         reference = _reference.get()
-        if reference is not None and not reference.complete:
+        if reference is not None and reference.calls is None:
             return self._refer(x, reference)
         if (statistics := self._statistics(reference)) is not None:
-            return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+            return normalise(x, statistics, self.weight, self.bias, self.eps)
         if self.handling == "batch":
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         return super().forward(x)
@@ -91,11 +102,11 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
         reference.met.setdefault(self, []).append((mean, scale**-2 - self.eps))
         return normalised
 
-    def _statistics(self, reference: _Reference | None) -> tuple[Tensor, Tensor] | None:
-        """Those of the reference at this call; a forward that is run again meets them again."""
+    def _statistics(self, reference: _Reference | None) -> list[Statistics] | None:
+        """Those of every draw at this call; a forward that is run again meets them again."""
 
-        def take(_: bool) -> tuple[Tensor, Tensor] | None:
-            return None if reference is None else reference.met[self].pop(0)
+        def take(_: bool) -> list[Statistics] | None:
+            return reference.calls[self].pop(0) if reference and reference.calls else None
 
         return take(False) if recompute.ordinary() else recompute.met(self, take)
 
@@ -137,12 +148,10 @@ class Recalibrated(nn.Module):
     """A network whose evaluation passes `reference` examples [R, C, ...] before each forward.
 
     They meet the very draw that the examples meet, and give the statistics that normalise those;
-    no gradient runs through them. Draws shared by the batch only: per-sample draws have no common
-    statistics.
+    no gradient runs through them. Where a batch meets several draws, they pass under each of them.
     """
 
     reference: Tensor
-    shared_draws = True
 
     def __init__(self, network: nn.Module, reference: Tensor) -> None:
         super().__init__()
@@ -157,16 +166,27 @@ class Recalibrated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return cast(Tensor, self.network(x))
-        if sketching.has_several_draws(self.network):
-            raise UsageError(
-                "several draws in a batch have no common statistics: use model.batchnorm=running, "
-                "or one draw for the batch"
-            )
-        reference = _Reference()
-        with _under(reference):
-            with torch.no_grad(), sketching.record(self.network) as ledger:
-                self.network(self.reference.to(x.dtype))
-            torch.clear_autocast_cache()  # it holds weights that know of no gradient
-            reference.complete = True
-            with sketching.repeat(self.network, ledger):
+        passes, reference = Passes(self.network, len(x)), _Reference()
+        with _under(reference), products.kept():
+            self._pass_reference(passes, self._reference_as(x))
+            reference.complete(passes.count)
+            with passes.together():
                 return cast(Tensor, self.network(x))
+
+    def _reference_as(self, x: Tensor) -> Tensor:
+        """The reference in the type of x, and in its memory layout, which layers pass on."""
+        last = torch.channels_last
+        if x.ndim == 4 and not torch.compiler.is_compiling():
+            here, there = (t.is_contiguous(memory_format=last) for t in (x, self.reference))
+            if here and not there:
+                with torch.inference_mode(False):  # it stays
+                    self.reference = self.reference.contiguous(memory_format=last)
+        return self.reference.to(x.dtype)
+
+    @torch.no_grad()
+    def _pass_reference(self, passes: Passes, examples: Tensor) -> None:
+        """One draw after the other: a batch of all would leave the processor's caches."""
+        for index in range(passes.count):
+            with passes.alone(index):
+                self.network(examples)
+        torch.clear_autocast_cache()  # it holds weights that know of no gradient

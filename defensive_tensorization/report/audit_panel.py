@@ -10,49 +10,39 @@ from typing import Any
 from .audits import Result, epsilon, facts, share, table
 from .index import write_index
 
+Member = Mapping[str, Any]
 NOT_RUN = "not run"
+UNDECIDED = "undecided"
 
 
-def write(
-    members: Sequence[Mapping[str, Any]], files: Sequence[Path | None], folder: Path
-) -> list[Path]:
+def write(members: Sequence[Member], files: Sequence[Path | None], folder: Path) -> list[Path]:
     """`audit_panel.md` and `.csv`, each member's JSON in `audits/`, copied, and the index anew.
 
     files: None for a member whose audit was not run; of one at least there is a file.
     """
     (folder / "audits").mkdir(parents=True, exist_ok=True)
-    results: list[tuple[Mapping[str, Any], Result]] = []
-    rows: list[tuple[Mapping[str, Any], Result | None]] = []
+    rows: list[tuple[Member, Result | None]] = []
     made = []
     for member, file in zip(members, files, strict=True):
-        result = None if file is None else json.loads(file.read_text())
-        rows.append((member, result))
-        if file is not None and result is not None:
+        rows.append((member, None if file is None else json.loads(file.read_text())))
+        if file is not None:
             copy = folder / "audits" / file.name
             copy.write_bytes(file.read_bytes())
             made.append(copy)
-            results.append((member, result))
+    results = [result for _, result in rows if result is not None]
     grid = grid_of(rows)
-    right = sum(line[-1] == "yes" for line in grid[1:])
-    first = results[0][1]
-    missing = len(rows) - len(results)
     page = [
         "# Audits of models of which the truth is known",
         "",
-        f"{right} of {len(results)} verdicts are right, at ε = {epsilon(first)}"
-        + (f"; {missing} of {len(rows)} models were not run" if missing else "")
-        + ". What is known of each model is known before it is audited; accuracies in %, with 95% "
-        "intervals.",
+        _summary(rows),
         "",
         *table(grid),
         "",
         "Steps and draws are of the audit that settled it, where the first asked for more.",
         "",
-        "| Model | What is known | Its audit |",
-        "|---|---|---|",
-        *(f"| {m['label']} | {m['why']} | {_linked(r)} |" for m, r in results),
+        *table([["Model", "What is known", "Right verdicts", "Its audit"], *map(_known, rows)]),
         "",
-        *(f"- {topic}: {statement}" for topic, statement in _of_all([r for _, r in results])),
+        *(f"- {topic}: {statement}" for topic, statement in _of_all(results)),
         "",
     ]
     out = io.StringIO()
@@ -65,15 +55,47 @@ def write(
     return made
 
 
-def _linked(result: Result) -> str:
-    return f"[{result['run_id']}](audits/{result['name']}.json)"
+def _summary(rows: Sequence[tuple[Member, Result | None]]) -> str:
+    """How many verdicts are right, undecided, wrong; of how many models there is none."""
+    run = [(member, result) for member, result in rows if result is not None]
+    found = [_right(member, result) for member, result in run]
+    counts = [f"{found.count('yes')} of {len(run)} verdicts are right"]
+    counts += [f"{n} undecided" for n in [found.count(UNDECIDED)] if n]
+    first = run[0][1]
+    missing = len(rows) - len(run)
+    claim = first["level"]
+    return (
+        f"{', '.join(counts)}, at ε = {epsilon(first)}"
+        + (f"; {missing} of {len(rows)} models were not run" if missing else "")
+        + ". What is known of each model is known before it is audited; accuracies in %, with 95% "
+        "intervals."
+        + ("" if claim is None else f" Every model is claimed to keep {100 * claim:g}%.")
+    )
+
+
+def _right(member: Member, result: Result) -> str:
+    """Of a verdict; an inconclusive one names no truth, and is not right."""
+    words = result["verdict"]["words"]
+    if words in member["right"]:
+        return "yes"
+    return UNDECIDED if words.startswith("inconclusive") else "no"
+
+
+def _known(row: tuple[Member, Result | None]) -> list[str]:
+    member, result = row
+    audit = f"[{result['run_id']}](audits/{result['name']}.json)" if result else NOT_RUN
+    return [member["label"], member["why"], " or ".join(member["right"]), audit]
 
 
 def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """What the members have in common, and the commits and machines of all."""
-    told = dict(facts(max(results, key=lambda result: result["scored"])))
-    for key in ("defence", "BatchNorm", "fingerprint"):  # each its own
-        del told[key]
+    """What the members have in common, or each of what they do not; commits and machines of all."""
+    every = [dict(facts(result)) for result in results]
+    own = ("defence", "BatchNorm", "fingerprint")
+    told = {
+        key: "; or: ".join(dict.fromkeys(each[key] for each in every))
+        for key in every[0]
+        if key not in own
+    }
     for key in ("commit", "hardware"):
         told[key] = ", ".join(sorted({result[key] for result in results}))
     told["rules"] = "version " + ", ".join(sorted({str(result["version"]) for result in results}))
@@ -81,7 +103,7 @@ def _of_all(results: Sequence[Result]) -> list[tuple[str, str]]:
     return list(told.items())
 
 
-def grid_of(results: Sequence[tuple[Mapping[str, Any], Result | None]]) -> list[list[str]]:
+def grid_of(results: Sequence[tuple[Member, Result | None]]) -> list[list[str]]:
     """One line a model; a verdict is right where it is among the model's. None: not run."""
     head = ["Model", "Verdict", "Clean", "One draw a step", "Best attacks", "Strongest"]
     lines = [[*head, "Images, steps, draws", "Failed checks", "Right"]]
@@ -91,16 +113,15 @@ def grid_of(results: Sequence[tuple[Mapping[str, Any], Result | None]]) -> list[
             continue
         by_name = {each["name"]: each for each in result["attacks"]}
         failed = [c["title"] for c in result["checks"] if c["status"] == "fail"]
-        words = result["verdict"]["words"]
         lines.append(
             [
                 member["label"],
-                words,
+                result["verdict"]["words"],
                 *(share(by_name[name]) for name in ("clean", "pgd", "best")),
                 by_name[result["strongest"]]["title"],
                 "{}, {steps}, {draws}".format(result["images"], **result["budget"]),
                 ", ".join(failed) or "none",
-                "yes" if words in member["right"] else "no",
+                _right(member, result),
             ]
         )
     return lines

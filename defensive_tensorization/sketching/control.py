@@ -8,7 +8,7 @@ contexts, of the first one (`recompute`):
     frozen(model, seed=0)      the same draw at every forward
     disabled(model)            no draws: the weights at theta = 1
     per_sample(model)          every example of a batch has a draw of its own
-    parts(model, 5)            so has each fifth of a batch: five forwards in one
+    draws_per_batch(model, 5)  so has each fifth of a batch: five forwards in one
     drawn(model, device, n)    the draws of one forward, made before it
     record(model)              write the draws down; replay(model, ledger) uses them again
     repeat(model, ledger)      the same, as a part of the forward that was recorded
@@ -153,12 +153,6 @@ def drawn(model: nn.Module, device: torch.device, batch: int) -> Iterator[None]:
     finally:
         for sketch in found:
             sketch.ahead = ()
-
-
-def has_several_draws(model: nn.Module) -> bool:
-    """Whether a batch meets several draws in any layer, here and now."""
-    found = (controls.get(sketch, LIVE, warn=False) for sketch in sketches(model).values())
-    return any(control.draws_per_batch != 1 for control in found)
 
 
 def is_random(model: nn.Module) -> bool:

@@ -42,6 +42,19 @@ def spread(drawn: Drawn, each: int) -> Drawn:
     return tuple(None if d is None else d.repeat_interleave(each, 0) for d in drawn)
 
 
+class PartDraw(tuple[Tensor | None, ...]):
+    """The draw of one part, which knows those of all parts: [parts, ...] each."""
+
+    whole: Drawn
+
+
+def one_of(drawn: Drawn, part: int) -> PartDraw:
+    """The draw of one part; a draw that all parts share is that of each."""
+    made = PartDraw(d if d is None or d.ndim == 1 else d[part] for d in drawn)
+    made.whole = drawn
+    return made
+
+
 EACH = 0  # every example is a part
 
 
@@ -50,10 +63,12 @@ class Control:
     """What the contexts in force make of a layer's draws.
 
     draws_per_batch  how many equal parts of a batch, one after the other, have their own draw.
+    part  None, or the part whose draw the whole of a forward meets: the others' are for later ones.
     """
 
     enabled: bool = True
     draws_per_batch: int = 1
+    part: int | None = None
     seed: int = 0
     frozen: dict[Held, Drawn] | None = None
     record: tuple[list[Drawn | None], ...] = ()
@@ -130,7 +145,11 @@ class RandomState(ABC):
                 self, lambda lost: self._decide(control, device, lead, size, lost)
             )
         there = draws_in(drawn)
-        if drawn is None or there is None or batch is None:
+        if drawn is None or there is None:
+            return drawn
+        if control.part is not None and there == lead:
+            return one_of(drawn, control.part)
+        if batch is None:
             return drawn
         if control.replay is not None and there not in (lead, batch):
             raise UsageError(f"a replayed draw has {there} parts, here are {lead or 1}")

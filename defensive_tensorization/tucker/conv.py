@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ..sketching import eager
 from ..sketching.bernoulli import Masks
-from ..sketching.draws import draws_in, spread
+from ..sketching.draws import draws_in, one_of, spread
 from ..system.convolution import laid_out_as, unit_stride
 from .drop_in import DropIn
 from .paths import factorized, factorized_is_cheaper
-from .weight import TuckerWeight, one_of
+from .weight import TuckerWeight
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -118,20 +118,32 @@ class _TuckerConvNd(DropIn):
 
     def _under(self, masks: Masks | None, x: Tensor) -> Tensor:
         """x [B, C, ...] under one draw, by the cheaper path."""
-        if not (masks is None and self.weight.keeps) and self._cheaper_factorized(x):
+        if not self._has_kernel(masks) and self._cheaper_factorized(x):
             return self._factorized(masks, x)
         return self._convolve(x, self.weight.kernel(masks), self.bias)
+
+    def _has_kernel(self, masks: Masks | None) -> bool:
+        """Whether the kernel of one draw need not be computed."""
+        return self.weight.keeps if masks is None else self.weight.made(masks) is not None
 
     def _under_several(self, masks: Masks, x: Tensor) -> Tensor:
         """Each of as many equal parts of x as there are draws under its own."""
         each = x.shape[0] // (draws_in(masks) or 1)
-        of_channels = self.groups == 1 and all(m is None for m in masks[2:])
-        if of_channels and (each == 1 or self._cheaper_factorized(x[:each])):
+        if self._takes_masks(masks, x[:each]):
             return self._factorized(spread(masks, each), x)
         if each == 1:
             return self._kernel_each(self.weight.kernel(masks), x)
         parts = enumerate(x.split(each))
         return torch.cat([self._under(one_of(masks, i), part) for i, part in parts])
+
+    def _takes_masks(self, masks: Masks, x: Tensor) -> bool:
+        """Whether activations are masked, not kernels made; x: the examples of one of the draws.
+
+        Kernels that are there already are left alone then: of many draws, all are read anew.
+        """
+        if self.groups != 1 or self.transposed or any(m is not None for m in masks[2:]):
+            return False
+        return x.shape[0] == 1 or self._cheaper_factorized(x)
 
     def _factorized(self, masks: Masks | None, x: Tensor) -> Tensor:
         own = masks and (None, None, *masks[2:])

@@ -45,6 +45,21 @@ def contract_channels(core: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return kernel.movedim(-1, 1)
 
 
+def contract_channels_of_draws(core: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The kernels of K draws, [K, n_0, n_1, k...], of one core: two products for all of them.
+
+    Args:
+        core: [r_0, r_1, k...]; first: U_F [K, n_0, r_0]; second: U_C [K, n_1, r_1]. A factor
+            without a mask is [n, r].
+    """
+    draws = max(len(u) for u in (first, second) if u.ndim == 3)
+    first, second = (u.expand(draws, -1, -1) for u in (first, second))
+    last = core.movedim(1, -1)  # [r_0, k..., r_1]
+    kernels = first.flatten(0, 1) @ last.flatten(1)  # [K n_0, k... r_1]
+    kernels = torch.bmm(kernels.view(draws, -1, last.shape[-1]), second.mT)
+    return kernels.view(*first.shape[:2], *last.shape[1:-1], -1).movedim(-1, 2)
+
+
 def reconstruct(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """Eq. 3: core [r_0, ..., r_d] and factors [n_m, r_m] to the kernel [n_0, ..., n_d]."""
     first, second, *spatial = factors

@@ -16,16 +16,19 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..replacement.weights import unfit_values
-from ..sketching import eager
+from ..sketching import eager, products
 from ..sketching.bernoulli import Masks, Sketch
-from ..sketching.draws import draws_in
+from ..sketching.draws import PartDraw, draws_in, one_of
 from .as_tensor import AsTensor
 from .decompose import Rank, decompose
 from .kept import Kept
-from .paths import contract_channels, contract_window
+from .paths import contract_channels, contract_channels_of_draws, contract_window
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
+
+
+SMALL = 50_000  # elements of a kernel; of larger ones several at once take longer than in turn
 
 
 class TuckerWeight(AsTensor):
@@ -97,7 +100,8 @@ class TuckerWeight(AsTensor):
         """
         masks = self.draw(batch)
         kernel = self.kernel(masks)
-        return kernel.clone() if masks is None else kernel  # the full kernel may be a kept one
+        kept = masks is None or self.made(masks) is not None
+        return kernel.clone() if kept else kernel
 
     def draw(self, batch: int | None = None, *, whole: bool = False) -> Masks | None:
         """As `RandomState.draw`."""
@@ -109,16 +113,43 @@ class TuckerWeight(AsTensor):
             return self._keep("kernel", lambda: contract_channels(*self.latent(None)))
         count = draws_in(masks)
         if count is None:
-            return contract_channels(*self.latent(masks))
+            return self._under(masks)
         return torch.stack([self.kernel(one_of(masks, i)) for i in range(count)])
 
+    def _under(self, masks: Masks) -> Tensor:
+        """The kernel of one draw; in a `products.kept` block, those of all parts with it."""
+        kernel = self.made(masks)
+        if kernel is not None:
+            return kernel
+        keeps = products.usable() and self.frozen
+        of_channels = all(m is None for m in masks[2:])
+        small = self.shape.numel() <= SMALL
+        if keeps and small and of_channels and isinstance(masks, PartDraw):
+            for i, each in enumerate(contract_channels_of_draws(*self.latent(masks.whole))):
+                products.keep(self, one_of(masks.whole, i), each)
+            found = self.made(masks)
+            assert found is not None
+            return found
+        kernel = contract_channels(*self.latent(masks))
+        if keeps:
+            products.keep(self, masks, kernel)
+        return kernel
+
+    def made(self, masks: Masks) -> Tensor | None:
+        """The kernel of one draw, if a forward of this `products.kept` block has computed it."""
+        return products.find(self, masks) if products.usable() and self.frozen else None
+
     def latent(self, masks: Masks | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Core [r_0, r_1, k...] with its window contracted, U_F and U_C, masked and rescaled."""
+        """Core [r_0, r_1, k...] with its window contracted, U_F and U_C, masked and rescaled.
+
+        Under masks [draws, r] of modes 0 and 1 the factors are [draws, n, r].
+        """
         factors: list[Tensor] = list(self.factors)
         whole = masks is None or all(m is None for m in masks[2:])
         if masks is not None:
             factors = [
-                u if m is None else u * m.to(u.dtype) for u, m in zip(factors, masks, strict=True)
+                u if m is None else u * m.to(u.dtype).unsqueeze(-2)
+                for u, m in zip(factors, masks, strict=True)
             ]
             if self.rescale:
                 factors[0] = factors[0] / self.kept_fraction
@@ -177,10 +208,6 @@ class TuckerWeight(AsTensor):
         else:
             self._kept.distrust()
         return super().train(mode)
-
-
-def one_of(masks: Masks, draw: int) -> Masks:
-    return tuple(None if m is None else m[draw] for m in masks)
 
 
 def _channels_last(core: Tensor) -> Tensor:
