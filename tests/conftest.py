@@ -14,7 +14,7 @@ cores.prepare()  # before torch is loaded
 import torch  # noqa: E402
 
 if find_spec("hydra"):  # without the extras there is no command to record
-    from recorded import recorded as recorded
+    from helpers.recorded import recorded as recorded
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
 
@@ -22,6 +22,19 @@ settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("unhurried")
+
+
+# The longest first, so that processes which take file by file end together.
+LONGEST = "run experiments golden config audit"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist's own order: by the number of tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": i for i, name in enumerate(LONGEST.split())}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def pytest_collection_finish() -> None:

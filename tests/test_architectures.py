@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import SMALL, STANDARDIZED, first_tensor
+from helpers.architectures import SMALL, STANDARDIZED, first_tensor
 from torch import nn
 
 import defensive_tensorization as dt

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.toy_images import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 from scipy.stats import kstest
 from torch import Tensor, nn
-from toy_images import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import Attack, step_count
@@ -173,7 +173,7 @@ def test_every_step_meets_a_fresh_draw(make: Callable[..., Attack], steps: int) 
         (5, "nearest", 6),
     ],
 )
-def test_step_count(epsilon: float, rounding: str, steps: int) -> None:
+def test_steps_are_the_paper_s_rule_rounded(epsilon: float, rounding: str, steps: int) -> None:
     assert step_count(epsilon, steps_round=rounding) == steps
     assert bim(epsilon=epsilon, unit=UNIT, steps_round=rounding).steps == steps
 
@@ -212,7 +212,9 @@ def test_an_attack_says_what_it_is() -> None:
         ({"step_size": float("nan")}, "must be a positive number in the data's unit, got nan"),
     ],
 )
-def test_errors(make: Callable[..., Attack], options: dict[str, Any], message: str) -> None:
+def test_a_setting_that_cannot_be_is_refused(
+    make: Callable[..., Attack], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError) as error:
         make(epsilon=8, unit=UNIT, **options)
     assert message in str(error.value)

@@ -16,7 +16,6 @@ from defensive_tensorization.commands.audio_examples import (
     written,
 )
 from defensive_tensorization.config import composed
-from defensive_tensorization.errors import UsageError
 
 AUDIO = (
     *(
@@ -35,7 +34,7 @@ def twin(clip: torch.Tensor, attacked: torch.Tensor) -> AdversarialExample:
 
 
 @pytest.mark.parametrize("decibels", [0.0, 10.0, 20.0, 26.0])
-def test_snr(decibels: float) -> None:
+def test_snr_is_in_decibels_of_clip_over_noise(decibels: float) -> None:
     clip = 0.3 * torch.sin(torch.arange(16_000.0))
     noise = clip * 10 ** (-decibels / 20)
     assert twin(clip, clip + noise).snr == pytest.approx(decibels, abs=1e-3)
@@ -61,7 +60,7 @@ def test_clips_that_the_attack_flips_come_first() -> None:
     assert flipped_first([False])[0] == [0]
 
 
-def test_from_a_configuration(
+def test_a_configuration_gives_a_figure_an_index_and_sounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,5 +96,3 @@ def test_errors_are_one_line(
         main(overrides)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {text}")
-    with pytest.raises(UsageError):
-        audio_examples(composed(["experiment=quickstart", "dataset.cache=null"]))

@@ -168,7 +168,9 @@ def failing(kind: Any, remedy: str = "") -> Check:
         (["harness", "masking"], {"best": 0}, "inconclusive: run the audit again on a sound harn"),
     ],
 )
-def test_the_verdict(failed: list[str], right: dict[str, int], words: str) -> None:
+def test_the_verdict_follows_from_what_failed_and_what_is_left(
+    failed: list[str], right: dict[str, int], words: str
+) -> None:
     made = [failing(kind, "audit.steps" if kind == "convergence" else "") for kind in failed]
     assert verdict(made, left(**right), 0.1, "eot", SETTINGS, MOST).words.startswith(words)
 
@@ -294,6 +296,18 @@ def test_every_image_is_asked_whether_its_gradient_vanishes(batch_size: int) -> 
 SMALL = Budget(epsilon=48, steps=6, draws=2, queries=20, scored=6)
 
 
+TENSORIZED = (
+    *("defence=tensorization", "theta=0.9", "train.epochs=1", "train.init_epochs=1"),
+    *("dataset=digits", "model=convnet", "model.width=4", "model.reference=8"),
+    *("train.images=64", "train.batch_size=32", "logger=none"),
+    *("audit.images=4", "audit.steps=2", "audit.draws=2", "audit.queries=2", "audit.scored=3"),
+)
+
+
+def folder(config: Config) -> list[str]:
+    return [f"paths.runs={config.paths.runs}"]
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     runs = tmp_path_factory.mktemp("audits")
@@ -369,21 +383,27 @@ def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> 
 
 
 def test_a_control_is_audited_without_its_draws(config: Config) -> None:
-    words = ["defence=tensorization", "theta=0.9", "train.epochs=1", "train.init_epochs=1"]
-    words += ["dataset=digits", "model=convnet", "model.width=12", "audit.scored=5"]
-    words += [f"paths.runs={config.paths.runs}", "logger=none"]
-    words += ["audit.images=6", "audit.steps=2", "audit.draws=3", "audit.queries=2"]
-    words += ["train.images=128", "model.reference=16"]
     made = [
-        audit.audit(composed([*words, *each]), "test")
-        for each in (["eval.sketch=true"], ["eval.sketch=false"], ["eval.batch_size=4"])
+        audit.audit(composed([*TENSORIZED, *folder(config), f"eval.sketch={sketch}"]), "test")
+        for sketch in ("true", "false")
     ]
     told = [json.loads(path.read_text()) for path in made]
-    assert [each["random"] for each in told] == [True, False, True]
-    assert [each["scored"] for each in told] == [5, 1, 5]
-    assert len(set(made)) == 3 and "-unsketched-" in made[1].name
+    assert [each["random"] for each in told] == [True, False]
+    assert [each["scored"] for each in told] == [3, 1]
+    assert "-unsketched-" in made[1].name
     page = made[1].with_suffix(".md").read_text()
     assert "θ = 0.9, its network at θ = 1 (eval.sketch=false)" in page and "no draws" in page
+
+
+def test_the_batch_of_an_audit_is_in_its_name(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A random network's images of a batch share a draw."""
+    monkeypatch.setattr(audit, "examine", lambda *_: {"verdict": {}})
+    monkeypatch.setattr(audit.audits, "write", lambda *_: [])
+    words = [*TENSORIZED, *folder(config)]
+    made = [audit.audit(composed([*words, f"eval.batch_size={n}"]), "test") for n in (4, 5)]
+    assert made[0] != made[1]
 
 
 def test_no_other_surrogate_is_audited(config: Config) -> None:

@@ -102,7 +102,7 @@ def test_its_version_follows_the_network(
     assert asked == [expected]
 
 
-def test_what_cannot_be() -> None:
+def test_other_versions_classes_and_prime_lengths_are_refused() -> None:
     with pytest.raises(UsageError, match="version must be one of auto, rand, standard, got 'plus'"):
         autoattack(epsilon=8, unit=1 / 255, version="plus")
     x, y = torch.rand(2, 1, 16), torch.tensor([0, 1])

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from fake_rows import row
+from helpers.fake_rows import row
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import run

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from clip_tree import tone, twelve_folders, write
+from helpers.clip_tree import tone, twelve_folders, write
 from PIL import Image
 
 from defensive_tensorization import run

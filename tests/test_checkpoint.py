@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from full_disk import full_disk
+from helpers.full_disk import full_disk
 from torch import Tensor, nn
 
 from defensive_tensorization.training import checkpoint
@@ -65,7 +65,7 @@ def refused(path: Path, caplog: pytest.LogCaptureFixture) -> bool:
     return str(path) in warning and "training again" in warning and "\n" not in warning
 
 
-def test_round_trip(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_saved_comes_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     saved = state()
     checkpoint.save(path, saved)
     read = checkpoint.load(path, MINE)
@@ -76,7 +76,9 @@ def test_round_trip(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert files(path) == [path.name]
 
 
-def test_absent(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_absent_checkpoint_is_nothing_and_no_warning(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert checkpoint.load(path, MINE) is None
     assert caplog.messages == []
 
@@ -120,7 +122,9 @@ def test_a_value_that_is_no_plain_data_is_not_read_back(
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])
-def test_truncated(path: Path, share: float, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_truncated_checkpoint_is_refused(
+    path: Path, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoint.save(path, state())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
@@ -181,20 +185,24 @@ def test_a_flipped_byte_in_the_middle_of_the_archive(
 @pytest.mark.parametrize(
     "change", [{"fingerprint": "0" * 16}, {"fingerprint": None}, {"format": checkpoint.FORMAT + 1}]
 )
-def test_foreign(path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_of_another_run_or_format_is_refused(
+    path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoint.save(path, state() | change)
     assert refused(path, caplog)
     assert "another run or format" in caplog.messages[0]
 
 
-def test_no_fingerprint(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_without_a_fingerprint_is_refused(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     made = copy.deepcopy(state())
     del made["fingerprint"]
     checkpoint.save(path, made)
     assert refused(path, caplog)
 
 
-def test_something_else_in_the_file(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_of_something_else_is_refused(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.parent.mkdir()
     torch.save([1, 2], path)
     assert refused(path, caplog)

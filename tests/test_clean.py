@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from fake_panels import panel
-from fake_rows import row
+from helpers.fake_panels import panel
+from helpers.fake_rows import row
 
 from defensive_tensorization.commands import clean as cleaning
 from defensive_tensorization.commands.clean import clean

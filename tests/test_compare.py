@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_rows import row
+from helpers.fake_rows import row
 
 from defensive_tensorization.commands import compare
 from defensive_tensorization.errors import UsageError

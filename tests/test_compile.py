@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 import torch._dynamo
-from fake_task import split, task
+from helpers.fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching

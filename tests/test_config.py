@@ -11,21 +11,23 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import field, make_dataclass
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.attacks import group_by_steps
 from defensive_tensorization.config import CONFIGS, Config, checked, composed, parse_epsilon
+from defensive_tensorization.config.compose import _from_our_files, _hydra
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
@@ -50,17 +52,11 @@ EPSILON = (
 )
 
 
-@cache
-def groups(*choices: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose("config", list(choices))
-
-
 def quick(*overrides: str) -> Config:
-    """As `composed` does, but composing each choice of groups once: a fifth of the time."""
+    """As `composed` does, without looking for words that cannot be: a fifth of the time."""
     choices = [each for each in overrides if each.partition("=")[0] in GROUPS]
     values = [each for each in overrides if each not in choices]
-    config = groups(*choices).copy()
+    config = deepcopy(_from_our_files(str(CONFIGS), tuple(choices)))
     for value in OverridesParser.create().parse_overrides(values):
         OmegaConf.update(config, value.key_or_group, value.value())
     return checked(config)
@@ -83,18 +79,51 @@ def chosen(path: Path) -> list[str]:
 
 # --- every file -------------------------------------------------------------------------------
 
+# test_experiments composes each experiment with each of its methods
+IN_EXPERIMENTS = [
+    *(CONFIGS / "experiment" / f"{each}.yaml" for each in METHODS),
+    *(CONFIGS / "method" / f"{each}.yaml" for each in sorted({*chain(*METHODS.values())})),
+]
+
+
+def header(path: Path) -> list[str]:
+    lines = path.read_text().splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return [re.sub("^# *", "", line) for line in lines[:end] if not line.startswith("# @package")]
+
+
+def commands(path: Path) -> list[str]:
+    """Those of its header, without the remark that follows two spaces."""
+    return [
+        re.split(r"\s{2,}", line)[0]
+        for line in header(path)
+        if line.startswith(("python -m ", "make "))
+    ]
+
+
+def chosen_by_its_command(path: Path) -> bool:
+    """Where the command of its header composes it, which is tested below."""
+    if "hydra" in path.parts:
+        return False
+    return any(command.split()[3:4] == chosen(path) for command in commands(path))
+
 
 @pytest.mark.parametrize(
-    "path", [f for f in FILES if f.parent.name not in ("experiment", "method")], ids=name
+    "path",
+    [f for f in FILES if f not in IN_EXPERIMENTS and not chosen_by_its_command(f)],
+    ids=name,
 )
 def test_every_file_composes(path: Path) -> None:
-    """Methods and experiments compose in their commands, below, and in test_identities."""
-    config = composed(chosen(path))
+    named(path, composed(chosen(path)))
+
+
+def named(path: Path, config: Config) -> None:
+    """A section says which file it is of."""
     if path.parent.name in ("dataset", "model", "precision", "train", "scale"):
         # a variant of a precision keeps its name: what a run is called
         assert getattr(config, path.parent.name).name == path.stem.replace("xnor_cifar10", "xnor")
     if path.parent.name == "attack":
-        assert list(config.attack) == [path.stem]
+        assert path.stem in config.attack
 
 
 @pytest.mark.parametrize("experiment", METHODS)
@@ -104,15 +133,36 @@ def test_an_experiment_trains_its_table_s_columns(experiment: str) -> None:
     assert sweep["sweeper"]["params"]["method"].split(",") == METHODS[experiment]
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if "hydra" not in f.parts], ids=name)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(f, marks=[pytest.mark.slow] if f in IN_EXPERIMENTS else [])
+        for f in FILES
+        if "hydra" not in f.parts
+    ],
+    ids=name,
+)
 def test_every_file_opens_with_a_command_that_uses_it(path: Path) -> None:
-    lines = [re.sub("^# *", "", line) for line in header(path)]
-    commands = [line for line in lines if line.startswith(("python -m ", "make "))]
-    assert commands, f"{path}: no command in its first comment"
+    told = commands(path)
+    assert told, f"{path}: no command in its first comment"
     if path.parent.name not in ("configs", "experiment"):  # these two say first what they are
-        assert lines[0] == commands[0]
-    used = [each for command in commands for each in uses(command)]
-    assert any(path in each for each in used), f"{path}: its command does not use it"
+        assert header(path)[0].startswith(told[0])
+    used = [each for command in told for each in uses(command)]
+    configs = [config for files, config in used if path in files]
+    assert configs, f"{path}: its command does not use it"
+    named(path, configs[0])
+
+
+@pytest.mark.parametrize("path", IN_EXPERIMENTS, ids=name)
+def test_the_command_of_a_method_or_an_experiment_names_it(path: Path) -> None:
+    """Quick: without composing it."""
+    told = commands(path)
+    assert told, f"{path}: no command in its first comment"
+    if path.parent.name == "method":
+        assert header(path)[0].startswith(told[0])
+    target = path.stem.replace("_", "-")
+    names = {f"{path.parent.name}={path.stem}", target, f"reproduce-{target}"}
+    assert any(names & {*command.split()} for command in told)
 
 
 def test_the_commands_of_the_pages_compose() -> None:
@@ -122,14 +172,11 @@ def test_the_commands_of_the_pages_compose() -> None:
     assert all(uses(command) for command in commands)
 
 
-def header(path: Path) -> list[str]:
-    lines = path.read_text().splitlines()
-    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
-    return [line for line in lines[:end] if not line.startswith("# @package")]
+Used = tuple[set[Path], Config]  # the files that a run reads, and its configuration
 
 
-def uses(command: str) -> list[set[Path]]:
-    """The files that each run of a command reads; what follows two spaces is a remark."""
+def uses(command: str) -> list[Used]:
+    """Of each run of a command; what follows two spaces is a remark."""
     command = re.split(r"\s{2,}", command)[0]
     if command.startswith("make "):
         return [each for line in expanded(command) for each in uses(line)]
@@ -149,17 +196,16 @@ def uses(command: str) -> list[set[Path]]:
 
 
 @cache
-def files(*overrides: str) -> set[Path]:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+def files(*overrides: str) -> Used:
+    with _hydra():  # which parses each file once
         whole = compose("config", list(overrides), return_hydra_config=True)
     choices = list(whole.hydra.runtime.choices.items())
     with open_dict(whole):
         del whole["hydra"]
-    choices += [("attack", attack) for attack in checked(whole, overrides).attack]
-    return {
-        CONFIGS / "config.yaml",
-        *(CONFIGS / str(g) / f"{choice}.yaml" for g, choice in choices),
-    }
+    config = checked(whole, overrides)
+    choices += [("attack", attack) for attack in config.attack]
+    read = (CONFIGS / str(group) / f"{choice}.yaml" for group, choice in choices)
+    return {CONFIGS / "config.yaml", *read}, config
 
 
 def expanded(command: str) -> list[str]:
@@ -186,10 +232,13 @@ def refused(*overrides: Any, read: Callable[..., Any] = lambda *each: composed([
     return text
 
 
-@pytest.mark.parametrize("plus", ["", "+", "++"])
 @pytest.mark.parametrize(
-    "key",
-    "foo train.foo train.optimizer.foo dataset.foo defence.conv.foo attack.pgd.foo".split(),
+    ("plus", "key"),
+    [
+        *(("", key) for key in ("foo", "train.foo", "train.optimizer.foo", "dataset.foo")),
+        *(("", key) for key in ("defence.conv.foo", "attack.pgd.foo")),
+        *((plus, key) for plus in ("+", "++") for key in ("foo", "attack.pgd.foo")),
+    ],
 )
 def test_an_unknown_key_is_named(plus: str, key: str) -> None:
     top = key.partition(".")[0]
@@ -205,7 +254,6 @@ def test_a_key_that_is_nearly_right_is_suggested() -> None:
     assert refused("tucker.rnk=full") == "unknown key tucker.rnk=full: did you mean tucker.rank?"
 
 
-@pytest.mark.parametrize("plus", ["", "++"])
 @pytest.mark.parametrize(
     ("key", "value", "wanted", "file"),
     [
@@ -218,19 +266,22 @@ def test_a_key_that_is_nearly_right_is_suggested() -> None:
         ("eval.images", "some", "a whole number", "configs/config.yaml"),
         ("tucker.rescale", "perhaps", "true or false", "configs/config.yaml"),
         ("train.milestones", "[a]", "a number", "configs/train/"),
+        ("++theta", "abc", "a number", "configs/config.yaml"),
+        ("++train.milestones", "[a]", "a number", "configs/train/"),
     ],
 )
-def test_a_wrong_type_is_named(plus: str, key: str, value: str, wanted: str, file: str) -> None:
-    at, shown = ("[0]", "a") if key == "train.milestones" else ("", value)
-    text = refused(f"{plus}{key}={value}")
-    assert text == f"{key}{at} must be {wanted}, got {shown!r}: see {file}"
+def test_a_wrong_type_is_named(key: str, value: str, wanted: str, file: str) -> None:
+    name = key.lstrip("+")
+    at, shown = ("[0]", "a") if name == "train.milestones" else ("", value)
+    text = refused(f"{key}={value}")
+    assert text == f"{name}{at} must be {wanted}, got {shown!r}: see {file}"
 
 
 def options(group: str) -> str:
     return ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", ["attack", "dataset", "experiment"])
 def test_a_missing_option_lists_those_there_are(group: str) -> None:
     assert refused(f"{group}=nosuch") == f"{group}/nosuch does not exist: choose one of " + options(
         group
@@ -328,12 +379,16 @@ def test_an_epsilon_that_cannot_be_read_is_named(text: str) -> None:
     assert str(caught.value) == EPSILON.format("attack.pgd.epsilon", text)
 
 
-@pytest.mark.parametrize("plus", ["", "++"])
 @pytest.mark.parametrize(
-    ("value", "shown"),
-    [("big", "big"), ("[2,big]", "big"), ("-1", "-1"), ("nan", "nan"), ("1/0", "1/0")],
+    ("plus", "value", "shown"),
+    [
+        *(("", value, value) for value in ("big", "-1", "nan", "1/0")),
+        *((plus, "[2,big]", "big") for plus in ("", "++")),
+    ],
 )
-def test_so_it_is_in_a_configuration(plus: str, value: str, shown: str) -> None:
+def test_an_epsilon_in_a_configuration_that_cannot_be_read_is_named(
+    plus: str, value: str, shown: str
+) -> None:
     for key in ("eval.epsilon", "attack.fgsm.epsilon"):
         assert refused(f"{plus}{key}={value}") == EPSILON.format("attack.fgsm.epsilon", shown)
 
@@ -412,7 +467,7 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
         ("tucker.modes=[7]", "tucker.modes must list modes of the core (0 filters, 1 channels, "),
     ],
 )
-def test_also_refused(override: str, text: str) -> None:
+def test_a_word_that_cannot_be_is_refused(override: str, text: str) -> None:
     assert refused(override).startswith(text)
 
 
@@ -638,7 +693,7 @@ def test_fast_has_the_recipe_of_short_schedules() -> None:
     not (ROOT / "results" / "cpu" / "table1.csv").exists(),
     reason="Table 1 at cpu not yet committed",
 )
-def test_committed_rows_carry_these_recipes_and_names() -> None:
+def test_experiments_rows_carry_these_recipes_and_names() -> None:
     rows = store.read([ROOT / "results" / "cpu" / "rows"])
     assert {TABLE1_AT_CPU[method] for method in METHODS["table1"]} <= {r.recipe for r in rows}
     for method, identity in TABLE1_AT_CPU.items():
@@ -1071,28 +1126,6 @@ def test_an_attack_goes_by_its_key() -> None:
     assert eval_config_hash(config, attacks(config)[0]) != eval_config_hash(config, found[0])
 
 
-@pytest.mark.parametrize("table", ["honest_table1", "honest_table2", "honest_table4"])
-def test_every_headline_has_a_surface_of_its_own_network(table: str) -> None:
-    """And no two share one: Table 4's baselines differ by the attack's surrogate alone."""
-    layout = laid(table, ["scale=cpu"])
-    surfaces = list(layout.surfaces.values())
-    assert [c.recipe for c in surfaces] == [c.recipe for c in layout.columns]
-    assert [c.sketch for c in surfaces] == [c.sketch for c in layout.columns]
-    for i, one in enumerate(surfaces):
-        for other in surfaces[:i]:
-            shared = (one.protocols or set()) & (other.protocols or set())
-            assert one.recipe != other.recipe or len(shared) <= 1  # the clean row
-
-
-def test_a_surface_is_not_of_what_is_said_of_the_headline_s_attacks() -> None:
-    layouts = [
-        laid("honest_table4", ["scale=cpu", *more])
-        for more in ([], ["attack.apgd_ce.steps=30", "eval.draws=40"])
-    ]
-    assert layouts[0].surfaces == layouts[1].surfaces
-    assert layouts[0].columns != layouts[1].columns
-
-
 def published_methods(name: str) -> set[str]:
     with (ROOT / "results" / "paper" / f"{name}.csv").open(newline="") as file:
         return {record["method"] for record in csv.DictReader(file)}
@@ -1213,7 +1246,7 @@ def test_a_launcher_brings_our_settings() -> None:
     slurm = ["submitit_slurm", "submitit_slurm_cpu"]
     assert sorted(launchers) == ["joblib", "submitit_local", *slurm]
     words = cfg.launched(["hydra/launcher=joblib", "theta=1", "hydra.launcher.n_jobs=3"])
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with _hydra():
         hydra = compose("config", words, return_hydra_config=True).hydra
         plain = compose("config", [], return_hydra_config=True).hydra
     assert (hydra.launcher.n_jobs, hydra.job.env_set.OMP_NUM_THREADS) == (3, "1")
@@ -1224,7 +1257,7 @@ def test_a_launcher_brings_our_settings() -> None:
 @pytest.mark.parametrize(("device", "asked"), [("auto", (1, 4, 32)), ("cpu", (None, 1, 8))])
 def test_no_gpu_is_asked_for_with_the_cpu(device: str, asked: tuple[int | None, int, int]) -> None:
     words = cfg.launched(["hydra/launcher=submitit_slurm", f"device={device}"])
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with _hydra():
         hydra = compose("config", words, return_hydra_config=True).hydra
     launcher = hydra.launcher
     assert (launcher.gpus_per_node, launcher.cpus_per_task, launcher.mem_gb) == asked

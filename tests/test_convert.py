@@ -151,7 +151,7 @@ def test_linear_equals_its_kernel_under_the_draw() -> None:
     torch.testing.assert_close(layer.dense()(x), dense(x), rtol=1e-4, atol=1e-5)
 
 
-def test_the_report() -> None:
+def test_the_report_counts_ranks_parameters_and_errors() -> None:
     random = dt.tensorize(
         nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 1)), theta=0.9, rank=0.5
     )
@@ -165,7 +165,7 @@ def test_the_report() -> None:
     assert "theta = 0.9" in text and "8x4x3x3" in text and "4x2x2x2" in text and "2 layers" in text
 
 
-def test_refusals() -> None:
+def test_what_cannot_be_tensorized_is_refused() -> None:
     def refused(model: nn.Module, text: str, **options: object) -> None:
         with pytest.raises(UsageError, match=text):
             dt.tensorize(model, **({"theta": 0.9} | options))  # type: ignore[arg-type]

@@ -16,13 +16,14 @@ from defensive_tensorization.system.convolution import laid_out_as, unit_stride
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 
+@pytest.mark.parametrize("shapes", ["few", pytest.param("all", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("instructions", [{}, AVX2], ids=["all instructions", "AVX2 alone"])
-def test_gradients_equal_those_in_float64(instructions: dict[str, str]) -> None:
-    script = Path(__file__).with_name("convolution_gradients.py")
+def test_gradients_equal_those_in_float64(instructions: dict[str, str], shapes: str) -> None:
+    script = Path(__file__).with_name("helpers") / "convolution_gradients.py"
     env = os.environ | instructions | {"OMP_NUM_THREADS": "1", "MALLOC_CHECK_": "3"}
     run = subprocess.run(
-        [sys.executable, str(script)],
-        env=env | {"PYTHONPATH": str(script.parents[1])},
+        [sys.executable, str(script), shapes],
+        env=env | {"PYTHONPATH": str(script.parents[2])},
         capture_output=True,
         text=True,
         timeout=300,

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from fake_wandb import KEY, serving
-from recorded import SMALL, Recorded
+from helpers.fake_wandb import KEY, serving
+from helpers.recorded import SMALL, Recorded
 
 from defensive_tensorization.commands import dashboard
 from defensive_tensorization.config import composed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clip_tree import tone, write
+from helpers.clip_tree import tone, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

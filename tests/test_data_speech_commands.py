@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clip_tree import tone, twelve_folders, whole, write
+from helpers.clip_tree import tone, twelve_folders, whole, write
 
 from defensive_tensorization.data import Split, Task, decode, speech_commands
 from defensive_tensorization.data.audio import stored
@@ -198,7 +198,7 @@ def test_what_is_wrong_in_a_tree_is_named(
     assert str(caught.value).startswith(str(root)) and "\n" not in str(caught.value)
 
 
-def test_other_errors(folders: Path, everything: Path, tmp_path: Path) -> None:
+def test_data_of_another_form_are_refused(folders: Path, everything: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="dataset.split=official needs the lists of the whole"):
         load(folders, split="official")
     with pytest.raises(UsageError, match=r"does not exist: name a folder with {yes,no,.*flac}"):

@@ -9,7 +9,7 @@ from defensive_tensorization.data.clips import RATE
 from defensive_tensorization.data.synthetic_tones import CLASSES, FORMANTS, STD, clip, load
 
 
-def test_form() -> None:
+def test_tones_are_clips_of_equal_classes_and_loudness() -> None:
     task = load(name="synthetic_tones", unit=1)
     assert task.validation is not None and task.kind == "clips" and task.bounds == (-1.0, 1.0)
     for split, count in ((task.train, 40), (task.validation, 10), (task.test, 10)):

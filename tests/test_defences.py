@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fake_task import split, task
+from helpers.fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching

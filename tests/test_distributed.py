@@ -5,9 +5,9 @@ import socket
 from typing import Any
 
 import pytest
-import ranks
 import torch
 import torch.nn.functional as F
+from helpers import ranks
 from torch import Tensor
 
 

@@ -1,36 +1,34 @@
 """The report of what the machine has: one screen, true, and nothing secret."""
 
-import os
 import platform
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.forked import forked
 
+from defensive_tensorization import cli
 from defensive_tensorization.commands import doctor
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
-def told(where: Path, **variables: str) -> dict[str, str]:
-    command = [sys.executable, "-m", "defensive_tensorization", "doctor"]
-    root = str(Path(doctor.__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": root} | variables
-    made = subprocess.run(
-        command, cwd=where, env=environment, capture_output=True, text=True, check=True
-    )
-    assert made.stderr == ""
-    lines = made.stdout.splitlines()
+def told(where: Path) -> dict[str, str]:
+    code, output, error = forked(cli.main, ["doctor"], where).ended()
+    assert (code, error) == (0, "")
+    lines = output.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 160
     return {line[:12].strip(): line[12:] for line in lines}
 
 
-def test_one_screen_says_what_there_is_and_no_secret(tmp_path: Path) -> None:
+def test_one_screen_says_what_there_is_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = {"WANDB_API_KEY": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "WANDB_MODE": "offline"}
-    found = told(tmp_path, **secret, OMP_NUM_THREADS="1")
+    for name, value in (secret | {"OMP_NUM_THREADS": "1"}).items():
+        monkeypatch.setenv(name, value)
+    found = told(tmp_path)
     text = "\n".join(found.values())
     assert SECRET not in text and str(Path.home()) not in text and str(tmp_path) not in text
     assert platform.node() not in text or not platform.node()

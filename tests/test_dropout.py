@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fake_task import split, task
+from helpers.fake_task import split, task
 from scipy.stats import binomtest
 from torch import nn
 
@@ -115,7 +115,7 @@ def test_every_attacker_there_is_can_attack_it() -> None:
         ),
     ],
 )
-def test_what_cannot_be(overrides: list[str], text: str) -> None:
+def test_settings_of_dropout_that_cannot_be_are_refused(overrides: list[str], text: str) -> None:
     with pytest.raises(UsageError) as caught:
         composed(["defence=defensive_dropout", "theta=1", *overrides])
     assert str(caught.value) == text

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.toy_images import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 from torch import Tensor, nn
-from toy_images import AUDIO, CLASSES, IMAGES, UNIT, batch, curved
 
 import defensive_tensorization as dt
 from defensive_tensorization import sketching
@@ -66,7 +66,9 @@ def test_pgd_is_foolbox_s(average: str, bounds: tuple[float, float]) -> None:
 
 @each_attack
 @pytest.mark.parametrize("average", AVERAGES)
-def test_k_changes_nothing(make: Callable[..., Attack], average: str) -> None:
+def test_where_nothing_is_random_k_changes_nothing(
+    make: Callable[..., Attack], average: str
+) -> None:
     """Bit for bit: draws that cannot differ are not made. Nor does what is averaged matter."""
     found = [
         run(make(epsilon=8, unit=UNIT, draws=k, average=average), curved()) for k in (1, 2, 20)
@@ -296,7 +298,7 @@ def test_restarts_only_help(make: Callable[..., Attack]) -> None:
 
 
 @each_attack
-def test_sounds(make: Callable[..., Attack]) -> None:
+def test_clips_are_attacked_as_images_are(make: Callable[..., Attack]) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(1, 6, 5), nn.Tanh(), nn.Flatten(), nn.Linear(6 * 60, 4))
     model.eval().requires_grad_(False)
@@ -338,7 +340,7 @@ def test_objectives_by_hand() -> None:
         (1, [1]),
     ],
 )
-def test_checkpoints(steps: int, expected: list[int]) -> None:
+def test_apgd_s_checkpoints_are_those_of_its_paper(steps: int, expected: list[int]) -> None:
     assert checkpoints(steps) == expected
 
 
@@ -478,7 +480,9 @@ def test_square_asks_for_no_gradient() -> None:
         ),
     ],
 )
-def test_errors(make: Callable[..., Attack], options: dict[str, Any], message: str) -> None:
+def test_a_setting_that_cannot_be_is_refused(
+    make: Callable[..., Attack], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError) as error:
         make(epsilon=8, unit=UNIT, **options)
     assert message in str(error.value)

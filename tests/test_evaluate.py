@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fake_task import split, task
+from helpers.fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization.attacks import Attack, group_by_steps
@@ -103,13 +103,13 @@ def test_subset_of_all() -> None:
 
 
 @pytest.mark.parametrize("images", [0, -1, 10])
-def test_subset_errors(images: int) -> None:
+def test_a_subset_of_no_or_too_many_images_is_refused(images: int) -> None:
     with pytest.raises(UsageError) as error:
         split(9).part(images, "eval.images")
     assert str(error.value) == f"eval.images must lie in 1..9, got {images}"
 
 
-def test_described() -> None:
+def test_a_subset_says_its_size_and_seed() -> None:
     assert described(None, "clips") == "all test clips"
     assert described(1000, "images") == "1,000 test images, permutation seed 0"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.recorded import Recorded
 from PIL import Image
-from recorded import Recorded
 
 from defensive_tensorization.attacks import Attack
 from defensive_tensorization.experiment import components, examples

@@ -1,11 +1,10 @@
 """docs/extending.md: its model, data set, attack and defence, from a folder outside the package."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.forked import forked
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.config import CONFIGS, composed
@@ -14,7 +13,7 @@ from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks, plan
 from defensive_tensorization.results import store
-from defensive_tensorization.run import run
+from defensive_tensorization.run import main, run
 from defensive_tensorization.tables.caption_settings import settings
 
 ROOT = CONFIGS.parent
@@ -54,10 +53,9 @@ def test_the_page_shows_one_file_and_one_option_of_each() -> None:
 def test_the_command_of_the_page_runs_in_a_folder_of_ones_own(mine: Path) -> None:
     asked = [word.strip("'") for word in SHOWN.split()]
     small = ["train.images=64", "eval.images=10", "eval.runs=1", "logger=none", "device=cpu"]
-    done = subprocess.run(
-        [sys.executable, "-m", *asked, *small], cwd=mine.parent, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert asked.pop(0) == "defensive_tensorization"
+    code, _, error = forked(main, [*asked, *small], mine.parent).ended()
+    assert (code, error) == (0, "")
     rows = store.read([mine.parent / "runs" / "rows"])
     assert {(row.dataset, row.model, row.defence) for row in rows} == {
         ("stripes", "two_layers", "blurred")

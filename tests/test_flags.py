@@ -163,6 +163,14 @@ def test_sound_has_amplitudes(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
+def test_gitpython_is_told_to_be_quiet() -> None:
+    """Which Foolbox imports; a process of its own is slow, below."""
+    import defensive_tensorization.attacks.library  # noqa: F401
+
+    assert os.environ["GIT_PYTHON_REFRESH"] == "quiet"
+
+
+@pytest.mark.slow
 def test_foolbox_needs_no_git(tmp_path: Path) -> None:
     """GitPython, which Foolbox imports, must not look for the program in vain."""
     import subprocess

@@ -1,8 +1,6 @@
 """The attacks as Foolbox 1.8 ran them: against Foolbox 1.8 itself, and by hand."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_task import split, task
-from hydra import compose, initialize_config_dir
+from helpers.command import ended as ended_command
+from helpers.fake_task import split, task
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +31,7 @@ from defensive_tensorization.attacks.native import ascend
 from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.config import CONFIGS, Config, checked
 from defensive_tensorization.config import attack as rules
+from defensive_tensorization.config.compose import _from_our_files
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.evaluate import Classifier, evaluate
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
@@ -403,7 +402,7 @@ def test_an_evaluation_tells_what_became_of_the_images(draws: int) -> None:
 
 
 def made_row(**changes: Any) -> Row:
-    from fake_rows import row
+    from helpers.fake_rows import row
 
     made: Row = replace(row(), **changes)
     return made
@@ -430,8 +429,7 @@ ALL = "attack=[foolbox1_fgsm,foolbox1_bim,foolbox1_pgd]"
 
 @cache
 def base(choice: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose("config", [choice, "eval.epsilon=[8]"])
+    return _from_our_files(str(CONFIGS), (choice, "eval.epsilon=[8]"))
 
 
 def read(*overrides: str, choice: str = ALL) -> Config:
@@ -549,14 +547,14 @@ def test_what_cannot_be_is_one_line(words: Sequence[str], line: str) -> None:
     assert str(error.value) == line
 
 
-def test_the_command_line_ends_with_code_2() -> None:
+def test_the_command_line_ends_with_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["attack=[foolbox1_bim]", "attack.foolbox1_bim.binary_search=some"]
-    command = [sys.executable, "-m", "defensive_tensorization", *words]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    assert ran.returncode == 2
-    assert ran.stderr.splitlines() == [
-        "error: attack.foolbox1_bim.binary_search must be one of off, on, within, got 'some'"
-    ]
+    assert ended_command(words, tmp_path, capsys) == (
+        *(2, ""),
+        "error: attack.foolbox1_bim.binary_search must be one of off, on, within, got 'some'\n",
+    )
 
 
 def test_the_library_refuses_alike_and_knows_the_same_readings() -> None:

@@ -232,7 +232,7 @@ def test_gradients_of_a_live_graph(backend: str, again: bool) -> None:
 
 
 @pytest.mark.parametrize("randomness", ["same", "different"])
-def test_vmap(randomness: str) -> None:
+def test_vmap_meets_the_draws(randomness: str) -> None:
     net = network()
     one = torch.func.vmap(lambda x: net(x[None])[0], randomness=randomness)
     for context in FIXED.values():
@@ -247,7 +247,7 @@ def test_vmap(randomness: str) -> None:
         torch.func.vmap(lambda x: net(x[None])[0])(X)
 
 
-def test_func() -> None:
+def test_functional_calls_and_jacobians_meet_the_draws() -> None:
     net = network().double()
     parameters = {name: p.detach() for name, p in net.named_parameters()}
     x = X.double()

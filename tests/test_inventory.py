@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_rows import row
-from saved_checkpoint import saved
+from helpers.fake_rows import row
+from helpers.saved_checkpoint import saved
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.commands.inventory import accuracy, age, listed, size, trainings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_panels import panel
+from helpers.fake_panels import panel
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results.landscape_panels import ARRAYS, chosen, load, read, save
@@ -43,7 +43,7 @@ def test_anybody_can_read_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("draws", "version"), [(0, ""), (1, "draw"), (2, "mean"), (20, "mean")])
-def test_versions(draws: int, version: str) -> None:
+def test_a_panel_s_version_is_by_its_draws(draws: int, version: str) -> None:
     assert panel(draws=draws).version == version
 
 

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figure2_panels import WORDS, cell, panels_of
+from helpers.figure2_panels import WORDS, cell, panels_of
 
-from defensive_tensorization.config import CONFIGS
 from defensive_tensorization.config.schema import PathsConfig
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results import landscape_panels
 from defensive_tensorization.results.landscape_panels import Panel
 from defensive_tensorization.tables.landscapes import render
 from defensive_tensorization.tables.render import render as render_experiment
-from defensive_tensorization.tables.table_spec import FOLDER
-
-COMMITTED = CONFIGS.parent / "results"
 
 
 def write(where: Path, *groups: list[Panel]) -> None:
@@ -123,30 +119,3 @@ def test_an_experiment_with_a_landscape_is_rendered_so(
     made = render_experiment("figure2", [*WORDS[1:], *paths])
     assert places(tmp_path / "smoke") == {(0.9, 1): 1.701, (0.9, 20): 1.701}
     assert capsys.readouterr().out.count("wrote ") == len(made) == 7
-
-
-# --- what is committed ---------------------------------------------------------------------------
-
-SCALE_OF = {folder: scale for scale, folder in FOLDER.items()}
-FILES = sorted(COMMITTED.glob("*/figure?.npz"))
-
-
-@pytest.mark.parametrize(
-    "file",
-    FILES or [pytest.param(None, marks=pytest.mark.skip("nothing committed yet"))],
-    ids=lambda path: str(path and path.name),
-)
-def test_committed_pages_are_what_committed_panels_say(
-    file: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So nobody types a number into a caption."""
-    monkeypatch.setattr("defensive_tensorization.report.index.write_index", lambda folder: folder)
-    name = file.parent.name
-    (tmp_path / name).mkdir()
-    shutil.copy(file, tmp_path / name)
-    words = [f"scale={SCALE_OF.get(name, name)}", "logger=none", f"paths.runs={tmp_path / 'none'}"]
-    render_experiment(file.stem, [*words, f"paths.results={tmp_path}"])
-    for suffix in (".md", ".npz"):
-        ours = (tmp_path / name / file.name).with_suffix(suffix)
-        assert ours.read_bytes() == file.with_suffix(suffix).read_bytes(), ours.name
-    assert not any(panel.about.dirty for panel in landscape_panels.load(file))

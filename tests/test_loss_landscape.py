@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fake_task import split, task
+from helpers.fake_task import split, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
@@ -273,7 +273,7 @@ def test_what_has_no_such_image_is_refused(tmp_path: Path) -> None:
         loss_landscape.example(replace(p, task=clips))
 
 
-def test_from_a_configuration(tmp_path: Path) -> None:
+def test_a_configuration_trains_both_networks_and_leaves_panels(tmp_path: Path) -> None:
     """The entrypoint trains both networks and leaves the panels; a bad image is refused first."""
     words = [
         *("theta=0.8", "landscape=plane", "landscape.points=3", "landscape.draws=2", "attack=[]"),

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from command import ended
+from helpers.command import ended
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 

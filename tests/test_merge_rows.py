@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_rows import row
+from helpers.fake_rows import row
 
 from defensive_tensorization.commands.merge_rows import merge_rows
 from defensive_tensorization.errors import UsageError

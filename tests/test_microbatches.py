@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from fake_task import split, task
+from helpers.fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching

@@ -34,12 +34,14 @@ def by_hand(width: int, classes: int) -> int:
 
 
 @pytest.mark.parametrize("width, classes, expected", [(64, 10, 11_173_962), (16, 7, None)])
-def test_parameter_count(width: int, classes: int, expected: int | None) -> None:
+def test_parameters_are_as_many_as_counted_by_hand(
+    width: int, classes: int, expected: int | None
+) -> None:
     count = sum(p.numel() for p in net(width, classes=classes).parameters())
     assert count == (expected or by_hand(width, classes)) == by_hand(width, classes)
 
 
-def test_shapes() -> None:
+def test_each_stage_halves_the_image_and_doubles_the_channels() -> None:
     model, x = net(8, classes=7).eval(), torch.rand(2, 3, 32, 32)
     shapes: list[tuple[int, ...]] = []
     for stage in (model.stem, model.stage1, model.stage2, model.stage3, model.stage4):

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from made_rows import of
+from helpers.made_rows import of
 
 from defensive_tensorization.config import composed
 from defensive_tensorization.errors import UsageError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fake_task import split, task
+from helpers.fake_task import split, task
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -148,7 +148,7 @@ def test_it_joins_the_undefended_network_and_is_attacked_through_its_draws() -> 
         (["defence.prune.fraction=0"], "defence.prune.fraction must be a positive number, got 0.0"),
     ],
 )
-def test_what_cannot_be(overrides: list[str], text: str) -> None:
+def test_settings_of_pruning_that_cannot_be_are_refused(overrides: list[str], text: str) -> None:
     with pytest.raises(UsageError) as caught:
         composed(["defence=sap", "theta=1", *overrides])
     assert str(caught.value).startswith(text)

@@ -100,7 +100,7 @@ def test_in_float32_under_autocast() -> None:
         ({"clip": float("inf")}, "activations are clipped at a positive number, got clip=inf"),
     ],
 )
-def test_what_cannot_be(options: dict[str, float], text: str) -> None:
+def test_bits_and_clips_that_cannot_be_are_refused(options: dict[str, float], text: str) -> None:
     with pytest.raises(UsageError) as caught:
         QuantizedReLU(**options)  # type: ignore[arg-type]
     assert str(caught.value) == text

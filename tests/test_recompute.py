@@ -120,7 +120,7 @@ FORMS: dict[str, Callable[[nn.Sequential], Run]] = {
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("form", FORMS)
-def test_forms(form: str, shared: bool) -> None:
+def test_every_form_of_checkpointing_gives_the_plain_gradient(form: str, shared: bool) -> None:
     net = network(shared=shared)
     plain = gradient(net, net, images())
     torch.testing.assert_close(gradient(net, FORMS[form](net), images()), plain)
@@ -128,7 +128,7 @@ def test_forms(form: str, shared: bool) -> None:
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_segments(reentrant: bool) -> None:
+def test_checkpointed_segments_give_the_plain_gradient(reentrant: bool) -> None:
     net = network()
     plain = gradient(net, net, images())
     for segments in (2, 3, 5):
@@ -141,7 +141,7 @@ def test_segments(reentrant: bool) -> None:
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_autocast(reentrant: bool) -> None:
+def test_under_autocast_recomputing_gives_the_same_gradient(reentrant: bool) -> None:
     net, x = network().float(), images().float()
 
     def run(z: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import fake_task
 import numpy as np
 import pytest
 import torch
+from helpers import fake_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_panels import panel
+from helpers.fake_panels import panel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

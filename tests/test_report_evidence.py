@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evidence_rows import LINES, OURS, PUBLISHED, TABLE, rendered, seeds
+from helpers.evidence_rows import LINES, OURS, PUBLISHED, TABLE, rendered, seeds
 from PIL import Image
 
 from defensive_tensorization.report.evidence import grid, lines, sentence

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_rows import COLUMNS, LINES, TABLE, row, table_rows
+from helpers.fake_rows import COLUMNS, LINES, TABLE, row, table_rows
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

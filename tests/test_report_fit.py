@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from fake_rows import row
+from helpers.fake_rows import row
 
 from defensive_tensorization.report.fit import (
     Held,

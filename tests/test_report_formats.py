@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from fake_rows import COLUMNS, LINES, TABLE, row, table_rows
+from helpers.fake_rows import COLUMNS, LINES, TABLE, row, table_rows
 
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy, write
 from defensive_tensorization.report.tables import Column, Rendered, Table, render

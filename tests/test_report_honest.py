@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_rows import row
-from surface_rows import PLACES, N, cell, grid
+from helpers.fake_rows import row
+from helpers.surface_rows import PLACES, N, cell, grid
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.honest import Line, lines

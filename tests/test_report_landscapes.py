@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fake_panels import figure, panel
+from helpers.fake_panels import figure, panel
 
 from defensive_tensorization.report.landscapes import caption, draw, page
 

@@ -1,7 +1,7 @@
 """Our pages in Markdown become elements; HTML and addresses that run something stay text."""
 
 import pytest
-from html_page import Element, read
+from helpers.html_page import Element, read
 
 from defensive_tensorization.report.markdown_page import html
 

@@ -7,13 +7,13 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
-import html_page
 import pytest
-from evidence_rows import OURS
-from evidence_rows import TABLE as EVIDENCE
-from evidence_rows import rendered as evidence
-from fake_rows import COLUMNS, LINES, TABLE, row, table_rows
-from html_page import Element
+from helpers import html_page
+from helpers.evidence_rows import OURS
+from helpers.evidence_rows import TABLE as EVIDENCE
+from helpers.evidence_rows import rendered as evidence
+from helpers.fake_rows import COLUMNS, LINES, TABLE, row, table_rows
+from helpers.html_page import Element
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

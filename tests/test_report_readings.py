@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_panels import figure, panel
+from helpers.fake_panels import figure, panel
 
 from defensive_tensorization.report.readings import cosine, crossing, table, within
 
@@ -27,7 +27,7 @@ def test_the_highest_loss_in_the_circle() -> None:
     assert within(panel(), 0.0) == pytest.approx(np.log1p(np.exp(-1)))
 
 
-def test_cosine() -> None:
+def test_cosine_is_numpy_s() -> None:
     one, other = panel(seed=1), panel(seed=2)
     a, b = one.directions[0].ravel().astype(float), other.directions[0].ravel().astype(float)
     assert cosine(one, other) == pytest.approx((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.surface_rows import PLACES, N, cell, grid
 from PIL import Image
-from surface_rows import PLACES, N, cell, grid
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.selection import Column

@@ -2,7 +2,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from fake_rows import COLUMNS, LINES, TABLE, row, table_rows
+from helpers.fake_rows import COLUMNS, LINES, TABLE, row, table_rows
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.report.formats import markdown

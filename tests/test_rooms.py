@@ -231,16 +231,18 @@ def test_rooms_do_not_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("folder", ["tests", "scripts"])
 def test_nothing_imports_scripts(folder: str) -> None:
-    for file in (PACKAGE.parent / folder).glob("*.py"):
+    for file in (PACKAGE.parent / folder).rglob("*.py"):
         for entry in _of_file(PACKAGE.parent / folder, file):
             assert entry.library != "scripts", file
 
 
-def test_tests_import_helpers_and_not_each_other() -> None:
+def test_tests_import_helpers_from_one_place_and_not_each_other() -> None:
     tests = PACKAGE.parent / "tests"
+    beside = {file.stem for file in tests.glob("*.py")}
+    assert {name for name in beside if not name.startswith("test_")} == {"conftest"}
     for file in tests.rglob("*.py"):
         for entry in _of_file(tests, file):
-            assert not entry.library.startswith("test_"), file
+            assert entry.library not in beside, file
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from fake_rows import row
+from helpers.fake_rows import row
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,5 +1,5 @@
-"""From a configuration to a table, by real processes: the rows, what a second start does, and what
-a kill, a neighbour or bad input does not do."""
+"""From a configuration to a table, by processes: the rows, what a second start does, and what a
+kill, a neighbour or bad input does not do."""
 
 import csv
 import os
@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from command import ended
+from helpers.command import ended
+from helpers.forked import Forked, forked
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
@@ -27,14 +29,14 @@ from defensive_tensorization.experiment.plan import attacks, plan
 from defensive_tensorization.experiment.recording import passes
 from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row, means, summarise
-from defensive_tensorization.run import run
+from defensive_tensorization.run import main, run
 from defensive_tensorization.system import provenance
+from defensive_tensorization.tables.render import main as render_main
 from defensive_tensorization.tables.render import render
 from defensive_tensorization.training.checkpoint import commits, digest
 
 ROOT = CONFIGS.parent
 ENTRY = [sys.executable, "-m", "defensive_tensorization"]
-RENDER = [sys.executable, str(ROOT / "scripts" / "render.py")]
 TINY = (
     *("model.width=4", "model.reference=32", "train.images=128", "eval.images=20", "attack=[fgsm]"),
     *("dataset.cache=../digits", "paths.runs=runs", "paths.results=results"),
@@ -53,19 +55,18 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
 
 
-def start(
-    where: Path, *overrides: str, program: Sequence[str] = ENTRY
-) -> "subprocess.CompletedProcess[str]":
+def start(where: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
+    """A process of its own."""
     return subprocess.run(
-        [*program, *overrides], cwd=where, env=environment(), capture_output=True, text=True
+        [*ENTRY, *overrides], cwd=where, env=environment(), capture_output=True, text=True
     )
 
 
-def started(where: Path, *overrides: str, program: Sequence[str] = ENTRY) -> str:
+def started(where: Path, *overrides: str, program: Callable[[], object] = main) -> str:
     """Standard output of a start that must succeed, silent on standard error."""
-    done = start(where, *overrides, program=program)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    code, output, error = forked(program, overrides, where).ended()
+    assert (code, error) == (0, "")
+    return output
 
 
 def trainings(output: str) -> list[str]:
@@ -96,7 +97,9 @@ def copied(source: Path, target: Path) -> Path:
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """theta = 0.9 from nothing: the folder and what was printed."""
     where = tmp_path_factory.mktemp("smoke")
-    return where, started(where, *SMOKE, "theta=0.9")
+    done = start(where, *SMOKE, "theta=0.9")
+    assert (done.returncode, done.stderr) == (0, "")
+    return where, done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -259,7 +262,7 @@ AS_RUN = (
 @pytest.fixture(scope="session")
 def tabled(swept: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     where = copied(swept[0], tmp_path_factory.mktemp("tabled"))
-    return where, started(where, "quickstart", *SMOKE, *AS_RUN, program=RENDER)
+    return where, started(where, "quickstart", *SMOKE, *AS_RUN, program=render_main)
 
 
 def again(where: Path) -> Path:
@@ -332,18 +335,13 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     """Two processes that want the same network at once: the folder and what each printed."""
     where = tmp_path_factory.mktemp("together")
     both = [launched(where), launched(where)]
-    outputs = [process.communicate() for process in both]
-    assert [(p.returncode, error) for p, (_, error) in zip(both, outputs, strict=True)] == [
-        (0, "")
-    ] * 2
-    return where, [output for output, _ in outputs]
+    outputs = [process.ended() for process in both]
+    assert [(code, error) for code, _, error in outputs] == [(0, "")] * 2
+    return where, [output for _, output, _ in outputs]
 
 
-def launched(where: Path) -> "subprocess.Popen[str]":
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [*ENTRY, *LONGER], cwd=where, env=environment(), stdout=pipe, stderr=pipe, text=True
-    )
+def launched(where: Path) -> Forked:
+    return forked(main, LONGER, where)
 
 
 def test_two_processes_train_once(together: tuple[Path, list[str]]) -> None:
@@ -358,13 +356,9 @@ def test_killed_and_started_again_is_never_interrupted(
     together: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     process = launched(tmp_path)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if re.search(r"-theta0\.9-\S+ epoch 1 ", line):
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.wait_for(r"-theta0\.9-\S+ epoch 1 ")
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.ended()[0] == -signal.SIGKILL
     halted = torch.load(checkpoint(tmp_path, "0.9"), weights_only=True)["progress"]["epoch"]
     assert 1 <= halted < 4
 
@@ -460,12 +454,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_data_that_are_not_there_leave_nothing(tmp_path: Path) -> None:
-    """By a process of its own, so that nothing else is printed, and a shell gets the code."""
-    done = start(tmp_path, "dataset=cifar10")
-    assert done.returncode == 2
-    assert done.stderr == (
+    """By a process, so that nothing else is printed, and a shell gets the code."""
+    assert forked(main, ["dataset=cifar10"], tmp_path).ended() == (
+        *(2, ""),
         "error: CIFAR-10: data/cifar-10-batches-py/data_batch_1 is missing: set "
-        "dataset.download=true, or dataset.source=folder dataset.root=<tree or tar>\n"
+        "dataset.download=true, or dataset.source=folder dataset.root=<tree or tar>\n",
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -476,6 +469,17 @@ def test_help_lists_the_groups(tmp_path: Path) -> None:
     for group in groups:
         assert f"\n{group}: {options(group)}\n" in output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The undefended network: the folder of its run, and its weights."""
+    where = tmp_path_factory.mktemp("dense")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(where)
+        config = composed([*DEFENDED, "defence=none"])
+        run(config, "test")
+        return where, trained(plan(config)).weights
 
 
 @pytest.mark.parametrize(
@@ -492,19 +496,22 @@ def test_help_lists_the_groups(tmp_path: Path) -> None:
     ],
 )
 def test_every_defence_goes_the_same_way(
-    words: str, defence: str, joined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: str,
+    defence: str,
+    joined: bool,
+    dense: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From configuration to rows; one that joins the trained network trains none of its own."""
-    monkeypatch.chdir(tmp_path)
-    weights = {}
-    for defended in ("defence=none", words):
-        config = composed([*DEFENDED, *defended.split()])
-        run(config, "test")
-        weights[defended] = trained(plan(config)).weights
+    monkeypatch.chdir(copied(dense[0], tmp_path))
+    config = composed([*DEFENDED, *words.split()])
+    run(config, "test")
+    weights = trained(plan(config)).weights
     made = {r.attack: r for r in store.read([tmp_path / "runs" / "rows"]) if r.defence == defence}
     assert set(made) == {"clean", "fgsm"}
-    assert {r.weights for r in made.values()} == {weights[words]}
-    assert (weights[words] == weights["defence=none"]) == joined
+    assert {r.weights for r in made.values()} == {weights}
+    assert (weights == dense[1]) == joined
 
 
 def test_a_surface_s_rows_are_those_of_its_attacks_alone_and_a_stop_inside_loses_none(
@@ -513,6 +520,7 @@ def test_a_surface_s_rows_are_those_of_its_attacks_alone_and_a_stop_inside_loses
     """Of recalibrated BatchNorm; means are of the most steps and draws."""
     monkeypatch.chdir(tmp_path)
     words = [*DEFENDED, "theta=0.9", "attack=[eot_pgd]", "eval.draws=3"]
+    words += ["eval.images=8", "model.reference=8"]
     several = ["experiment.form=surface", "attack.eot_pgd.steps=[1,2,4]"]
     config = composed([*words, *several, "attack.eot_pgd.draws=[1,3]"])
     run(config, "test")
@@ -526,10 +534,12 @@ def test_a_surface_s_rows_are_those_of_its_attacks_alone_and_a_stop_inside_loses
     run(config, "test")
     again = {row.key: row for row in store.read([path])}
     path.unlink()
+    p = plan(config)
+    of = trained(p)
     for draws in (1, 3):
         for steps in (1, 2, 4):
             alone = [f"attack.eot_pgd.draws={draws}", f"attack.eot_pgd.steps={steps}"]
-            run(composed([*words, *alone]), "test")
+            evaluated(replace(p, config=composed([*words, *alone])), of, "test")
     apart = {row.key: row for row in store.read([path])}
     for key, row in made.items():
         for other in (again[key], apart[key]):

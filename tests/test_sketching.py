@@ -63,7 +63,7 @@ def samples(layer: Layer, mode: int, n: int) -> Tensor:
 
 @pytest.mark.parametrize("theta", [0.2, 0.8, 0.95])
 @pytest.mark.parametrize("batch", [None, 100])
-def test_keep_ratio(theta: float, batch: int | None) -> None:
+def test_theta_is_the_share_that_is_kept(theta: float, batch: int | None) -> None:
     layer, draws = Layer(40, 30, theta=theta, min_keep=0), 300
     sketching.seed(layer, 0)
     kept = [0, 0]
@@ -215,7 +215,7 @@ def test_live_in_evaluation_and_without_gradients() -> None:
 # --- contexts ---------------------------------------------------------------------------------
 
 
-def test_frozen() -> None:
+def test_a_frozen_draw_is_replayed_by_its_seed() -> None:
     layers = pair()
     with sketching.frozen(layers, seed=3):
         held = drawn(layers)
@@ -230,14 +230,14 @@ def test_frozen() -> None:
         assert drawn(other) == held, "a frozen draw depends on its own seed alone"
 
 
-def test_disabled() -> None:
+def test_disabled_nothing_is_drawn() -> None:
     layers = pair()
     with sketching.disabled(layers):
         assert drawn(layers) == [[None], [None]]
     assert drawn(layers) != [[None], [None]]
 
 
-def test_per_sample() -> None:
+def test_each_sample_has_a_draw_of_its_own() -> None:
     layers = pair()
     with sketching.per_sample(layers):
         masks = layers[0](5)
@@ -248,7 +248,7 @@ def test_per_sample() -> None:
     assert layers[0](5)[0].shape == (16,)
 
 
-def test_parts() -> None:
+def test_each_part_of_a_batch_has_a_draw_of_its_own() -> None:
     layers = pair()
     with sketching.draws_per_batch(layers, 3):
         masks = layers[0](6)
@@ -277,7 +277,7 @@ def test_contexts_leave_the_live_stream_where_it_was() -> None:
     assert [first, drawn(layers)] == expected
 
 
-def test_nesting() -> None:
+def test_the_innermost_context_decides() -> None:
     layers, off = pair(), [[None], [None]]
     with sketching.frozen(layers, seed=1):
         outer = drawn(layers)
@@ -516,7 +516,7 @@ def test_draws_made_before_end_with_their_block() -> None:
         ({"min_dim": -2}, "min_keep and min_dim must be >= 0, got 1 and -2"),
     ],
 )
-def test_errors(options: dict[str, Any], message: str) -> None:
+def test_a_sketch_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
         Sketch((4, 4), **{"theta": 0.5} | options)
     assert message in str(error.value)

@@ -42,12 +42,18 @@ def absent() -> str:
     return ""
 
 
-WHY = absent()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY), reason=WHY)]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _slurm() -> None:
+    """Asked for when a test runs: a Slurm that does not answer takes ten seconds to say so."""
+    if why := absent():
+        pytest.skip(why)
 
 
 @pytest.fixture(autouse=True)
-def _clean_queue() -> Iterator[None]:
+def _clean_queue(_slurm: None) -> Iterator[None]:
     """No job of a test outlives it, and the node is up for the next one."""
     yield
     for sweep in Sweep.begun:

@@ -40,7 +40,7 @@ def test_layers_are_the_printed_ones() -> None:
     assert [(m.in_features, m.out_features) for m in linears] == LINEAR
 
 
-def test_parameter_count() -> None:
+def test_parameters_are_as_many_as_the_printed_layers_have() -> None:
     kernels = sum(i * o * k + 2 * o for i, o, k, *_ in PRINTED)  # and BatchNorm
     count = sum(p.numel() for p in net().parameters())
     assert count == kernels + sum(i * o + o for i, o in LINEAR) == 382_188

@@ -81,7 +81,7 @@ def test_it_has_no_weights_and_keeps_the_layout() -> None:
 
 
 @pytest.mark.parametrize("bits", [0, 9])
-def test_bits_that_cannot_be(bits: int) -> None:
+def test_bits_of_a_colour_that_cannot_be_are_refused(bits: int) -> None:
     with pytest.raises(UsageError) as caught:
         FeatureSqueezing(bits=bits)
     assert str(caught.value) == f"squeezing leaves 1 to 8 bits of a colour, got bits={bits}"

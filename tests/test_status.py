@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figure2_panels import panels_of
-from made_rows import SMALL, of
-from saved_checkpoint import saved
+from helpers.figure2_panels import panels_of
+from helpers.made_rows import SMALL, of
+from helpers.saved_checkpoint import saved
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization.commands import status

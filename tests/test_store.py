@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from fake_rows import row
-from full_disk import full_disk
+from helpers.fake_rows import row
+from helpers.full_disk import full_disk
 
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results.row import Row
@@ -93,7 +93,7 @@ def test_read_folders_files_and_nothing(tmp_path: Path) -> None:
 APPENDER = """
 import sys
 from pathlib import Path
-from fake_rows import row
+from helpers.fake_rows import row
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.store import append
 for seed in range(25):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from full_disk import full_disk
+from helpers.full_disk import full_disk
 
 from defensive_tensorization import run
 from defensive_tensorization.config import CONFIGS, Config, composed

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from html_page import read
+from helpers.html_page import read
 from hypothesis import given
 from hypothesis import strategies as st
 

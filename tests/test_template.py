@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from html_page import read
+from helpers.html_page import read
 
 from defensive_tensorization.errors import MissingExtra
 from defensive_tensorization.report import template

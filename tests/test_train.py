@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_task import split, task
+from helpers.fake_task import split, task
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -60,7 +60,7 @@ def test_the_printed_schedule() -> None:
             assert 0.1 * PRINTED.factor(epoch + share) == pytest.approx(expected), epoch
 
 
-def test_warmup() -> None:
+def test_warmup_rises_in_a_straight_line() -> None:
     rising = schedule(epochs=10, warmup=0.2, milestones=(0.5, 0.9))
     found = [rising.factor(e) for e in (0, 0.5, 1, 2, 4.99, 5, 8.9, 9, 9.99)]
     assert found == pytest.approx([0, 0.25, 0.5, 1, 1, 0.1, 0.1, 0.01, 0.01])

@@ -300,7 +300,7 @@ def test_exact_expectation_over_all_masks() -> None:
     torch.testing.assert_close(mean, weight.kept_fraction * full(weight))
 
 
-def test_rescale() -> None:
+def test_rescaling_divides_by_the_kept_fraction() -> None:
     as_printed, rescaled = small(), small(rescale=True)
     with sketching.frozen(as_printed, seed=1), sketching.frozen(rescaled, seed=1):
         torch.testing.assert_close(rescaled(), as_printed() / as_printed.kept_fraction)
@@ -504,7 +504,7 @@ def test_state_loads_without_running_code(tmp_path: Any) -> None:
         ({"modes": [4]}, "mode 4 does not exist: the core has modes 0 to 3"),
     ],
 )
-def test_errors(options: dict[str, Any], message: str) -> None:
+def test_a_layer_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
         conv_factory(**{"theta": 0.9} | options)(4, 4, 3)
     assert message in str(error.value)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_rows import row
-from recorded import Recorded
+from helpers.fake_rows import row
+from helpers.recorded import Recorded
 
 from defensive_tensorization import tracking
 from defensive_tensorization.config import composed

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_wandb import KEY, serving
+from helpers.fake_wandb import KEY, serving
 
 from defensive_tensorization import tracking
 from defensive_tensorization.commands import wandb_sync

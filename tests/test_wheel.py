@@ -14,7 +14,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from described import DOT, PROJECT, PYTHONS, ROOT, committed_files
+from helpers.described import DOT, PROJECT, PYTHONS, ROOT, committed_files
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

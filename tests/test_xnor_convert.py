@@ -61,7 +61,9 @@ def test_options_reach_the_layers() -> None:
         (network(), {"exclude": ["*"]}, "Sequential has no layer to make binary"),
     ],
 )
-def test_refused(model: nn.Module, options: dict[str, list[str]], text: str) -> None:
+def test_what_cannot_be_binarized_is_refused(
+    model: nn.Module, options: dict[str, list[str]], text: str
+) -> None:
     with pytest.raises(UsageError, match=text):
         binarize(model, **options)
 

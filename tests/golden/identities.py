@@ -17,7 +17,7 @@ METHODS = {
     for path in sorted((CONFIGS / "experiment").glob("*.yaml"))
 }
 EXPERIMENTS = [
-    f"experiment={experiment} method={method} {SCALE}"
+    f"experiment={experiment} {SCALE} method={method}"
     for experiment, methods in METHODS.items()
     for method in methods
 ]

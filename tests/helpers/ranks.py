@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from fake_task import split, task
 from torch import Tensor, nn
 
 from defensive_tensorization import sketching
@@ -20,6 +19,7 @@ from defensive_tensorization.training.distributed import Team
 from defensive_tensorization.training.loop import train
 from defensive_tensorization.training.schedule import Schedule
 from defensive_tensorization.tucker import TuckerConv2d
+from helpers.fake_task import split, task
 
 SCHEDULE = Schedule(2, 16, milestones=(0.5,), gamma=0.1, crop=1)
 DATA = task(split(64), split(64), flip=True)

@@ -2,12 +2,11 @@
 
 from functools import cache
 
-from fake_panels import panel
-
 from defensive_tensorization import config as cfg
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.experiment.loss_landscape import panel_config_hash
 from defensive_tensorization.results.landscape_panels import Panel
+from helpers.fake_panels import panel
 
 WORDS = ("experiment=figure2", "scale=smoke", "logger=none")
 

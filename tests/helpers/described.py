@@ -11,7 +11,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, TOOLS = DESCRIBED["project"], DESCRIBED["tool"]
 PREFIX = "Programming Language :: Python :: "

@@ -1,12 +1,11 @@
 """Made-up rows of a real configuration, for tests of what picks rows by it."""
 
-from fake_rows import row
-
 from defensive_tensorization import config as cfg
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.results.row import Row
+from helpers.fake_rows import row
 
 SMALL = [
     *("scale=smoke", "attack=[fgsm]", "eval.epsilon=[8]", "logger=none"),

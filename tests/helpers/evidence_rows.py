@@ -1,10 +1,9 @@
 """Made-up rows of one network with its four columns of evidence, and their table."""
 
-from fake_rows import COLUMNS, row
-
 from defensive_tensorization.report.tables import Averaged, Rendered, Table, render
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.scores import Interval
+from helpers.fake_rows import COLUMNS, row
 
 OURS = COLUMNS[1]
 LINES = (("clean", 0.0), ("foolbox1_pgd", 8.0), ("pgd", 8.0))

@@ -5,6 +5,7 @@ The dense layer is held in its own layout alone: in channels_last it is the libr
 """
 
 import gc
+import sys
 from collections.abc import Callable
 from itertools import product
 
@@ -18,6 +19,8 @@ Make = Callable[[nn.Conv2d], nn.Module]
 
 REPEATS = 4  # the fault is intermittent
 SHAPES = tuple(product((1, 3), (1, 2), range(1, 10)))  # window, stride, input channels
+# Where the library computes another convolution than it is asked for, and two of each other kind.
+FEW = tuple(each for each in SHAPES if each[:2] == (1, 2) or each[2] in (3, 8))
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 WAYS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "dense": (nn.Sequential, ("contiguous",)),
@@ -63,8 +66,9 @@ def check_resnet(width: int) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     gc.freeze()  # tensorize looks through all objects for those that hold the old weights
+    shapes = FEW if sys.argv[1:] == ["few"] else SHAPES
     for name, (make, layouts) in WAYS.items():
-        for layout, shape in product(layouts, SHAPES):
+        for layout, shape in product(layouts, shapes):
             print(name, layout, *shape, flush=True)  # what a crash was about
             check(make, layout, *shape)
     for width in (2, 4, 7):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from wandb_log import Logged, logged
 
 from defensive_tensorization.config import Config, composed
 from defensive_tensorization.run import run
 from defensive_tensorization.tables.render import render
 from defensive_tensorization.tracking import FINISHED
+from helpers.wandb_log import Logged, logged
 
 SMALL = (
     *(

@@ -1,11 +1,11 @@
 """Made-up rows of an attack's surface over steps and draws, for tests of reports."""
 
 import numpy as np
-from fake_rows import row
 
 from defensive_tensorization.report.surface import DRAWS, STEPS
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.results.scores import Answers
+from helpers.fake_rows import row
 
 PLACES = frozenset(f"{steps}-{draws}" for steps in STEPS for draws in DRAWS)
 N = 40
