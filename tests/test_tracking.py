@@ -17,7 +17,6 @@ import soundfile
 from helpers.fake_wandb import KEY, serving
 from helpers.wandb_log import logged
 from PIL import Image
-from wandb.util import get_core_path
 
 from defensive_tensorization import tracking
 from defensive_tensorization.errors import UsageError
@@ -51,11 +50,8 @@ def start(directory: Path, mode: str = "offline", artifacts: str = "reference") 
 
 
 def read_back(run_directory: str) -> dict[str, Any]:
-    """By W&B's own reader, which `python -m wandb leet` starts after seconds of imports."""
-    (file,) = Path(run_directory).glob("run-*.wandb")
-    words = ["leet", "inspect", "--no-observability", "--summary", "--json"]
-    command = [get_core_path(), *words, "--run-file", str(file), str(file.parents[1])]
-    return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    words = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", run_directory]
+    return json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
 
 
 @pytest.mark.usefixtures("offline")
