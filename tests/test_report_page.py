@@ -304,3 +304,25 @@ def test_rows_of_two_trainings_have_two_places(tmp_path: Path) -> None:
     held = [row(), row(weights="w" * 16, eval_seed=1)]
     document = html_page.read(page(tmp_path, "cpu", [], [Run("run", held)]))
     assert len(html_page.grid(section(document, "rows").one("table"))) == 2
+
+
+def test_the_history_of_cost_has_a_line_a_time_and_none_is_no_section(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    assert "over time" not in page(tmp_path, "cpu", [], [], speed=path)
+    path.write_text(
+        "date,commit,processor,precision,ratio,minimum,median\n"
+        "2026-01-01,abc,a,float32,one / two,1.5,1.625\n"
+        "2026-01-02,def,a,float32,one / two,1.25,1.375\n"
+        "2026-01-02,def,a,float32,three / four,0.5,0.75\n"
+    )
+    document = html_page.read(page(tmp_path, "cpu", [], [], speed=path))
+    section = document.one("section", id="speed")
+    lines = [
+        [cell.text.strip() for cell in [*line.all("th"), *line.all("td")]]
+        for line in section.all("tr")
+    ]
+    assert lines == [
+        ["Date", "Commit", "Precision", "Processor", "one / two", "three / four"],
+        ["2026-01-02", "def", "float32", "a", "1.25 (1.38)", "0.50 (0.75)"],
+        ["2026-01-01", "abc", "float32", "a", "1.50 (1.62)", "not run"],
+    ]

@@ -48,7 +48,9 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
     audits = _audits(Path(config.paths.runs) / "audits", config.scale.name)
-    path.write_text(page(folder, config.scale.name, entries, found, audits), encoding="utf-8")
+    speed = Path(config.paths.results) / "bench" / "history.csv"
+    text = page(folder, config.scale.name, entries, found, audits, speed)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

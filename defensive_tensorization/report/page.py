@@ -10,6 +10,7 @@ from defensive_tensorization.report.evidence import sentence
 from defensive_tensorization.report.html_table import NOT_RUN, Cell, HtmlTable
 from defensive_tensorization.report.origins import Run, runs
 from defensive_tensorization.report.pictures import Pictures
+from defensive_tensorization.report.speed import history
 from defensive_tensorization.report.tables import Rendered
 from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row
@@ -62,10 +63,12 @@ def page(
     entries: Sequence[Entry],
     found: Sequence[Run],
     audits: Sequence[Path] = (),
+    speed: Path | None = None,
 ) -> str:
     """The page of a folder, from its figures, its own Markdown or HTML pages, and what is given.
 
     audits  pages in Markdown that lie elsewhere, their figures beside them.
+    speed   the history of the benchmark's ratios, csv; nothing is said where there is none.
     """
     pictures = Pictures(folder)
     sections = [
@@ -77,6 +80,9 @@ def page(
         sections.append(
             Section("figures", "Further figures", "\n".join(map(pictures.figure, rest)))
         )
+    if speed is not None and speed.is_file():
+        title = "What randomized kernels cost, over time"
+        sections.append(Section("speed", title, fill("table.html", table=history(speed))))
     sections.append(_not_run(entries, folder, audited=bool(audits)))
     shown: dict[str, list[str]] = {}
     for entry in entries:
