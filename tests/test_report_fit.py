@@ -1,6 +1,7 @@
 """Readings held against published cells, with numbers worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from helpers.fake_rows import row
@@ -14,11 +15,22 @@ from defensive_tensorization.report.fit import (
     records,
     relative_to_clean,
 )
+from defensive_tensorization.report.fit_networks import Left, Network
+from defensive_tensorization.report.fit_networks import records as network_records
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.results.row import Row
 
 OURS = Column("recalibrated", "ours_0.9", "recipe-a", frozenset({"clean", "fgsm", "bim", "search"}))
 CELLS = relative_to_clean({("fgsm", 8.0): 69.75, ("bim", 8.0): 37.2}, clean=93.0)  # 0.75, 0.40
+NETWORK = Network(
+    "recalibrated",
+    {
+        ("clean", 0.0): Left(0.8, None, 100, 1),
+        ("foolbox1_pgd", 8.0): Left(0.25, 0.5, 100, 1),
+        ("foolbox1_pgd", 16.0): Left(0.2, 0.5, 100, 1),
+        ("eot_pgd", 8.0): Left(0.0125, None, 100, 1),
+    },
+)
 HELD = [Held("recalibrated", OURS, OURS, "table1", CELLS)]
 
 
@@ -78,11 +90,36 @@ def test_images_missed_before_any_attack_say_the_accuracy_at_theta_1() -> None:
 
 
 def test_the_page_names_the_best_and_what_is_not_measured() -> None:
-    page = markdown(
-        "Readings", fits(HELD, rows()), {"recalibrated": (0.8, None)}, ("table1", "table3"), ()
-    )
+    page = markdown("Readings", fits(HELD, rows()), [NETWORK], ("table1", "table3"), ())
     assert "| FGSM | sizes 1000 | recalibrated | 15.0 | 15.0 | — |" in page
     assert "## BIM, PGD: binary search on; recalibrated" in page
     assert "| Table 1 | BIM | 8 | 40 | 50 |" in page
-    assert "| recalibrated | 80.0 | — |" in page
+    assert "| recalibrated | 80.0 | — | 25.0 | 0.50 | 1.2 |" in page  # at 8, where one did not stop
+    assert "| Network | clean accuracy at θ | clean accuracy at θ = 1 | PGD at 8, stopped |" in page
     assert len(records(fits(HELD, rows()))) == 4
+
+
+def test_a_record_says_what_an_attack_left_of_a_network() -> None:
+    made = network_records([NETWORK])
+    assert len(made) == 4
+    assert made[1] == {
+        "network": "recalibrated",
+        "attack": "foolbox1_pgd",
+        "epsilon": 8.0,
+        "accuracy": 25.0,
+        "right_given_found": 0.5,
+        "n": 100,
+        "seeds": 1,
+    }
+
+
+def test_a_table_of_which_some_cells_are_missing_has_no_fit() -> None:
+    cells = {("fgsm", 8.0): 0.5, ("fgsm", 16.0): 0.5}
+    other = Column("running", "ours_0.9", "recipe-b", frozenset({"clean", "fgsm"}))
+    held = [Held("recalibrated", OURS, OURS, "table1", cells)]
+    held.append(Held("running", other, other, "table1", cells))
+    made = [each for each in rows() if not each.attack.endswith("search")]
+    theirs = [replace(each, recipe="recipe-b") for each in made]
+    more = [*made, *theirs, replace(theirs[1], epsilon=16.0)]
+    assert {fit.handling for fit in fits(held, more)} == {"running"}
+    assert {fit.handling for fit in fits(held, [*made, *theirs])} == {"recalibrated", "running"}

@@ -6,11 +6,12 @@ and the published accuracy, each relative to its own clean accuracy, in points.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 
 from defensive_tensorization.report.caption import Facts
+from defensive_tensorization.report.fit_networks import Network, lines
 from defensive_tensorization.report.formats import Record
 from defensive_tensorization.report.selection import Column, cell_rows
 from defensive_tensorization.report.tables import STOPS
@@ -80,22 +81,34 @@ def missed_unattacked(rows: Iterable[Row]) -> float | None:
 
 
 def fits(held: Sequence[Held], rows: Sequence[Row]) -> list[Fit]:
-    """Every reading there are rows of, for each handling, the best first."""
+    """Every reading there are rows of, for each handling, the best first.
+
+    A table of which a reading has some cells only is left out: its fit would not compare.
+    """
     found = []
+    met = {(row.attack, row.epsilon) for row in rows}
     for handling in dict.fromkeys(each.handling for each in held):
         of = [each for each in held if each.handling == handling]
         mine = [row for row in rows if any(each.column.takes(row) for each in of)]
         for attacks in (("fgsm",), ("bim", "pgd")):
             names = {r.attack for r in mine if r.attack.startswith(STOPS) and _bare(r) in attacks}
             for suffix in sorted({_suffix(name) for name in names}):
-                found += _readings(handling, attacks, suffix, of, mine)
+                found += _readings(handling, attacks, suffix, of, mine, met)
     return sorted(found, key=lambda fit: (fit.attacks, fit.rms() or math.inf))
 
 
 def _readings(
-    handling: str, attacks: tuple[str, ...], suffix: str, held: Sequence[Held], rows: Sequence[Row]
+    handling: str,
+    attacks: tuple[str, ...],
+    suffix: str,
+    held: Sequence[Held],
+    rows: Sequence[Row],
+    met: Collection[tuple[str, float]],
 ) -> list[Fit]:
-    """One attack's rows, counted in every way that its outcomes allow."""
+    """One attack's rows, counted in every way that its outcomes allow.
+
+    met: the (attack, epsilon) that any network has rows of, so that each should have them.
+    """
     each = [row for row in rows if _bare(row) in attacks and _suffix(row.attack) == suffix]
     ended = {name for row in each for name in row.ended} & COUNTED.keys()
     ways = chain.from_iterable(combinations(sorted(ended), k) for k in range(len(ended) + 1))
@@ -105,14 +118,22 @@ def _readings(
         cells: dict[str, list[tuple[str, float, float, float]]] = {}
         for one in held:
             clean = summarise(cell_rows(rows, one.clean, "clean", 0.0)).clean_mean
-            for (attack, epsilon), printed in one.published.items():
-                name = f"{STOPS}{attack}{suffix}"
-                there = cell_rows(each, one.column, name, epsilon) if attack in attacks else []
-                if there:
-                    ours = accuracy(there, counted) / clean
-                    cells.setdefault(one.table, []).append((attack, epsilon, ours, printed))
+            wanted = {
+                (attack, epsilon): printed
+                for (attack, epsilon), printed in one.published.items()
+                if attack in attacks and (f"{STOPS}{attack}{suffix}", epsilon) in met
+            }
+            there = {
+                at: cell_rows(each, one.column, f"{STOPS}{at[0]}{suffix}", at[1]) for at in wanted
+            }
+            if all(there.values()) and there:
+                cells[one.table] = [
+                    (*at, accuracy(there[at], counted) / clean, printed)
+                    for at, printed in wanted.items()
+                ]
         text = "; ".join([setting, *(COUNTED[name] for name in counted)])
-        made.append(Fit(handling, attacks, text, cells))
+        if cells:
+            made.append(Fit(handling, attacks, text, cells))
     return made
 
 
@@ -135,23 +156,22 @@ def _setting(row: Row) -> str:
 def markdown(
     title: str,
     found: Sequence[Fit],
-    handlings: Mapping[str, tuple[float | None, float | None]],
+    networks: Sequence[Network],
     tables: Sequence[str],
     about: Facts,
 ) -> str:
-    """handlings: by name, clean accuracy at the sketched theta and at theta = 1, fractions."""
+    """The readings, the best first, then the networks and the cells of the best."""
     titles = [f"{_title(table)}, points" for table in tables]
     readings = [["Attack", "Reading", "Network", "both, points", *titles]]
     for fit in found:
         attacks = " and ".join(fit.attacks).upper().replace("AND", "and")
         numbers = map(_points, (fit.rms(), *map(fit.rms, tables)))
         readings.append([attacks, fit.reading, fit.handling, *numbers])
-    heads = ["Network", "clean accuracy at θ", "clean accuracy at θ = 1"]
     return fill(
         "fit.md",
         title=title,
         readings=readings,
-        handlings=[heads, *([name, *map(_percent, each)] for name, each in handlings.items())],
+        networks=lines(networks),
         best=[(_heading(fit), _cells(fit)) for fit in _best(found)],
         facts=about,
     )
@@ -169,6 +189,7 @@ def records(found: Sequence[Fit]) -> list[Record]:
             "ours": round(100 * ours, 2),
             "published": round(100 * printed, 2),
             "rms": round(fit.rms() or 0.0, 2),
+            "rms_of_table": round(fit.rms(table) or 0.0, 2),
         }
         for fit in found
         for table, cells in fit.cells.items()
@@ -200,7 +221,3 @@ def _title(table: str) -> str:
 
 def _points(value: float | None) -> str:
     return "—" if value is None else f"{value:.1f}"
-
-
-def _percent(value: float | None) -> str:
-    return "—" if value is None else f"{100 * value:.1f}"

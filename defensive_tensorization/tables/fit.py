@@ -2,9 +2,10 @@
 
 from .. import config as cfg
 from ..report import fit
+from ..report.fit_networks import CLEAN_AT_1, Left, Network
 from ..report.published import published
 from ..report.selection import Column
-from ..results.row import Row
+from ..results.row import Row, given
 from .table_spec import Layout
 
 
@@ -29,19 +30,26 @@ def held(layout: Layout) -> list[fit.Held]:
     return found
 
 
-def handlings(of: list[fit.Held], rows: list[Row]) -> dict[str, tuple[float | None, float | None]]:
-    """By name: clean accuracy as evaluated, and at theta = 1, where Table 3 is attacked."""
-    made: dict[str, tuple[float | None, float | None]] = {}
+def networks(of: list[fit.Held], rows: list[Row]) -> list[Network]:
+    """Each network once, whoever attacks it; at theta = 1 where Table 3's attacker begins."""
+    made: dict[str, dict[tuple[str, float], Left]] = {}
     for each in of:
+        left = made.setdefault(each.handling, {})
         mine = [row for row in rows if each.column.takes(row)]
-        own = [r.clean_accuracy for r in rows if each.clean.takes(r) and r.attack == "clean"]
-        missed = fit.missed_unattacked(mine) if each.table == "table3" else None
-        before = made.get(each.handling, (None, None))
-        made[each.handling] = (
-            sum(own) / len(own) if own else None,
-            before[1] if missed is None else 1 - missed,
-        )
-    return made
+        if each.table == "table3":
+            share = fit.missed_unattacked(mine)
+            if share is not None:
+                left[CLEAN_AT_1, 0.0] = Left(1 - share, None, mine[0].n, _seeds(mine))
+            continue
+        for at in dict.fromkeys((row.attack, row.epsilon) for row in mine):
+            cell = [row for row in mine if (row.attack, row.epsilon) == at]
+            found = given(cell, "found")[1]
+            left[at] = Left(fit.accuracy(cell), found, cell[0].n, _seeds(cell))
+    return [Network(name, left) for name, left in made.items()]
+
+
+def _seeds(rows: list[Row]) -> int:
+    return len({row.eval_seed for row in rows})
 
 
 def _omniscient(layout: Layout, method: str) -> bool:

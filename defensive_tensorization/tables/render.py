@@ -15,6 +15,7 @@ from ..experiment import wandb_log
 from ..report import (
     evidence_figure,
     fit,
+    fit_networks,
     formats,
     honest,
     honest_page,
@@ -29,7 +30,7 @@ from ..report.selection import select
 from ..results import store
 from ..results.row import Row
 from . import landscapes
-from .fit import handlings, held
+from .fit import held, networks
 from .table_spec import Layout, kept, laid, precision_words
 
 
@@ -158,15 +159,19 @@ def _fit(found: Found) -> Made:
     of = held(layout)
     made = fit.fits(of, rows)
     about = (*facts(layout.columns, rows), *layout.noted(rows))
-    page = fit.markdown(
-        *(config.experiment.title, made, handlings(of, rows), ("table1", "table3"), about)
-    )
+    there = networks(of, rows)
+    page = fit.markdown(config.experiment.title, made, there, ("table1", "table3"), about)
     print(page)
     records = fit.records(made)
-    written = [layout.folder / f"{config.experiment.name}{suffix}" for suffix in (".md", ".csv")]
-    texts = (page + _origins(layout, rows), formats.tidy(records) if records else "")
-    for path, text in zip(written, texts, strict=True):
-        path.write_bytes(text.encode())
+    texts = {
+        ".md": page + _origins(layout, rows),
+        ".csv": formats.tidy(records) if records else "",
+        "_networks.csv": formats.tidy(fit_networks.records(there)) if there else "",
+    }
+    written = []
+    for suffix, text in texts.items():
+        written.append(layout.folder / f"{config.experiment.name}{suffix}")
+        written[-1].write_bytes(text.encode())
     return written, records
 
 
