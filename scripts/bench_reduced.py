@@ -54,7 +54,7 @@ def measured(dtype: str, budget: float, rounds: Mapping[str, int]) -> list[Ratio
         return over(interleaved(steps, device, budget, **rounds), *nets, of=f"{kind}, {batch}: ")
 
     running = network(WIDTH, "running", device)
-    recalibrated = network(WIDTH, "recalibrated", device)
+    recalibrated = network(WIDTH, "recalibrated", device).eval()
     ratios = [
         pair(
             "training step", 128, {"theta 0.9": network(WIDTH, "running", device), "dense": dense()}

@@ -171,7 +171,8 @@ TABLES = [
     (folder, table)
     for folder in SCALES
     for table in sorted(folder.glob("*.csv"))
-    if table.stem not in ("audit_panel", "compare_tools") and not table.stem.endswith("_evidence")
+    if table.stem not in ("audit_panel", "compare_tools")
+    and not table.stem.endswith(("_evidence", "_networks"))
 ]
 each_table = pytest.mark.parametrize(
     ("folder", "table"),
@@ -227,7 +228,7 @@ def test_committed_tables_are_what_committed_rows_say(
     )
     assert contents(rows_alone / folder.name / "rows") == before
     forms = [table.with_suffix(suffix) for suffix in (".md", ".csv", ".tex")]
-    forms.append(table.with_name(f"{table.stem}_evidence.csv"))
+    forms += [table.with_name(f"{table.stem}{of}.csv") for of in ("_evidence", "_networks")]
     for there in (each for each in forms if each.exists()):
         made = rows_alone / folder.name / there.name
         assert made.read_bytes() == there.read_bytes(), there.name
