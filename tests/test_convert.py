@@ -62,7 +62,8 @@ def test_any_architecture_is_the_same_at_theta_1(name: str) -> None:
         random = dt.tensorize(model, theta=0.9)
         with sketching.disabled(random):
             assert relative(random(x), expected) < 1e-4
-        assert relative(random(x), expected) > 1e-2  # live, under eval() too
+        # live, under eval() too; of the small network one draw in 75 keeps every component
+        assert max(relative(random(x), expected) for _ in range(5)) > 1e-2
     assert len(random.tensorization.layers) == convolutions
     assert not any(isinstance(m, nn.Conv1d | nn.Conv2d) for m in random.modules())
 

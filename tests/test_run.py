@@ -26,7 +26,7 @@ from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks, plan
-from defensive_tensorization.experiment.recording import passes
+from defensive_tensorization.experiment.recording import cost
 from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row, means, summarise
 from defensive_tensorization.run import main, run
@@ -112,8 +112,8 @@ def swept(smoke: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_rows_cost_what_their_attack_asks_of_the_network() -> None:
     words = ["attack=[fgsm,pgd,eot_pgd]", "eval.epsilon=[8]", "attack.eot_pgd.draws=5"]
     fgsm, pgd, eot = attacks(composed([*words, "attack.eot_pgd.steps=4"]))
-    assert [passes(attack, 30) for attack in (None, fgsm, pgd)] == [30, 33, 60]  # 10 steps
-    assert passes(eot, 1) == 1 + 3 * 4 * 5
+    assert [cost(attack, 30) for attack in (None, fgsm, pgd)] == [30, 33, 60]  # 10 steps
+    assert cost(eot, 1) == 1 + 3 * 4 * 5
 
 
 def test_the_network_at_theta_1_is_trained_first(smoke: tuple[Path, str]) -> None:
@@ -454,11 +454,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_data_that_are_not_there_leave_nothing(tmp_path: Path) -> None:
-    """By a process, so that nothing else is printed, and a shell gets the code."""
-    assert forked(main, ["dataset=cifar10"], tmp_path).ended() == (
-        *(2, ""),
+    """By a process, so that the error is alone on its stream, and a shell gets the code."""
+    code, _, error = forked(main, ["dataset=cifar10"], tmp_path).ended()
+    assert code == 2
+    assert error == (
         "error: CIFAR-10: data/cifar-10-batches-py/data_batch_1 is missing: set "
-        "dataset.download=true, or dataset.source=folder dataset.root=<tree or tar>\n",
+        "dataset.download=true, or dataset.source=folder dataset.root=<tree or tar>\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -110,7 +110,7 @@ def evaluation(
         rows: gives all rows of the evaluation once it is done.
     """
     draws = p.config.eval.draws
-    work = sum(_cost(attack, draws) for todo in missing.values() for attack in todo)
+    work = sum(cost(attack, draws) for todo in missing.values() for attack in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
     level = Level(f"attacking {p.name}", work, "passes")
     with control, wandb_log.of_network(p, "eval") as watched, level, signals.at_batches():
@@ -119,7 +119,7 @@ def evaluation(
             if distributed.first():
                 store.append(p.rows, made)
             # the clean row is too short to tell the rate of attacks: most of it is starting up
-            level.step(_cost(attack, draws), free=attack is None)
+            level.step(cost(attack, draws), free=attack is None)
 
         yield keep
         wandb_log.evaluated(watched, p, rows())
@@ -130,6 +130,6 @@ def evaluation(
         log.info("W&B %s", watched.path or "disabled")
 
 
-def _cost(attack: Attack | None, draws: int) -> int:
+def cost(attack: Attack | None, draws: int) -> int:
     """Of a row of this attack, in passes an example."""
     return passes(draws, attack.steps, attack.draws, dict(attack.options)) if attack else draws
