@@ -39,6 +39,7 @@ def test_a_link_out_of_the_docs_becomes_a_path() -> None:
     assert rewritten("see [Table 1](../results/cpu/table1.md).") == (
         "see Table 1 (`results/cpu/table1.md`)."
     )
+    assert rewritten("![a](../results/cpu/table1.png)") == "![a](pictures/cpu-table1.png)"
     assert rewritten("[`README.md`](../README.md#x)") == "`README.md`"
     with pytest.raises(FileNotFoundError, match="page.md: ../nowhere.md is not in the repository"):
         rewritten("[x](../nowhere.md)")
@@ -71,6 +72,8 @@ def test_the_site_is_built_strictly_and_offline(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "api.html").read_text()
     assert "tensorize" in page and "theta" in page
+    assert 'src="pictures/cpu-table1_evidence.png"' in (tmp_path / "published.html").read_text()
+    assert (tmp_path / "pictures" / "cpu-table1_evidence.png").is_file()
     examples = re.sub("<[^>]+>", "", (tmp_path / "examples.html").read_text())
     assert "class NoisyNet(nn.Module):" in examples and "--8" not in examples
     assert "$ python examples/audit_a_defence.py --steps" in examples
