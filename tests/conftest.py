@@ -37,8 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
-def pytest_collection_finish() -> None:
-    """What is loaded stays: collections, and the library's search for old weights, pass over it."""
+@pytest.fixture(autouse=True, scope="module")
+def what_is_loaded_stays() -> None:
+    """Collections, and the library's search for old weights, pass over what other files left."""
     gc.collect()
     gc.freeze()
 

@@ -7,6 +7,7 @@ import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cache
 from typing import Any, get_type_hints
 
 from defensive_tensorization.errors import UsageError
@@ -175,15 +176,14 @@ def _std(values: list[float]) -> float | None:
 def _row(record: Any, where: str) -> Row:
     if not isinstance(record, dict):
         raise UsageError(f"{where}: a row must be a JSON object, got {record!r:.40}")
-    known = [field.name for field in fields(Row)]
-    later = [field.name for field in fields(Row) if field.default is not MISSING]
+    kinds, later = _kinds()
     for name in record:
-        if name not in known:
+        if name not in kinds:
             raise UsageError(
                 f"{where}: unknown field '{name}'; the row is of another version, "
                 "move the file away or read it with that version"
             )
-    for name in known:
+    for name in kinds:
         if name not in record and name not in later:
             raise UsageError(
                 f"{where}: missing field '{name}'; the row is of another version, "
@@ -191,11 +191,17 @@ def _row(record: Any, where: str) -> Row:
             )
     if "random" not in record:
         record = record | {"random": not str(record["draws"]).startswith(_NO_DRAWS)}
-    kinds = get_type_hints(Row)
     try:
         return Row(**{name: _value(name, kinds[name], value) for name, value in record.items()})
     except ValueError as error:
         raise UsageError(f"{where}: {error}; delete this line and run the command again") from None
+
+
+@cache
+def _kinds() -> tuple[dict[str, Any], frozenset[str]]:
+    """The type of each field, and the fields that rows of older versions lack."""
+    later = frozenset(field.name for field in fields(Row) if field.default is not MISSING)
+    return get_type_hints(Row), later
 
 
 def _value(name: str, kind: Any, value: Any) -> Any:
