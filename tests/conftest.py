@@ -24,6 +24,8 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
+gc.set_threshold(20_000, 20, 50)  # compositions make many objects: a tenth of their tests' time
+
 # The longest first, so that processes which take file by file end together.
 LONGEST = "run experiments golden config audit"
 
@@ -42,6 +44,17 @@ def what_is_loaded_stays() -> None:
     """Collections, and the library's search for old weights, pass over what other files left."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def pictures_are_coarse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the resolution: nothing else reads a picture than tests marked `sharp`."""
+    if request.node.get_closest_marker("sharp") or not find_spec("matplotlib"):
+        return
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: save(self, *a, **k | {"dpi": 50}))
 
 
 @pytest.fixture(autouse=True)

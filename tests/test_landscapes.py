@@ -54,7 +54,7 @@ def test_it_redraws_without_the_network_or_its_runs(
     def one(figure: Figure, path: Path, **options: Any) -> None:
         path.touch()
         if path.name == "figure2.png":
-            save(figure, path, **options | {"dpi": 50})
+            save(figure, path, **options)
 
     monkeypatch.setattr(Figure, "savefig", one)
     write(tmp_path, panels_of("ours_1", 8.0), panels_of("ours_0.9", 4.0))

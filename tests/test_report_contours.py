@@ -115,6 +115,7 @@ def test_what_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         pyplot.close(figure)
 
 
+@pytest.mark.sharp
 def test_it_reads_in_grey(tmp_path: Path) -> None:
     """The red circle and its halo stand out of the shades without their colour."""
     path = drawn([("one", panel())], tmp_path / "a.png")[0]

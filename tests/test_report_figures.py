@@ -148,6 +148,7 @@ def inked(path: Path, margin: int) -> bool:
     return bool((grey[:, :margin] < 200).any() or (grey[:, -margin:] < 200).any())
 
 
+@pytest.mark.sharp
 def test_a_long_caption_stays_within_the_picture(tmp_path: Path) -> None:
     """A word of the old captions ran out of the frame: foolbox1_pgd 16 of Ours."""
     wide = "WWWW_MMMM, " * 60

@@ -297,6 +297,7 @@ def test_the_table_is_made_from_the_rows(tabled: tuple[Path, str]) -> None:
     assert cell in output
 
 
+@pytest.mark.sharp
 def test_rendering_twice_gives_the_same_bytes(tabled: tuple[Path, str], tmp_path: Path) -> None:
     folder = again(copied(tabled[0], tmp_path))
     before = tabled[0] / "results" / "smoke"

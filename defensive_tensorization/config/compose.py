@@ -38,10 +38,10 @@ def composed(overrides: Sequence[str]) -> Config:
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
-    """As Hydra puts the files together. A table composes each of its methods several times."""
+    """As Hydra puts the files together, to be read alone: a table composes a method many times."""
     if GlobalHydra.instance().is_initialized():  # within a job, which may have files of its own
         return compose("config", list(overrides))
-    return deepcopy(_from_our_files(str(CONFIGS), tuple(overrides)))
+    return _from_our_files(str(CONFIGS), tuple(overrides))
 
 
 @lru_cache(maxsize=1024)
