@@ -13,7 +13,8 @@ A block stands between two comments; what is between them is replaced:
 `rows` and `columns` name fields of the csv, `value` the field that is shown with one decimal;
 `values` names several fields, which are the columns then; `digits=2` shows two decimals. Every
 other key=a|b keeps the lines whose field has one of the values (quote what holds spaces), and its
-order is the order of rows and columns. Without `rows` and `columns` one line must remain: its
+order is the order of rows and columns. Fields and attacks are shown in a reader's words: ε for
+epsilon, "PGD stopped at the first miss" for foolbox1_pgd. Without `rows` and `columns` one line must remain: its
 value stands in the sentence as a percentage. The lines of a benchmark's json are its ratios, with
 the fields ratio, minimum and median.
 """
@@ -25,11 +26,21 @@ import shlex
 import sys
 from pathlib import Path
 
+from defensive_tensorization.report.attack_names import shown
 from defensive_tensorization.system.table import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- begin: (?P<words>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 TYPED = re.compile(r"\d+(?:\.\d+)?(?:\s?%| points?\b)")
+WORDS = {  # of fields, where a reader needs others
+    "epsilon": "ε",
+    "stopped": "stopped at the first miss",
+    "full": "full budget",
+    "averaged": "averaged over draws",
+    "clean_at_1": "clean at θ = 1",
+    "table1": "Table 1",
+    "table3": "Table 3",
+}
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$", re.DOTALL | re.MULTILINE)
 Line = dict[str, str]
 
@@ -106,7 +117,7 @@ def _table(
     down = list(
         dict.fromkeys(tuple(x[n] for n in rows) for x in sorted(kept, key=lambda x: order(x, rows)))
     )
-    lines = [[*rows, *across]]
+    lines = [[*map(_field, rows), *(_head(columns, each) for each in across)]]
     for at in down:
         row = [x for x in kept if tuple(x[n] for n in rows) == at]
         cells = [
@@ -117,8 +128,19 @@ def _table(
             )
             for name in across
         ]
-        lines.append([*map(_plain, at), *cells])
+        told = (shown(v) if n == "attack" else _plain(v) for n, v in zip(rows, at, strict=True))
+        lines.append([*told, *cells])
     return markdown(lines, range(len(rows)))
+
+
+def _field(name: str) -> str:
+    return WORDS.get(name, shown(name) if name.endswith("pgd") else name.replace("_", " "))
+
+
+def _head(columns: str, value: str) -> str:
+    if columns == "epsilon":
+        return f"ε = {float(value):g}" if float(value) else "clean"
+    return _field(value) if columns == "_field" else value
 
 
 def _among(value: str, wanted: list[str]) -> int | None:

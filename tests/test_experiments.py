@@ -181,7 +181,7 @@ PANELS = [folder for folder in SCALES if (folder / "audit_panel.csv").exists()]
 TABLES = [
     (folder, table)
     for folder in SCALES
-    for table in sorted(folder.glob("*.csv"))
+    for table in sorted([*folder.glob("*.csv"), *folder.glob("honest_surface*.md")])
     if table.stem not in ("audit_panel", "compare_tools")
     and not table.stem.endswith(("_evidence", "_networks"))
 ]

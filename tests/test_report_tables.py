@@ -121,7 +121,7 @@ def test_two_data_need_a_choice() -> None:
         "Training seed: 0",
         "n = 1,000 (1,000 test images, permutation seed 0)",
         "Evaluation seeds: 3 a cell, each its own attack and scoring",
-        "FGSM one step of ε; PGD 2, 10 steps of 1/255 at ε = 2, 8 from a random start",
+        "FGSM: one step of ε; PGD: 2, 10 steps of 1/255 at ε = 2, 8 from a random start",
         "Hardware: 2 cores of a CPU",
         "Software: foolbox 3.3.4, torch 2.11.0",
         "Commit: 0123456789.",

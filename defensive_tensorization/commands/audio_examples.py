@@ -14,7 +14,7 @@ from .. import config as cfg
 from ..config import Config
 from ..errors import UsageError, in_one_line
 from ..experiment import wandb_log
-from ..report import index, waveforms
+from ..report import attack_names, index, waveforms
 from ..system import output
 from ..tables.table_spec import folder_of
 
@@ -62,7 +62,7 @@ def audio_examples(config: Config) -> list[Path]:
         raise UsageError("attack=[] leaves nothing to listen to: name one, such as attack=[fgsm]")
     found, flipped = adversarial_examples(p, trained(p).network)
     folder = folder_of(config)
-    about = f"{attack.name.upper()} at ε = {attack.epsilon:g}"
+    about = f"{attack_names.shown(attack.name)} at ε = {attack.epsilon:g}"
     figure = waveforms.clip_figure(
         [views(example) for example in found],
         folder / "audio.png",

@@ -12,6 +12,7 @@ from .. import tracking
 from ..config import Config
 from ..errors import UsageError
 from ..experiment import wandb_log
+from ..report import attack_names
 
 LIMIT = 50  # runs in one panel
 
@@ -36,7 +37,7 @@ def workspace(entity: str, config: Config, tables: Sequence[str] = ()) -> Any:
 
     def clean_against(attack: str, epsilon: float) -> Any:
         return panels.ScatterPlot(
-            title=f"Clean against {attack.upper()} at ε = {epsilon:g}",
+            title=f"Clean against {attack_names.shown(attack)} at ε = {epsilon:g}",
             x=panels.SummaryMetric(wandb_log.CLEAN),
             y=panels.SummaryMetric(wandb_log.cell(attack, epsilon)),
         )
@@ -51,7 +52,7 @@ def workspace(entity: str, config: Config, tables: Sequence[str] = ()) -> Any:
             against(
                 wandb_log.AXES["eval"],
                 wandb_log.curve(name),
-                name.upper(),
+                attack_names.shown(name),
                 range_y=(0, 1),
                 groupby_rangefunc="stddev",
                 **by_label,

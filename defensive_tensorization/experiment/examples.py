@@ -12,7 +12,7 @@ import torch
 from .. import sketching
 from ..attacks import Attack
 from ..data import decode
-from ..report import adversarial_examples
+from ..report import adversarial_examples, attack_names
 from ..sketching.seeded_rngs import seeded_rngs
 from .evaluate import Classifier, attacked
 
@@ -75,7 +75,7 @@ def figure(
     return adversarial_examples.example_figure(
         found,
         Path(p.config.paths.runs) / "examples" / f"{p.name}.png",
-        title=f"{attack.name.upper()} at ε = {attack.epsilon:g}",
+        title=f"{attack_names.shown(attack.name)} at ε = {attack.epsilon:g}",
         caption=f"{p.name}\n{p.task.title}; predictions are each of one draw, and of no row",
         radius=attack.radius,
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from defensive_tensorization.report.attack_names import shown
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.results.landscape_panels import About
 from defensive_tensorization.results.row import Row
@@ -128,14 +129,14 @@ def _attacks(columns: Sequence[Column], rows: Sequence[Row]) -> str:
             " or ".join(str(n) for n in sorted({r.steps for r in mine if r.epsilon == epsilon}))
             for epsilon in epsilons
         ]
-        name = attack.upper().replace("_", "-")
+        name = shown(attack)
         if set(steps) == {"1"} and all(_same(row.step_size, row.epsilon_absolute) for row in mine):
-            clause = f"{name} one step of ε"
+            clause = f"{name}: one step of ε"
         else:
             by_size = sorted(mine, key=lambda row: row.epsilon)
             sizes = ", ".join(dict.fromkeys(_step(row) for row in by_size))
             marks = ", ".join(f"{epsilon:g}" for epsilon in epsilons)
-            clause = f"{name} {', '.join(steps)} steps of {sizes} at ε = {marks}"
+            clause = f"{name}: {', '.join(steps)} steps of {sizes} at ε = {marks}"
         starts = {row.random_start for row in mine}
         clause += " from a random start" if True in starts else ""
         whose = labels(mine)

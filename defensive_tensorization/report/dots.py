@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from defensive_tensorization.report.attack_names import STOPS, shown
 from defensive_tensorization.report.caption import unit
-from defensive_tensorization.report.figure_caption import caption, name, panels
+from defensive_tensorization.report.figure_caption import caption, panels
 from defensive_tensorization.report.figures import STYLES, saved
 from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell, select
-from defensive_tensorization.report.tables import STOPS
 from defensive_tensorization.report.wrapping import PAGE, wrapped
 from defensive_tensorization.results.row import Row
 
@@ -123,7 +123,7 @@ def _panel(
     axis.set_ylim(len(columns) - 0.5, -0.5)
     axis.set_xlim(-2, 102)
     axis.set_xlabel("accuracy (%)")
-    axis.set_title(name(attack), fontsize=9)
+    axis.set_title(shown(attack), fontsize=9)
     axis.grid(axis="x", alpha=0.3)
 
 

@@ -7,7 +7,8 @@ gradients average over; an accuracy that only the second column shows is luck of
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from defensive_tensorization.report.tables import STOPS, Averaged, Cell, Rendered
+from defensive_tensorization.report.attack_names import STOPS, shown
+from defensive_tensorization.report.tables import Averaged, Cell, Rendered
 from defensive_tensorization.results.row import given
 
 Value = str | float | int | None
@@ -74,7 +75,7 @@ def grid(rendered: Rendered) -> list[list[str]]:
         found.append(
             [
                 line.label if line.label != before else "",
-                "Clean" if clean else line.attack.upper(),
+                shown(line.attack),
                 "" if clean else f"{line.epsilon:g}",
                 *([line.full.paper] if known else []),
                 "" if clean else line.stopped.text if line.stopped else "—",
@@ -140,7 +141,7 @@ def sentence(rendered: Rendered) -> str:
         return ""
     line = whole[-1]
     text = (
-        f"At ε = {line.epsilon:g}, {line.label} keeps {told[0]} under {line.attack.upper()}: "
+        f"At ε = {line.epsilon:g}, {line.label} keeps {told[0]} under {shown(line.attack)}: "
         "stopped at the first miss, with its full budget, and averaged over draws"
     )
     first = next(lines(rendered)).label

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from defensive_tensorization.report.attack_names import STOPS, shown
 from defensive_tensorization.report.caption import unit
 from defensive_tensorization.report.evidence import HEADINGS, Line, lines
 from defensive_tensorization.report.figures import STYLES, saved
-from defensive_tensorization.report.tables import STOPS, Rendered
+from defensive_tensorization.report.tables import Rendered
 from defensive_tensorization.report.wrapping import PAGE, wrapped
 from defensive_tensorization.results.row import Row, given
 
@@ -38,7 +39,7 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
     )
     mine = [line for line in lines(rendered) if line.label == label]
     _accuracies(left, [each for each in mine if each.attack in ("clean", attack)])
-    left.set_title(f"{label} under {attack.upper()}", fontsize=9)
+    left.set_title(f"{label} under {shown(attack)}", fontsize=9)
     left.set_ylabel("accuracy (%)")
     for name, style in zip(dict.fromkeys(r.attack for r in rows), STYLES[1:], strict=False):
         if name.startswith(STOPS):
@@ -113,7 +114,7 @@ def _kept(axis: "Axes", rows: Sequence[Row], name: str, style: tuple[str, str, o
         color=colour,
         marker=marker,
         linestyle=dash,
-        label=name.removeprefix(STOPS).upper(),
+        label=shown(name.removeprefix(STOPS)),
     )
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from defensive_tensorization.report.attack_names import STOPS, shown
 from defensive_tensorization.report.caption import facts
 from defensive_tensorization.report.selection import Column, cell
-from defensive_tensorization.report.tables import STOPS
 from defensive_tensorization.results.row import Row
 
 Line = tuple[str, float]
@@ -66,16 +66,8 @@ def _where(mine: Sequence[Line], lines: Sequence[Line], others: bool) -> str:
         epsilons = [epsilon for of, epsilon in mine if of == attack]
         whole = len(epsilons) == sum(of == attack for of, _ in lines)
         at = ", ".join(f"{epsilon:g}" for epsilon in epsilons)
-        told.append(name(attack) if whole else f"{name(attack)} at ε = {at}")
+        told.append(shown(attack) if whole else f"{shown(attack)} at ε = {at}")
     return ", ".join(told)
-
-
-def name(attack: str) -> str:
-    """An attack as a picture calls it."""
-    if attack == "clean":
-        return "clean"
-    stops = " stopped at the first miss" if attack.startswith(STOPS) else ""
-    return attack.removeprefix(STOPS).upper().replace("_", "-") + stops
 
 
 def panels(attacks: Sequence[str], rows: Sequence[Row]) -> list[list[str]]:

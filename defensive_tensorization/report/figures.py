@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from defensive_tensorization.report.attack_names import STOPS, shown
 from defensive_tensorization.report.caption import unit
-from defensive_tensorization.report.figure_caption import caption, name, panels
+from defensive_tensorization.report.figure_caption import caption, panels
 from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell, select
-from defensive_tensorization.report.tables import STOPS
 from defensive_tensorization.report.wrapping import PAGE, wrapped
 from defensive_tensorization.results.row import Row
 
@@ -133,7 +133,7 @@ def _panel(axis: "Axes", rows: list[Row], columns: Sequence[Column], attack: str
         axis.set_xscale("symlog", base=2, linthresh=epsilons[0])
     axis.set_xticks([0.0, *epsilons], [f"{epsilon:g}" for epsilon in (0.0, *epsilons)])
     axis.minorticks_off()
-    axis.set_title(name(attack).replace(" ", ",\n", 1), fontsize=9)
+    axis.set_title(shown(attack).replace(" ", ",\n", 1), fontsize=9)
     axis.set_xlabel(f"ε ({unit(rows)})" if unit(rows) else "ε")
     axis.set_ylim(0, 100)
     axis.grid(alpha=0.3)

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 
+from defensive_tensorization.report.attack_names import STOPS, shown
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.fit_networks import Network, lines
 from defensive_tensorization.report.formats import Record
 from defensive_tensorization.report.selection import Column, cell_rows
-from defensive_tensorization.report.tables import STOPS
 from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row, summarise
 
@@ -164,7 +164,7 @@ def markdown(
     titles = [f"{_title(table)}, points" for table in tables]
     readings = [["Attack", "Reading", "Network", "both, points", *titles]]
     for fit in found:
-        attacks = " and ".join(fit.attacks).upper().replace("AND", "and")
+        attacks = " and ".join(map(shown, fit.attacks))
         numbers = map(_points, (fit.rms(), *map(fit.rms, tables)))
         readings.append([attacks, fit.reading, fit.handling, *numbers])
     return fill(
@@ -203,7 +203,7 @@ def _best(found: Sequence[Fit]) -> list[Fit]:
 
 
 def _heading(fit: Fit) -> str:
-    return f"{', '.join(fit.attacks).upper()}: {fit.reading}; {fit.handling}"
+    return f"{', '.join(map(shown, fit.attacks))}: {fit.reading}; {fit.handling}"
 
 
 def _cells(fit: Fit) -> list[list[str]]:
@@ -211,7 +211,7 @@ def _cells(fit: Fit) -> list[list[str]]:
     for table, cells in fit.cells.items():
         for attack, epsilon, ours, printed in cells:
             numbers = [f"{100 * printed:.0f}", f"{100 * ours:.0f}"]
-            lines.append([_title(table), attack.upper(), f"{epsilon:g}", *numbers])
+            lines.append([_title(table), shown(attack), f"{epsilon:g}", *numbers])
     return lines
 
 

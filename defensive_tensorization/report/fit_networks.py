@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from defensive_tensorization.report.attack_names import STOPS, shown
 from defensive_tensorization.report.formats import Record
-from defensive_tensorization.report.tables import STOPS
 
 CLEAN_AT_1 = "clean_at_1"  # without a draw, at theta = 1
 SHOWN = f"{STOPS}pgd"  # the stopped attack beside those that do not stop
@@ -39,7 +39,7 @@ def lines(networks: Sequence[Network]) -> list[list[str]]:
     if middle is not None:
         columns = [(SHOWN, middle), *columns]
         heads += [f"PGD at {middle:g}, stopped", "P(correct given found)"]
-        heads += [f"{a.upper().replace('_', '-')} at {e:g}" for a, e in columns[1:]]
+        heads += [f"{shown(a)} at {e:g}" for a, e in columns[1:]]
     made = [heads]
     for each in networks:
         line = [each.name, *(_percent(each, name, 0.0) for name in ("clean", CLEAN_AT_1))]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from defensive_tensorization.report import evidence
+from defensive_tensorization.report.attack_names import shown
 from defensive_tensorization.report.caption import commit
 from defensive_tensorization.report.tables import Cell, Rendered
 from defensive_tensorization.report.template import fill
@@ -142,7 +143,7 @@ def _grid(rendered: Rendered) -> list[list[str]]:
     header = ["Attack", "ε", *(column.label for column in rendered.table.columns)]
     lines = []
     for (attack, epsilon), cells in zip(rendered.table.lines, rendered.cells, strict=True):
-        first = ["Clean", ""] if attack == "clean" else [attack.upper(), f"{epsilon:g}"]
+        first = [shown(attack), "" if attack == "clean" else f"{epsilon:g}"]
         lines.append([*first, *map(_cell, cells)])
     return [header, *lines]
 

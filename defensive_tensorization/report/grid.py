@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from defensive_tensorization.report.attack_names import shown
 from defensive_tensorization.report.formats import Record, records
 from defensive_tensorization.report.html_table import NONE, NOT_RUN, Cell, HtmlTable
 from defensive_tensorization.report.tables import BRACKETS, Rendered
@@ -20,10 +21,6 @@ def points(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def attack_label(attack: str) -> str:
-    return "Clean" if attack == "clean" else attack.upper()
-
-
 def epsilon_label(attack: str, epsilon: object) -> str:
     return "" if attack == "clean" else f"{epsilon:g}"
 
@@ -33,7 +30,7 @@ def matrix(rendered: Rendered) -> HtmlTable:
     table, found = rendered.table, iter(records(rendered))
     lines = [
         [
-            Cell(attack_label(attack)),
+            Cell(shown(attack)),
             Cell(epsilon_label(attack, epsilon), epsilon),
             *(_both(each, next(found)) for each in cells),
         ]
@@ -54,7 +51,7 @@ def by_cell(rendered: Rendered) -> HtmlTable:
         attack, ours, gap = str(record["attack"]), of.ours, record["difference"]
         lines.append(
             [
-                Cell(attack_label(attack)),
+                Cell(shown(attack)),
                 Cell(epsilon_label(attack, record["epsilon"])),
                 Cell(str(record["method"])),
                 _number(record["published"], of.elsewhere),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from defensive_tensorization.report import attack_names
 from defensive_tensorization.report.caption import Facts
 from defensive_tensorization.report.formats import Record, tidy
 from defensive_tensorization.report.honest import Line
@@ -45,7 +46,7 @@ def _texts(line: Line) -> list[str]:
         "—" if line.published is None else f"{line.published:.1f}",
         "—" if line.paper is None else percent(line.paper),
         shown(told["mean"]) if told else missing,
-        line.by.upper().replace("_", "-") if line.epsilon else "",
+        attack_names.shown(line.by) if line.epsilon else "",
         "—" if line.against is None else shown(line.against),
         "—" if line.control is None else shown(line.control),
         *(percent(told[name].estimate) if told else "—" for name in HEADINGS),

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from defensive_tensorization.report import attack_names
 from defensive_tensorization.report.caption import commit, duration
 from defensive_tensorization.report.formats import source
-from defensive_tensorization.report.grid import anchor, attack_label, epsilon_label
+from defensive_tensorization.report.grid import anchor, epsilon_label
 from defensive_tensorization.report.html_table import Cell, HtmlTable
 from defensive_tensorization.report.template import fill
 from defensive_tensorization.results.row import Row, summarise
@@ -87,7 +88,7 @@ def _line(run: Run, numbers: Sequence[int], shown: Sequence[str]) -> list[Cell]:
     settings.append("" if row.batchnorm == "running" else f"BatchNorm {row.batchnorm}")
     by = sorted({run.commands.index(each.command) + 1 for each in rows})
     return [
-        Cell(attack_label(row.attack)),
+        Cell(attack_names.shown(row.attack)),
         Cell(epsilon_label(row.attack, row.epsilon)),
         Cell(f"{mean:.2f}"),
         Cell(_span([each.eval_seed for each in rows]), len(rows)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from defensive_tensorization.report.attack_names import STOPS
 from defensive_tensorization.report.caption import Facts, facts, unit
 from defensive_tensorization.report.published import Key
 from defensive_tensorization.report.selection import Column, cell_rows, select
@@ -10,7 +11,6 @@ from defensive_tensorization.results.row import Row, Summary, summarise
 from defensive_tensorization.results.scores import Interval
 
 BRACKETS = "in brackets the published value"
-STOPS = "foolbox1_"  # begins the name of an attack that ends an image at its first miss
 
 __all__ = ["Averaged", "Cell", "Column", "Rendered", "Table", "render"]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..system import table
+from .attack_names import shown
 from .figures import STYLES
 from .wrapping import wrapped
 
@@ -64,7 +65,7 @@ def figure(points: Sequence[Point], about: str, path: Path) -> Path:
             for p in of:
                 if p.theta == "dense":
                     axis.axhline(100 * p.accuracy, color=colour, linestyle="--", linewidth=1)
-        axis.set_title(name.upper().replace("_", "-"))
+        axis.set_title(shown(name))
         axis.set_xticks(range(len(thetas)), thetas)
         axis.set_xlabel("θ")
         axis.set_ylim(-2, 102)
