@@ -14,9 +14,9 @@ A block stands between two comments; what is between them is replaced:
 `values` names several fields, which are the columns then; `digits=2` shows two decimals. Every
 other key=a|b keeps the lines whose field has one of the values (quote what holds spaces), and its
 order is the order of rows and columns. Fields and attacks are shown in a reader's words: ε for
-epsilon, "PGD stopped at the first miss" for foolbox1_pgd. Without `rows` and `columns` one line must remain: its
-value stands in the sentence as a percentage. The lines of a benchmark's json are its ratios, with
-the fields ratio, minimum and median.
+epsilon, "PGD stopped at the first miss" for foolbox1_pgd. Without `rows` and `columns` one line
+must remain: its value stands in the sentence as a percentage. The lines of a benchmark's json are
+its ratios, with the fields ratio, minimum and median.
 """
 
 import csv

@@ -4,9 +4,10 @@ from typing import Any
 
 from ..errors import UsageError
 from .identity import batchnorm
+from .network_schema import DefenceConfig, PrecisionConfig
 from .randomness import has_random_kernels
 from .refuse import options
-from .schema import AttackConfig, Config, DefenceConfig, PrecisionConfig
+from .schema import AttackConfig, Config
 
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")

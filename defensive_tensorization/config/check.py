@@ -28,15 +28,9 @@ from .autocast import resolve
 from .defence import check_defence, check_input
 from .flags import at_home, home
 from .landscape import check_landscape
+from .network_schema import PrecisionConfig, TuckerConfig
 from .refuse import usage_error
-from .schema import (
-    Composed,
-    Config,
-    ParallelConfig,
-    PrecisionConfig,
-    ScaleConfig,
-    TuckerConfig,
-)
+from .schema import Composed, Config, ParallelConfig, ScaleConfig
 from .sections import typed
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from math import isfinite
 
 from ..errors import UsageError
+from .network_schema import DefenceConfig
 from .randomness import has_random_kernels
-from .schema import Config, DefenceConfig
+from .schema import Config
 
 Rule = tuple[str, Callable[[float], bool]]
 _POSITIVE: Rule = ("a positive number", lambda value: isfinite(value) and value > 0)

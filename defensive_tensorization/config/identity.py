@@ -9,16 +9,9 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from .build import OURS, persons_source
+from .network_schema import DefenceConfig, LastConfig, ModelConfig, PrecisionConfig, TuckerConfig
 from .randomness import has_random_kernels
-from .schema import (
-    Config,
-    DefenceConfig,
-    LastConfig,
-    ModelConfig,
-    ParallelConfig,
-    PrecisionConfig,
-    TuckerConfig,
-)
+from .schema import Config, ParallelConfig
 
 RECIPE = 1  # raise it when the same configuration trains other weights
 

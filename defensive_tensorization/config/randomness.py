@@ -1,8 +1,9 @@
 """Whether a configuration is random: its kernels, its defence, its evaluation."""
 
 from .build import named
+from .network_schema import DefenceConfig
 from .outside import is_outside
-from .schema import Config, DefenceConfig
+from .schema import Config
 
 
 def has_random_kernels(defence: DefenceConfig) -> bool:

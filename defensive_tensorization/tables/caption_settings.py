@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import config as cfg
 from ..config import Config
-from ..config.schema import PerturbConfig
+from ..config.network_schema import PerturbConfig
 from ..report.caption import Facts
 
 
