@@ -1,6 +1,5 @@
 """A network on log-mel spectrograms, of SoundNet5's size: what the end-to-end model is held to."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import from_extra
-from .precision import REAL, Factory, Precision
+from .network import Network, Parts
 
 RATE = 16_000  # Hz
 WINDOW, HOP, BANDS = 400, 160, 64  # 25 ms every 10 ms
@@ -33,7 +32,7 @@ class LogMelSpectrogram(nn.Module):
             return (power + FLOOR).log()
 
 
-class LogMel(nn.Module):
+class LogMel(Network):
     """[B, 1, 16000] in [-1, 1] to logits [B, classes], by five 3x3 convolutions on a spectrogram.
 
     Pooled by 2 after each of the first four, averaged after the last; widths 1, 2, 4, 8 and 12
@@ -44,35 +43,22 @@ class LogMel(nn.Module):
     reads = "clips"
     dimensions = 2  # of its convolutions
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        conv: Factory = nn.Conv2d,
-        norm: Factory = nn.BatchNorm2d,
-        relu: Factory = nn.ReLU,
-        last: Factory = nn.Linear,
-        precision: Precision = REAL,
-    ) -> None:
-        super().__init__()
+    def build(self, of: Parts) -> None:
         self.spectrogram = LogMelSpectrogram()
-        self.norm = norm(len(mean))
-        widths = [len(mean), *(width * i for i in (1, 2, 4, 8, 12))]
+        width, norm = of.width, of.norm
+        self.norm = norm(len(of.mean))
+        widths = [len(of.mean), *(width * i for i in (1, 2, 4, 8, 12))]
         pairs = list(pairwise(widths))
-        first, inner = (precision.at(place, conv) for place in ("first", "inner"))
+        first, inner = of.at("first"), of.at("inner")
         self.convs = nn.ModuleList(
             (first if o == width else inner)(i, o, 3, stride=1, padding=1, bias=False)
             for i, o in pairs
         )
         self.norms = nn.ModuleList(norm(o) for o in widths[1:])
-        activation = relu if precision.order == "conv_norm_relu" else nn.Identity
-        self.activations = nn.ModuleList(activation() for _ in self.norms)
-        self.hidden = precision.at("inner", nn.Linear)(12 * width, 16 * width)
-        self.relu = relu()
-        self.head = precision.at("last", last)(16 * width, classes)
+        self.activations = nn.ModuleList(of.activation() for _ in self.norms)
+        self.hidden = of.precision.at("inner", nn.Linear)(12 * width, 16 * width)
+        self.relu = of.relu()
+        self.head = of.at("last")(16 * width, of.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.spectrogram(x))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..system.convolution import FEW
-from .precision import REAL, Factory, Order, Precision
+from .network import Network, Parts
+from .precision import Factory, Order
 
 
 class Normalize(nn.Module):
@@ -146,38 +147,19 @@ LAYOUTS: dict[Order, Layout] = {
 }
 
 
-class ResNet18(nn.Module):
-    """[B, 3, 32, 32] in [0, 1] to logits [B, classes]. Stages of width 1, 2, 4 and 8 times `width`.
-
-    conv, norm, relu and last are the layer factories, called as nn.Conv2d, nn.BatchNorm2d, nn.ReLU
-    and, for the last layer, nn.Linear are.
-    """
+class ResNet18(Network):
+    """[B, 3, 32, 32] in [0, 1] to logits [B, classes]. Stages of width 1, 2, 4 and 8 times `width`."""
 
     reads = "images"
     dimensions = 2  # of its convolutions
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        conv: Factory = nn.Conv2d,
-        norm: Factory = nn.BatchNorm2d,
-        relu: Factory = nn.ReLU,
-        last: Factory = nn.Linear,
-        precision: Precision = REAL,
-    ) -> None:
-        super().__init__()
-        layout = LAYOUTS[precision.order]
-        self.normalize = Normalize(mean, std)
-        self.stem = precision.at("first", conv)(
-            len(mean), width, 3, stride=1, padding=1, bias=False
-        )
+    def build(self, of: Parts) -> None:
+        layout, width, norm, relu = LAYOUTS[of.precision.order], of.width, of.norm, of.relu
+        self.normalize = Normalize(of.mean, of.std)
+        self.stem = of.at("first")(len(of.mean), width, 3, stride=1, padding=1, bias=False)
         self.norm = norm(width)
         self.activation = layout.after_stem(relu)
-        inner = precision.at("inner", conv), precision.at("shortcut", conv), norm, relu
+        inner = of.at("inner"), of.at("shortcut"), norm, relu
 
         def stage(c_in: int, c_out: int, stride: int) -> nn.Sequential:
             return nn.Sequential(
@@ -189,7 +171,7 @@ class ResNet18(nn.Module):
         self.stage3 = stage(2 * width, 4 * width, 2)
         self.stage4 = stage(4 * width, 8 * width, 2)
         self.tail = layout.after_blocks(8 * width, norm, relu)
-        self.head = precision.at("last", last)(8 * width, classes)
+        self.head = of.at("last")(8 * width, of.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(self.norm(self.stem(self.normalize(x))))

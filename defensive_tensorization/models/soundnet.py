@@ -1,12 +1,12 @@
 """SoundNet5 (Section 4.2; after Aytar et al. 2016): from the raw waveform, end to end."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .precision import REAL, Factory, Precision
+from .network import Network, Parts
+from .precision import Factory
 from .resnet import Normalize
 
 KERNELS = (64, 32, 16, 8, 4)  # each at stride 2, padded by half
@@ -29,12 +29,10 @@ class Block(nn.Module):
         return x
 
 
-class SoundNet5(nn.Module):
+class SoundNet5(Network):
     """[B, 1, 16000] in [-1, 1] to logits [B, classes]. Printed with width 16.
 
     Each pooling divides the length by three, so one second at 16 kHz leaves 16 `width` x 2.
-    conv, norm, relu and last are the layer factories, called as nn.Conv1d, nn.BatchNorm1d, nn.ReLU
-    and, for the last layer, nn.Linear are.
     A binary `precision` keeps the first convolution and the last linear layer real and has no ReLU
     in front of a sign, which stands behind BatchNorm in either of its orders.
     """
@@ -42,35 +40,21 @@ class SoundNet5(nn.Module):
     reads = "clips"
     dimensions = 1  # of its convolutions
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        conv: Factory = nn.Conv1d,
-        norm: Factory = nn.BatchNorm1d,
-        relu: Factory = nn.ReLU,
-        last: Factory = nn.Linear,
-        precision: Precision = REAL,
-    ) -> None:
-        super().__init__()
-        self.normalize = Normalize(mean, std)
-        channels = [len(mean), *(width << i for i in range(len(KERNELS)))]
-        first, inner = (precision.at(place, conv) for place in ("first", "inner"))
-        activation = relu if precision.order == "conv_norm_relu" else nn.Identity
+    def build(self, of: Parts) -> None:
+        self.normalize = Normalize(of.mean, of.std)
+        channels = [len(of.mean), *(of.width << i for i in range(len(KERNELS)))]
+        first, inner = of.at("first"), of.at("inner")
         self.blocks = nn.Sequential(
             *(
-                Block(c_in, c_out, kernel, inner if i else first, norm, activation)
+                Block(c_in, c_out, kernel, inner if i else first, of.norm, of.activation)
                 for i, ((c_in, c_out), kernel) in enumerate(
                     zip(pairwise(channels), KERNELS, strict=True)
                 )
             )
         )
-        self.hidden = precision.at("inner", nn.Linear)(2 * channels[-1], 16 * width)
-        self.relu = relu()
-        self.head = precision.at("last", last)(16 * width, classes)
+        self.hidden = of.precision.at("inner", nn.Linear)(2 * channels[-1], 16 * of.width)
+        self.relu = of.relu()
+        self.head = of.at("last")(16 * of.width, of.classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.normalize(x))
