@@ -1,16 +1,20 @@
 """Load a released network and attack it, one draw a step and averaged over draws.
 
-python examples/load_and_attack.py cifar10-resnet18-w16/theta-0.9 --root data
+python examples/load_and_attack.py cifar10-resnet18-w16/theta-0.9 --root data --download
+python examples/load_and_attack.py cifar10-resnet18-w16/theta-0.9 --source folder --root images.tar
 """
 
 import argparse
+import sys
 
 import defensive_tensorization as dt
 from defensive_tensorization.data import cifar10, decode, digits
 
 parser = argparse.ArgumentParser()
 parser.add_argument("network", help="GROUP/NETWORK, of the repository, a folder or a URL")
-parser.add_argument("--root", default="data", help="where CIFAR-10 lies, as torchvision has it")
+parser.add_argument("--source", default="torchvision", choices=("torchvision", "folder"))
+parser.add_argument("--root", default="data", help="where CIFAR-10 lies: a folder or a tar")
+parser.add_argument("--download", action="store_true", help="CIFAR-10 to --root, by torchvision")
 parser.add_argument("--images", type=int, default=100)
 parser.add_argument("--steps", type=int, default=20)
 asked = parser.parse_args()
@@ -21,7 +25,11 @@ print(net.card.card)
 if net.card.name.startswith("digits"):
     task = digits.load(name="digits", unit=1 / 255)
 else:
-    task = cifar10.load(name="cifar10", unit=1 / 255, source="torchvision", root=asked.root)
+    where = {"source": asked.source, "root": asked.root, "download": asked.download}
+    try:
+        task = cifar10.load(name="cifar10", unit=1 / 255, **where)
+    except ValueError as error:
+        sys.exit(f"error: {error} (here: --download, --source and --root)")
 if task.digest != net.card.data_digest:
     print(f"it was trained on {net.card.data}; these images are {task.title}")
 chosen = task.test.head(asked.images)

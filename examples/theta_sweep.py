@@ -3,7 +3,8 @@
 python examples/theta_sweep.py dataset=cifar10 scale=cpu
 python examples/theta_sweep.py                                     # digits, a few minutes
 
-A rerun goes on where it was stopped. The same by hand: python -m defensive_tensorization -m
+A rerun goes on where it was stopped. Scores are of 30 draws an image, so that `make compare A=RUN
+B=RUN` can pair two of the networks. The same by hand: python -m defensive_tensorization -m
 theta=1,0.95,0.9,0.8, then make plot-theta.
 """
 
@@ -12,7 +13,8 @@ import sys
 
 from defensive_tensorization.tables.theta import plotted
 
-words = ["attack=[pgd]", "eval.epsilon=[2,8]", "train.lr_scale=0.1", "logger=none", *sys.argv[1:]]
+words = ["attack=[pgd]", "eval.epsilon=[2,8]", "eval.draws=30", "train.lr_scale=0.1", "logger=none"]
+words += sys.argv[1:]
 if not any(word.startswith("theta=") for word in words):
     words.append("theta=1,0.95,0.9,0.8")
 

@@ -70,7 +70,6 @@ def test_tensorize_torchvision(tmp_path: Path) -> None:
     assert "theta = 0.8, fine-tuned" in told and told.splitlines()[-1].count("%") == 5
 
 
-@pytest.mark.slow
 def test_train_on_your_images(tmp_path: Path) -> None:
     told = outputs.printed("train_on_your_images", tmp_path)
     assert "own_images-resnet18-real-theta0.9" in told and "pgd 8" in told
@@ -84,7 +83,6 @@ def test_theta_sweep(tmp_path: Path) -> None:
     assert f"wrote {figure.relative_to(tmp_path)}" in told
 
 
-@pytest.mark.slow
 def test_audit_a_defence(tmp_path: Path) -> None:
     told = outputs.printed("audit_a_defence", tmp_path)
     assert "NoisyNet" in told and "45" in told

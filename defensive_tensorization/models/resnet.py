@@ -148,7 +148,7 @@ LAYOUTS: dict[Order, Layout] = {
 
 
 class ResNet18(Network):
-    """[B, 3, 32, 32] in [0, 1] to logits [B, classes]. Stages of width 1, 2, 4 and 8 times `width`."""
+    """[B, 3, 32, 32] in [0, 1] to logits [B, classes]; stages of 1, 2, 4 and 8 times `width`."""
 
     reads = "images"
     dimensions = 2  # of its convolutions

@@ -103,6 +103,6 @@ def draw(
 def refuse_parts() -> None:
     """A graph was made for one draw."""
     raise UsageError(
-        "a compiled graph meets one draw for the batch, not per_sample or parts: "
+        "a compiled graph meets one draw for the batch, not per_sample or draws_per_batch: "
         "use the network before torch.compile"
     )
