@@ -311,6 +311,15 @@ def test_verify_holds_networks_against_committed_rows(
         verify.main()
     assert ended.value.code == 0 and "2 of 2 hold" in capsys.readouterr().out
 
+    def gone(config: cfg.Config) -> None:
+        raise UsageError("its images are missing")
+
+    monkeypatch.setattr(verify, "plan", gone)  # data that are not here
+    with pytest.raises(UsageError, match="its images are missing"):
+        verify.compared([*asked, "device=cpu"])
+    with pytest.raises(UsageError, match="or their data are not here"):
+        verify.compared([*asked, "device=cpu", "dataset=synthetic_tones", "model=soundnet5"])
+
 
 @pytest.mark.parametrize(("here", "holds"), [(0.5, True), (0.57, True), (0.58, False)])
 def test_verify_allows_what_chance_does(here: float, holds: bool) -> None:

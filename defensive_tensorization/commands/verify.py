@@ -78,7 +78,10 @@ def compared(overrides: Sequence[str]) -> list[Comparison]:
             log.info("%s has no committed rows", entry.name)
         found += held
     if not found:
-        raise UsageError(f"{folder_of(config) / 'rows'} holds no rows of the released networks")
+        raise UsageError(
+            f"nothing to compare: {folder_of(config) / 'rows'} holds no rows of the released "
+            "networks, or their data are not here"
+        )
     return found
 
 
@@ -99,7 +102,13 @@ def _of_network(
     if not (clean := _plain(rows, "clean", 0.0)):
         return
     if own not in tasks:
-        tasks[own] = plan(was).task
+        try:
+            tasks[own] = plan(was).task
+        except UsageError as error:
+            if given.dataset.name == own:
+                raise
+            log.info("%s is not compared, name its data (dataset=%s): %s", entry.name, own, error)
+            return
     p = Plan(was, tasks[own])
     network = components.network(p)
     network.load_state_dict(weights(listed, entry))
