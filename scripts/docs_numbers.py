@@ -40,6 +40,7 @@ WORDS = {  # of fields, where a reader needs others
     "clean_at_1": "clean at θ = 1",
     "table1": "Table 1",
     "table3": "Table 3",
+    **{attack: shown(attack) for attack in ("foolbox1_pgd", "pgd", "eot_pgd")},
 }
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$", re.DOTALL | re.MULTILINE)
 Line = dict[str, str]
@@ -134,7 +135,7 @@ def _table(
 
 
 def _field(name: str) -> str:
-    return WORDS.get(name, shown(name) if name.endswith("pgd") else name.replace("_", " "))
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def _head(columns: str, value: str) -> str:

@@ -76,6 +76,17 @@ def test_values_are_refused_in_hydra_s_words(word: str) -> None:
     assert (type(ours.value), str(ours.value)) == (type(own.value), str(own.value))
 
 
+def test_what_is_kept_outlives_whoever_got_it() -> None:
+    words = ["experiment=table1", "method=ours_0.9", "scale=cpu", "scale.autocast=float32"]
+    kept = OmegaConf.to_yaml(_from_our_files(str(CONFIGS), tuple(words)))
+    first = composed(words)
+    before = deepcopy(plain(first))
+    first.theta, first.train.milestones[0], first.attack["pgd"].steps = 0.5, 0.1, 7
+    del first.attack["fgsm"]
+    assert plain(composed(words)) == before
+    assert OmegaConf.to_yaml(_from_our_files(str(CONFIGS), tuple(words))) == kept
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
     return plain(composed(["theta=0.8", "landscape=plane", "attack=[pgd,square]"]))
