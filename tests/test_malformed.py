@@ -95,6 +95,7 @@ def test_malformed_configurations_are_one_line(
 
     @settings(max_examples=count, phases=[Phase.explicit, Phase.reuse, Phase.generate])
     @example("defence.relu.bits=4").via("below a key that is null")
+    @example("defence.perturb.options.mine=1").via("two below a key that is null")
     @given(MALFORMED)
     def each(word: str) -> None:
         tried.append(word)

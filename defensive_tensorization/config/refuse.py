@@ -48,7 +48,7 @@ def refusal(error: Exception, overrides: Sequence[str] = ()) -> UsageError | Non
         return usage_error(error, overrides)
     if type(error) is ValueError and "Config group override" in str(error):
         return usage_error(error, overrides)
-    if type(error) is AssertionError and "Unexpected type for root" in str(error):
+    if type(error) is AssertionError and "Unexpected type" in str(error):
         return _in_nothing(overrides)
     return None
 
