@@ -37,6 +37,7 @@ WORDS = {  # of fields, where a reader needs others
     "stopped": "stopped at the first miss",
     "full": "full budget",
     "averaged": "averaged over draws",
+    "ours_mean": "ours",
     "clean_at_1": "clean at θ = 1",
     "table1": "Table 1",
     "table3": "Table 3",
