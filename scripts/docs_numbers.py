@@ -37,7 +37,9 @@ WORDS = {  # of fields, where a reader needs others
     "stopped": "stopped at the first miss",
     "full": "full budget",
     "averaged": "averaged over draws",
+    "ours_mean": "ours",
     "clean_at_1": "clean at θ = 1",
+    "batchnorm": "BatchNorm",
     "table1": "Table 1",
     "table3": "Table 3",
     **{attack: shown(attack) for attack in ("foolbox1_pgd", "pgd", "eot_pgd")},
@@ -141,7 +143,9 @@ def _field(name: str) -> str:
 def _head(columns: str, value: str) -> str:
     if columns == "epsilon":
         return f"ε = {float(value):g}" if float(value) else "clean"
-    return _field(value) if columns == "_field" else value
+    if columns == "attack":
+        return WORDS.get(value, shown(value))
+    return _field(value) if columns in ("_field", "table") else value
 
 
 def _among(value: str, wanted: list[str]) -> int | None:

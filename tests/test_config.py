@@ -781,6 +781,16 @@ def test_real_weights_have_no_such_choice(knob: str) -> None:
     assert refused(knob) == f"{name} has no meaning for real weights: take precision=xnor"
 
 
+def test_an_experiment_s_settings_of_attacks_that_are_left_out_go_with_them() -> None:
+    config = composed(["experiment=width", "method=width_8", "attack=[]"])
+    assert config.attack == {}
+    chosen = composed(["experiment=width", "method=width_8", "attack=[eot_pgd]"])
+    assert list(chosen.attack) == ["eot_pgd"] and chosen.attack["eot_pgd"].steps == 10
+    typed = ["experiment=width", "method=width_8", "attack=[pgd]", "attack.eot_pgd.steps=3"]
+    with pytest.raises(UsageError, match="attack.eot_pgd is no attack: choose with attack="):
+        composed(typed)
+
+
 @pytest.mark.parametrize(
     ("knob", "allowed"),
     [

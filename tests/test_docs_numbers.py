@@ -13,9 +13,9 @@ import docs_numbers  # noqa: E402
 
 # Percentages and points that nobody has put between markers yet: a number here may only fall.
 TYPED = {
-    "docs/audio.md": 18,
+    "docs/audio.md": 8,
     "docs/audit.md": 8,
-    "docs/honest.md": 6,
+    "docs/honest.md": 5,
     "docs/layers.md": 2,
     "docs/networks.md": 2,
     "docs/protocol.md": 2,

@@ -56,22 +56,25 @@ def test_checkpoints_say_how_far_they_are_and_damaged_ones_nothing(tmp_path: Pat
     assert trainings(tmp_path / "none") == []
 
 
-def test_a_line_a_network(tmp_path: Path) -> None:
+def test_a_line_a_network_and_defence(tmp_path: Path) -> None:
     config = composed(WORDS)
     saved(tmp_path, "a", config, epochs=12)
     saved(tmp_path, "b", config, epochs=3)
     made = trainings(tmp_path)
+    own = config.defence.name
     rows = [
-        row(run_id="a", attack="clean", epsilon=0.0, robust_accuracy=0.75),
-        row(run_id="a", attack="pgd", epsilon=8.0, robust_accuracy=0.0),
-        row(run_id="c", attack="pgd", epsilon=2.0, robust_accuracy=0.5),
+        row(run_id="a", attack="clean", epsilon=0.0, robust_accuracy=0.75, defence=own),
+        row(run_id="a", attack="pgd", epsilon=8.0, robust_accuracy=0.0, defence=own),
+        row(run_id="a", attack="pgd", epsilon=8.0, robust_accuracy=0.4, defence="zz_squeezing"),
+        row(run_id="c", attack="pgd", epsilon=2.0, robust_accuracy=0.5, defence="none"),
     ]
     lines = listed(made, rows, now=made[0].changed + 7300).splitlines()
     told = [line.split() for line in lines]
-    assert told[0] == ["run", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
-    assert told[1][:7] == ["a", "cpu", "12/12", "75.0", "0.0", "2", "2"]
-    assert told[2][:6] == ["b", "cpu", "3/12", "~61.4", "—", "0"]
-    assert told[3] == ["c", "cpu", "—", "—", "—", "1", "—", "no", "checkpoint"]
+    assert told[0] == ["run", "defence", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
+    assert told[1][:8] == ["a", own, "cpu", "12/12", "75.0", "0.0", "2", "2"]
+    assert told[2][:7] == ["a", "zz_squeezing", "cpu", "12/12", "—", "40.0", "1"]
+    assert told[3][:7] == ["b", own, "cpu", "3/12", "~61.4", "—", "0"]
+    assert told[4] == ["c", "none", "cpu", "—", "—", "—", "1", "—", "no", "checkpoint"]
 
 
 def test_an_accuracy_is_of_the_protocol_with_most_images_and_seeds() -> None:

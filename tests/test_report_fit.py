@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from helpers.fake_rows import row
+from PIL import Image
 
 from defensive_tensorization.report.fit import (
     Held,
@@ -18,6 +20,7 @@ from defensive_tensorization.report.fit import (
 from defensive_tensorization.report.fit_networks import Left, Network
 from defensive_tensorization.report.fit_networks import records as network_records
 from defensive_tensorization.report.selection import Column
+from defensive_tensorization.report.width_figure import FOUND, draw, drawable, points
 from defensive_tensorization.results.row import Row
 
 OURS = Column("recalibrated", "ours_0.9", "recipe-a", frozenset({"clean", "fgsm", "bim", "search"}))
@@ -123,3 +126,21 @@ def test_a_table_of_which_some_cells_are_missing_has_no_fit() -> None:
     more = [*made, *theirs, replace(theirs[1], epsilon=16.0)]
     assert {fit.handling for fit in fits(held, more)} == {"running"}
     assert {fit.handling for fit in fits(held, [*made, *theirs])} == {"recalibrated", "running"}
+
+
+def test_lines_over_width_are_what_each_network_keeps(tmp_path: Path) -> None:
+    def network(width: int | None, batchnorm: str, kept: float, given: float | None) -> Network:
+        stopped = {("foolbox1_pgd", 8.0): Left(kept, given, 100, 1)}
+        return Network(f"{width} {batchnorm}", stopped if width else {}, width, batchnorm)
+
+    wide, narrow = network(16, "running", 0.25, 0.5), network(8, "running", 0.125, None)
+    assert points([wide, narrow], "foolbox1_pgd", 8.0) == [(8, 12.5), (16, 25.0)]
+    assert points([wide, narrow], FOUND, 8.0) == [(16, 50.0)]
+    assert points([wide, narrow], "pgd", 8.0) == []
+    other, without_rows = network(16, "batch", 0.2, None), network(None, "", 0, None)
+    assert drawable([wide, narrow])
+    assert not drawable([wide, other, without_rows])
+    about = (("data", "CIFAR-10"), ("at cpu scale", "narrower"), ("commit", "abc"))
+    path = draw([wide, narrow, other, without_rows], "Widths", about, tmp_path / "width.png")
+    told = Image.open(path).text["Description"]
+    assert told == "ε in 1/255. data: CIFAR-10; at cpu scale: narrower."

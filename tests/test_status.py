@@ -134,7 +134,7 @@ def test_the_list_names_networks_tables_and_what_was_measured(
     text = overview([*SMALL, "paths.results=runs/quickstart"], ["quickstart"])
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert text.startswith("1 checkpoints in runs, ")
-    assert lines[known[0].run_id][1:6] == ["smoke", "—", "90.0", "—", "4"]
+    assert lines[known[0].run_id][2:7] == ["smoke", "—", "90.0", "—", "4"]
     assert lines["quickstart"][1:6] == ["4", "of", "6", "2", "8"]
     assert "no estimate for 1 network and 4 rows" in text
     assert text.endswith("measured on: 2 cores of a CPU; an abacus")

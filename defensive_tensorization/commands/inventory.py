@@ -60,27 +60,31 @@ def _training(path: Path) -> Training | None:
 
 
 def listed(made: Sequence[Training], rows: Iterable[Row], now: float | None = None) -> str:
-    """A line a network: scale, epochs, accuracies, rows, age and size of its checkpoint."""
+    """A line for each network and defence at test: accuracies, rows, its checkpoint.
+
+    One network can be tested with several defences: the dense one plain, squeezed and pruned.
+    """
     now = time.time() if now is None else now
-    by_run: dict[str, list[Row]] = {}
+    tested: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        by_run.setdefault(row.run_id, []).append(row)
+        tested.setdefault((row.run_id, row.defence), []).append(row)
     known = {each.name: each for each in made}
+    trained = {(each.name, each.config.defence.name) for each in made}
     lines = []
-    for name in sorted(known.keys() | by_run.keys()):
-        training, mine = known.get(name), by_run.get(name, [])
-        clean = accuracy(mine, "clean", 0)
-        if clean == "—" and training is not None and training.accuracy is not None:
-            clean = f"~{100 * training.accuracy:.1f}"
+    for name, defence in sorted(trained | tested.keys()):
+        training, mine = known.get(name), tested.get((name, defence), [])
+        clean, pgd = accuracy(mine, "clean", 0), accuracy(mine, "pgd", 8)
         if training is None:
-            lines.append([name, mine[0].scale, "—", clean, accuracy(mine, "pgd", 8)])
-            lines[-1] += [str(len(mine)), "—", "no checkpoint"]
-            continue
-        epochs = f"{training.epochs}/{training.config.train.epochs}"
-        lines.append([name, training.config.scale.name, epochs, clean, accuracy(mine, "pgd", 8)])
-        lines[-1] += [str(len(mine)), age(now - training.changed), size(training.size)]
-    heads = ["run", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
-    return console([heads, *lines], left=(0, 1))
+            scale, epochs, told = mine[0].scale, "—", ["—", "no checkpoint"]
+        else:
+            scale, planned = training.config.scale.name, training.config.train.epochs
+            epochs = f"{training.epochs}/{planned}"
+            told = [age(now - training.changed), size(training.size)]
+            if clean == "—" and (name, defence) in trained and training.accuracy is not None:
+                clean = f"~{100 * training.accuracy:.1f}"
+        lines.append([name, defence, scale, epochs, clean, pgd, str(len(mine)), *told])
+    heads = ["run", "defence", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
+    return console([heads, *lines], left=(0, 1, 2))
 
 
 def accuracy(rows: Iterable[Row], attack: str, epsilon: float) -> str:

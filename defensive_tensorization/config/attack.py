@@ -1,8 +1,10 @@
 """The rules of attacks: what they are, what they know, and which networks they suit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
+from .files import CONFIGS
 from .identity import batchnorm
 from .network_schema import DefenceConfig, PrecisionConfig
 from .randomness import has_random_kernels
@@ -19,10 +21,17 @@ _READINGS = {  # of the attacks as Foolbox 1.8 ran them
 _SIZES = ("listed", "single")
 
 
-def check_is_attack(attacks: dict[str, Any]) -> None:
-    """What Hydra composes holds them untyped."""
-    for name, node in attacks.items():
+def keep_chosen(attacks: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Drop what an experiment's file sets of attacks that attack=[...] leaves out; refuse others.
+
+    What Hydra composes holds attacks untyped, and without `_target_` where none was chosen.
+    """
+    for name, node in list(attacks.items()):
         if isinstance(node, dict) and "_target_" not in node:
+            typed = any(word.lstrip("+").startswith(f"attack.{name}.") for word in overrides)
+            if not typed and (CONFIGS / "attack" / f"{name}.yaml").is_file():
+                del attacks[name]
+                continue
             raise UsageError(
                 f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
                 f"{options('attack')}"

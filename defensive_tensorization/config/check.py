@@ -19,10 +19,10 @@ from .attack import (
     check_control,
     check_draw_per,
     check_held,
-    check_is_attack,
     check_knowledge,
     check_readings,
     check_surrogate,
+    keep_chosen,
 )
 from .autocast import resolve
 from .defence import check_defence, check_input
@@ -96,7 +96,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         surrogate = plain["attack"].pop("surrogate", None)
         knowledge = plain["attack"].pop("knowledge", None)
         through = plain["attack"].pop("input", None)
-        check_is_attack(plain["attack"])
+        keep_chosen(plain["attack"], overrides)
         config = typed(plain)
     except OmegaConfBaseException as error:
         raise usage_error(error, overrides) from error

@@ -22,10 +22,12 @@ class Left:
 
 @dataclass(frozen=True)
 class Network:
-    """left: by attack ("clean", CLEAN_AT_1 or its name) and epsilon."""
+    """left: by attack ("clean", CLEAN_AT_1 or its name) and epsilon; width None: without rows."""
 
     name: str
     left: Mapping[tuple[str, float], Left]
+    width: int | None = None
+    batchnorm: str = ""
 
 
 def lines(networks: Sequence[Network]) -> list[list[str]]:

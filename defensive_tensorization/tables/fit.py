@@ -33,9 +33,12 @@ def held(layout: Layout) -> list[fit.Held]:
 def networks(of: list[fit.Held], rows: list[Row]) -> list[Network]:
     """Each network once, whoever attacks it; at theta = 1 where Table 3's attacker begins."""
     made: dict[str, dict[tuple[str, float], Left]] = {}
+    kinds: dict[str, tuple[int, str]] = {}
     for each in of:
         left = made.setdefault(each.handling, {})
         mine = [row for row in rows if each.column.takes(row)]
+        if mine:
+            kinds[each.handling] = (mine[0].width, mine[0].batchnorm)
         if each.table == "table3":
             share = fit.missed_unattacked(mine)
             if share is not None:
@@ -45,7 +48,7 @@ def networks(of: list[fit.Held], rows: list[Row]) -> list[Network]:
             cell = [row for row in mine if (row.attack, row.epsilon) == at]
             found = given(cell, "found")[1]
             left[at] = Left(fit.accuracy(cell), found, cell[0].n, _seeds(cell))
-    return [Network(name, left) for name, left in made.items()]
+    return [Network(name, left, *kinds.get(name, (None, ""))) for name, left in made.items()]
 
 
 def _seeds(rows: list[Row]) -> int:

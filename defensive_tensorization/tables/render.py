@@ -23,6 +23,7 @@ from ..report import (
     surface,
     surface_figure,
     tables,
+    width_figure,
 )
 from ..report.accuracy_figure import accuracy_figure
 from ..report.caption import facts
@@ -172,6 +173,9 @@ def _fit(found: Found) -> Made:
     for suffix, text in texts.items():
         written.append(layout.folder / f"{config.experiment.name}{suffix}")
         written[-1].write_bytes(text.encode())
+    figure = found.figure()
+    if width_figure.drawable(there):
+        written.append(width_figure.draw(there, config.experiment.title, about, figure))
     return written, records
 
 
