@@ -91,7 +91,7 @@ def test_what_was_not_run_is_skipped_and_says_why() -> None:
     every = [*COMPARISONS, *CONVERGED]
     made = {c.name: c for c in comparisons.comparisons(every, found, attack_suite.WHITE)}
     assert made["transfer"].status == made["more_draws"].status == "skipped"
-    assert "no trained twin" in made["transfer"].reason
+    assert "no trained surrogate" in made["transfer"].reason
     assert "nothing is random" in made["omniscient"].reason
     assert made["square"].status == "pass"
 

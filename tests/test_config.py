@@ -893,7 +893,7 @@ def test_knowledge_that_cannot_be(key: str) -> None:
     name = key.removeprefix("+")
     kinds = "fresh, frozen, transfer, omniscient, blackbox"
     assert refused(f"{key}=nosuch") == f"{name} must be one of {kinds}, got 'nosuch'"
-    dense = f"{name}=blackbox needs a defence: the dense network is its own twin"
+    dense = f"{name}=blackbox needs a defence: the dense network is its own surrogate"
     assert refused(f"{key}=blackbox", "defence=none") == dense
 
 

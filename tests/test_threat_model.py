@@ -76,7 +76,7 @@ def test_blackbox_never_meets_the_network() -> None:
     with attacker("blackbox", randomized(), 0, twin) as model:
         assert model is twin
     with (
-        pytest.raises(ValueError, match="needs the dense twin"),
+        pytest.raises(ValueError, match="needs the dense surrogate"),
         attacker("blackbox", randomized(), 0),
     ):
         pass

@@ -34,7 +34,7 @@ def attacker(
     """The model in the attacker's hands until the block ends; `seed` makes the draw it holds."""
     if threat_model == "blackbox":
         if surrogate_model is None:
-            raise ValueError("a black-box attacker needs the dense twin")
+            raise ValueError("a black-box attacker needs the dense surrogate")
         model = surrogate_model
     with _HOLDS[threat_model](model, seed):
         yield model

@@ -45,7 +45,7 @@ TITLES = {
     "apgd_ce": "APGD-CE",
     "apgd_dlr": "APGD-DLR",
     "square": "Square, no gradient",
-    "transfer": "transferred from the twin",
+    "transfer": "transferred from the surrogate",
     "omniscient": "computed without randomness",
     "steps": "APGD-CE, twice the steps",
     "draws": "APGD-CE, twice the draws",
@@ -180,7 +180,7 @@ def comparisons(
 
 def _why(missing: str, random: bool) -> str:
     if missing == TITLES["transfer"]:
-        return "there is no trained twin"
+        return "there is no trained surrogate"
     if missing == TITLES["omniscient"] and random:
         return "another's draws cannot be left out"
     return "nothing is random" if "draws" in missing or "random" in missing else "not run"

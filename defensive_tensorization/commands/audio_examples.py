@@ -1,4 +1,4 @@
-"""Clips to look at and to listen to: each beside its adversarial twin and the difference.
+"""Clips to look at and to listen to: each beside its adversarial example and the difference.
 
 The network is that of a configuration, trained first if it is missing; nothing here is a row.
 """

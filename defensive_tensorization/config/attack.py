@@ -104,7 +104,7 @@ def check_knowledge(key: str, value: str | None, defence: DefenceConfig) -> None
         raise UsageError(f"{key}.knowledge must be one of {', '.join(_KNOWLEDGE)}, got {value!r}")
     if value == "blackbox" and defence.name == "none":
         raise UsageError(
-            f"{key}.knowledge=blackbox needs a defence: the dense network is its own twin"
+            f"{key}.knowledge=blackbox needs a defence: the dense network is its own surrogate"
         )
 
 

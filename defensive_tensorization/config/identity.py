@@ -44,7 +44,7 @@ def surrogate_config(config: Config) -> Config:
 
 
 def needed_by(config: Config) -> list[Config]:
-    """What must be trained before this run's network: its base, a black-box attacker's twin."""
+    """What must be trained before this run's network: its base, an attacker's surrogate."""
     base = base_of(config)
     blackbox = any(attack.knowledge == "blackbox" for attack in config.attack.values())
     return [*([base] if base else []), *([surrogate_config(config)] if blackbox else [])]

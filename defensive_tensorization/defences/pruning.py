@@ -61,7 +61,7 @@ def factors(h: Tensor, points: Tensor) -> Tensor:
 
 
 def pruned(network: nn.Module, *, fraction: float) -> nn.Module:
-    """A twin on the same parameters and buffers, with pruning behind every ReLU."""
+    """A second network on the same parameters and buffers, with pruning behind every ReLU."""
     shared = {id(each): each for each in [*network.parameters(), *network.buffers()]}
     twin = deepcopy(network, memo=shared)
     places = [

@@ -1,4 +1,4 @@
-"""Adversarial examples to look at: a few images of the first batch, their twins, the difference.
+"""Adversarial examples to look at: a few images of the first batch, clean and attacked.
 
 Made after the rows, from random streams of their own: no number depends on them.
 """

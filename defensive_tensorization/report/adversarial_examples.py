@@ -1,4 +1,4 @@
-"""Images beside their adversarial twins and the difference, with what a network says of each."""
+"""Images beside their adversarial examples and the difference, with what a network says of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def difference(example: Example, radius: float) -> Array:
 def example_figure(
     examples: Sequence[Example], path: Path, *, title: str, caption: str, radius: float
 ) -> Path:
-    """Writes a PNG, one column an example: the image, its twin, the difference within ±radius.
+    """Writes a PNG, one column an image: clean, adversarial, the difference within ±radius.
 
     Drawn pixel by pixel, since it is made at every evaluation and matplotlib takes seconds.
     """
