@@ -143,4 +143,4 @@ def test_lines_over_width_are_what_each_network_keeps(tmp_path: Path) -> None:
     about = (("data", "CIFAR-10"), ("at cpu scale", "narrower"), ("commit", "abc"))
     path = draw([wide, narrow, other, without_rows], "Widths", about, tmp_path / "width.png")
     told = Image.open(path).text["Description"]
-    assert told == "ε in 1/255. data: CIFAR-10; at cpu scale: narrower."
+    assert told == "ε in 1/255. data: CIFAR-10; at cpu scale: narrower; not run: None ."

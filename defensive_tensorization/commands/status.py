@@ -73,7 +73,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
             "",
             console([heads, *lines], left=(0, 4)),
             "",
-            f"Rows to make: those not in {runs}, those in {results} included.",
+            f"Rows to make: all that {runs} lacks, even those that {results} has.",
             "Times by the same kind of work, measured on: " + (hardware or "nothing yet"),
         ]
     )

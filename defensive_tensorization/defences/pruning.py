@@ -63,10 +63,10 @@ def factors(h: Tensor, points: Tensor) -> Tensor:
 def pruned(network: nn.Module, *, fraction: float) -> nn.Module:
     """A second network on the same parameters and buffers, with pruning behind every ReLU."""
     shared = {id(each): each for each in [*network.parameters(), *network.buffers()]}
-    twin = deepcopy(network, memo=shared)
+    second = deepcopy(network, memo=shared)
     places = [
         (parent, name)
-        for parent in twin.modules()
+        for parent in second.modules()
         for name, child in parent.named_children()
         if type(child) is nn.ReLU
     ]
@@ -75,4 +75,4 @@ def pruned(network: nn.Module, *, fraction: float) -> nn.Module:
     for parent, name in places:
         relu = parent.get_submodule(name)
         setattr(parent, name, nn.Sequential(relu, StochasticPruning(fraction=fraction)))
-    return twin
+    return second

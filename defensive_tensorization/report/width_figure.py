@@ -23,7 +23,7 @@ LINES = (  # label, attack, epsilon
     ("EOT-PGD at 8", "eot_pgd", 8.0),
     ("EOT-PGD at 2", "eot_pgd", 2.0),
 )
-TOPICS = ("data", "epochs", "scored", "training seed")
+TOPICS = ("data", "training", "epochs", "training seed", "scored", "evaluation seeds")
 
 
 def drawable(networks: Sequence[Network]) -> bool:
@@ -49,7 +49,8 @@ def draw(networks: Sequence[Network], title: str, about: Facts, path: Path) -> P
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     told = (f"{topic}: {text}" for topic, text in about if topic in TOPICS or topic[:3] == "at ")
-    text = f"ε in 1/255. {'; '.join(told)}."
+    lacking = " and ".join(each.name for each in networks if each.width is None)
+    text = f"ε in 1/255. {'; '.join(told)}{'; not run: ' if lacking else ''}{lacking}."
     return saved(figure, path, title, text, wrapped(text, 0.98 * PAGE, 8))
 
 
