@@ -20,8 +20,9 @@ from torch import nn
 from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.in_units import eot_pgd, fgsm
 from defensive_tensorization.data import Split, Task
+from defensive_tensorization.experiment.classifier import Classifier
 from defensive_tensorization.experiment.components import channels_last
-from defensive_tensorization.experiment.evaluate import Classifier, answers
+from defensive_tensorization.experiment.evaluate import answers
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.tucker import conv_factory
 

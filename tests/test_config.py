@@ -320,7 +320,7 @@ def test_a_way_to_compile_that_there_is_not() -> None:
     "key",
     [
         *("model.width", "model.reference", "train.epochs"),
-        *("train.batch_size", "eval.batch_size", "eval.runs"),
+        *("train.batch_size", "eval.batch_size", "eval.runs", "eval.gradient_images"),
     ],
 )
 def test_counts_are_at_least_one(key: str, value: int) -> None:
@@ -985,6 +985,10 @@ def test_a_held_draw_is_not_scored_many_times() -> None:
 
 
 def test_draws_of_the_score_fit_a_row() -> None:
+    assert refused("eval.gradient_images=64") == (
+        "eval.gradient_images=64 compares the gradients of draws, got eval.draws=1: take "
+        "eval.draws=10, or leave it null"
+    )
     text = "eval.draws must be at most 255, a row's byte, got 300"
     assert refused("eval.draws=300") == text
     assert refused("eval.draws=0") == "eval.draws must be at least 1, got 0"

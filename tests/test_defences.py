@@ -16,7 +16,8 @@ from defensive_tensorization.defences.quantization import QuantizedReLU, orthogo
 from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment import components, plan
-from defensive_tensorization.experiment.evaluate import Classifier, Score, accuracy
+from defensive_tensorization.experiment.classifier import Classifier
+from defensive_tensorization.experiment.evaluate import Score, accuracy
 from defensive_tensorization.experiment.evaluation_config import row
 from defensive_tensorization.experiment.plan import Plan, attacks
 from defensive_tensorization.models.batchnorm import Recalibrated

@@ -15,8 +15,8 @@ from defensive_tensorization.attacks.in_units import eot_pgd, fgsm, pgd
 from defensive_tensorization.attacks.scoring import score_logits
 from defensive_tensorization.data import Split
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.experiment.classifier import Classifier
 from defensive_tensorization.experiment.evaluate import (
-    Classifier,
     Score,
     accuracy,
     answers,
@@ -190,6 +190,25 @@ def test_rows_in_order_with_the_clean_accuracy_of_the_seed() -> None:
         assert made[1].robust_accuracy == clean
         assert all(isinstance(s, Score) and s.images == 70 and s.seconds > 0 for s in made)
         assert {s.eval_seed for s in made} == {seed}
+
+
+def test_the_clean_score_says_how_far_gradients_agree_where_asked() -> None:
+    test = split(70)
+
+    def made(classifier: Classifier, images: int | None, draws: int = 4) -> list[Score]:
+        asked = dict(score_samples=draws, gradient_images=images)
+        return list(evaluate(classifier, task(test, test), test, [None, FGSM], 0, 32, **asked))
+
+    found, without = made(randomized(), 6), made(randomized(), None)
+    for one, other in zip(found, without, strict=True):  # asking changes nothing else
+        assert (one.clean_accuracy, one.robust_accuracy) == (
+            other.clean_accuracy,
+            other.robust_accuracy,
+        )
+    assert [without[0].gradient_cosine, found[1].gradient_cosine] == [None, None]
+    keeps_more, keeps_all = made(randomized(0.99), 6)[0], made(randomized(1.0), 6)[0]
+    assert 0 < found[0].gradient_cosine < keeps_more.gradient_cosine < 1
+    assert keeps_all.gradient_cosine is None  # of a deterministic network
 
 
 def test_a_row_is_yielded_as_soon_as_it_is_known() -> None:

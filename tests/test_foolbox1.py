@@ -33,7 +33,8 @@ from defensive_tensorization.config import CONFIGS, Config, checked
 from defensive_tensorization.config import attack as rules
 from defensive_tensorization.config.compose import _from_our_files
 from defensive_tensorization.errors import UsageError
-from defensive_tensorization.experiment.evaluate import Classifier, evaluate
+from defensive_tensorization.experiment.classifier import Classifier
+from defensive_tensorization.experiment.evaluate import evaluate
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import attacks
 from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Recalibrated

@@ -15,7 +15,7 @@ from defensive_tensorization.config import composed, run_id, surrogate_config, t
 from defensive_tensorization.defences.pruning import StochasticPruning, factors, pruned
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment import components
-from defensive_tensorization.experiment.evaluate import Classifier
+from defensive_tensorization.experiment.classifier import Classifier
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash
 from defensive_tensorization.experiment.plan import Plan
 

@@ -18,9 +18,10 @@ from defensive_tensorization.report.fit import (
     relative_to_clean,
 )
 from defensive_tensorization.report.fit_networks import Left, Network
+from defensive_tensorization.report.fit_networks import lines as network_lines
 from defensive_tensorization.report.fit_networks import records as network_records
 from defensive_tensorization.report.selection import Column
-from defensive_tensorization.report.width_figure import FOUND, draw, drawable, points
+from defensive_tensorization.report.width_figure import COSINE, FOUND, draw, drawable, points
 from defensive_tensorization.results.row import Row
 
 OURS = Column("recalibrated", "ours_0.9", "recipe-a", frozenset({"clean", "fgsm", "bim", "search"}))
@@ -111,9 +112,21 @@ def test_a_record_says_what_an_attack_left_of_a_network() -> None:
         "epsilon": 8.0,
         "accuracy": 25.0,
         "right_given_found": 0.5,
+        "gradient_cosine": None,
         "n": 100,
         "seeds": 1,
     }
+
+
+def test_agreement_of_gradients_stands_beside_the_clean_accuracy() -> None:
+    agreeing = replace(NETWORK, cosine=0.375, compared=64)
+    heads, line, other = network_lines([agreeing, NETWORK])
+    assert heads[-1] == "cosine of two draws' gradients, 64 images"
+    assert (line[-1], other[-1]) == ("0.38", "—")
+    told = {(each["attack"], each["gradient_cosine"]) for each in network_records([agreeing])}
+    assert told == {("clean", 0.375), ("foolbox1_pgd", None), ("eot_pgd", None)}
+    wide, narrow = replace(agreeing, width=16), replace(NETWORK, width=8)
+    assert points([wide, narrow], COSINE, 0.0) == [(16, 37.5)]
 
 
 def test_a_table_of_which_some_cells_are_missing_has_no_fit() -> None:

@@ -9,6 +9,7 @@ from helpers.fake_rows import row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defensive_tensorization.errors import UsageError
 from defensive_tensorization.results.row import Row, summarise
 
 
@@ -81,6 +82,17 @@ def test_a_row_from_before_the_weights_were_kept_is_read() -> None:
     assert Row.from_json(json.dumps(record), "here") == row(weights="w", trained_commit="c")
     del record["weights"], record["trained_commit"]
     assert Row.from_json(json.dumps(record), "here") == row()
+
+
+def test_a_row_keeps_how_far_gradients_agree_or_that_nobody_asked() -> None:
+    for cosine, images in ((0.25, 64), (1, 8), (None, 0)):
+        made = row(gradient_cosine=cosine, gradient_images=images)
+        assert Row.from_json(made.to_json(), "here") == made
+    record = json.loads(row().to_json())
+    del record["gradient_cosine"], record["gradient_images"]  # of an older version
+    assert Row.from_json(json.dumps(record), "here") == row()
+    with pytest.raises(UsageError, match="here: gradient_cosine must be float, got 'high'"):
+        Row.from_json(json.dumps(record | {"gradient_cosine": "high"}), "here")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import THREAT_MODELS, Attack, attacker
-from defensive_tensorization.experiment.evaluate import Classifier, accuracy
+from defensive_tensorization.experiment.classifier import Classifier
+from defensive_tensorization.experiment.evaluate import accuracy
 from defensive_tensorization.tucker import TuckerConv2d
 
 UNIT = 1 / 255

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..attacks.agreement import GradientSums
 from ..attacks.expectation import Expectation, cross_entropy, margin
 from ..randomness import seeded
 from .target import AuditTarget, Budget
@@ -34,41 +35,11 @@ class Layer:
     zero: float
 
 
-class _Sums:
-    """Over draws: of gradients, of unit gradients, of squared lengths; for B images."""
-
-    def __init__(self) -> None:
-        zeros = torch.zeros(4, dtype=torch.float64)
-        self.whole, self.unit, self.energy, self.alive = zeros.unbind()
-        self.count = 0  # draws: a member of an ensemble is met in a few alone
-
-    def add(self, gradient: Tensor) -> None:
-        g = torch.nan_to_num(gradient.flatten(1).double(), 0.0, 0.0, 0.0)
-        length = g.norm(dim=1, keepdim=True)
-        self.whole = self.whole + g
-        self.unit = self.unit + g / length.clamp_min(1e-300)
-        self.energy = self.energy + length[:, 0].square()
-        self.alive = self.alive + (length[:, 0] > 0)
-        self.count += 1
-
-    def layer(self, name: str) -> Layer:
-        k = self.count
-        alive = self.energy > 0
-        zero = 1 - float(alive.double().mean())
-        if k == 1 or not alive.any():
-            return Layer(name, None, None, zero)
-        pairs = k * (k - 1)
-        signal = (self.whole.square().sum(1) - self.energy)[alive] / pairs
-        noise = (self.energy[alive] / k - signal).clamp_min(1e-300)
-        cosine = (self.unit.square().sum(1) - self.alive)[alive] / pairs
-        return Layer(name, float((signal / noise).median()), float(cosine.median()), zero)
-
-
 def layers(of: AuditTarget, budget: Budget, seed: int) -> list[Layer]:
     """Of the input (first) and every convolution and linear layer, at the first LOOKED images."""
     k = budget.draws if of.random else 1
     x, y = of.head(LOOKED)
-    sums: dict[str, _Sums] = {"input": _Sums()}
+    sums: dict[str, GradientSums] = {"input": GradientSums()}
     outputs: dict[str, Tensor] = {}
     hooks = [
         module.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out))
@@ -86,11 +57,11 @@ def layers(of: AuditTarget, budget: Budget, seed: int) -> list[Layer]:
                 made = torch.autograd.grad(loss, list(met.values()), allow_unused=True)
                 for name, gradient in zip(met, made, strict=True):
                     if gradient is not None:
-                        sums.setdefault(name, _Sums()).add(gradient[-len(x) :])
+                        sums.setdefault(name, GradientSums()).add(gradient[-len(x) :])
     finally:
         for hook in hooks:
             hook.remove()
-    return [each.layer(name) for name, each in sums.items()]
+    return [Layer(name, s.snr(), s.cosine(), s.zero) for name, s in sums.items()]
 
 
 def _differentiable(out: Any, batch: int) -> bool:

@@ -67,6 +67,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
             *("train.images", "train.init_epochs", "eval.batch_size", "eval.runs", "eval.images"),
+            "eval.gradient_images",
             *("eval.draws", "audit.images", "audit.steps", "audit.draws", "audit.restarts"),
             *("audit.queries", "audit.scored", "audit.rounds"),
         ),
@@ -145,6 +146,11 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     check_draw_per(config)
     if config.eval.draws > 255:
         raise UsageError(f"eval.draws must be at most 255, a row's byte, got {config.eval.draws}")
+    if config.eval.gradient_images and config.eval.draws < 2:
+        raise UsageError(
+            f"eval.gradient_images={config.eval.gradient_images} compares the gradients of draws, "
+            "got eval.draws=1: take eval.draws=10, or leave it null"
+        )
     unit = parse_epsilon(config.dataset.unit, 1.0, key="dataset.unit")
     if unit == 0:
         raise UsageError(f"dataset.unit must be positive, got {config.dataset.unit}: such as 1/255")

@@ -128,6 +128,7 @@ class EvalConfig:
     seed: int = 0
     draws: int = 1
     sketch: bool = True
+    gradient_images: int | None = None
     batch_size: int = MISSING
     autocast: str = "float32"
 

@@ -21,7 +21,7 @@ from ..training.distributed import Team
 from ..training.loop import Perturb
 from ..training.optimizer import untraced
 from ..training.schedule import Schedule
-from .evaluate import Classifier
+from .classifier import Classifier
 from .plan import Plan
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}

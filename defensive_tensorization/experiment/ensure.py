@@ -16,7 +16,8 @@ from ..system import provenance
 from ..training import checkpoint, distributed
 from ..training.loop import Progress, train
 from . import components, recording
-from .evaluate import Classifier, Score, accuracy, evaluate
+from .classifier import Classifier
+from .evaluate import Score, accuracy, evaluate
 from .evaluation_config import eval_config_hash, row
 from .plan import Plan, attacks, seeds
 from .released_networks import released
@@ -144,8 +145,9 @@ def _scores(
     groups = _step_groups(todo, together=len(split) <= size)
     hand = [i for group in distributed.shard_indices(len(groups), seed) for i in groups[group]]
     aims = [todo[i] for i in hand]
+    draws, images = p.config.eval.draws, p.config.eval.gradient_images
     scores = evaluate(
-        classifier, p.task, split, aims, seed, size, surrogate_model, p.config.eval.draws, cache
+        classifier, p.task, split, aims, seed, size, surrogate_model, draws, cache, images
     )
     bare = (replace(score, attack=None) for score in scores)  # attacks cannot be sent
     for i, score in distributed.gather(zip(hand, bare, strict=True)):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .. import sketching
 from ..attacks import Attack, Ended, attacker, batching_note, defender, group_by_steps
+from ..attacks.agreement import cosine_between_draws
 from ..attacks.scoring import score_logits
 from ..data import Split, Task, decode
 from ..errors import UsageError
@@ -21,9 +22,9 @@ from ..results.scores import Answers
 from ..sketching.seeded_rngs import seeded_rngs
 from ..system import signals
 from ..system.progress import bar
-from ..training.loop import autocast
 from ..training.microbatches import within_memory
 from ..xnor import sign_gradient
+from .classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,7 @@ class Score:
     seconds: float
     answers: Answers
     batching_note: str = ""  # how an averaging attack's draws were made
-
-
-class Classifier(nn.Module):
-    """The network as attackers and scorers see it: evaluation mode, fixed weights, float32 out.
-
-    transform  stands in front of it, as a part of the defence.
-    """
-
-    def __init__(self, network: nn.Module, dtype: str, transform: nn.Module | None = None) -> None:
-        super().__init__()
-        self.network = network
-        self.dtype = dtype
-        self.transform = transform
-        self.draws = False  # whether it may draw what `sketching` does not know of
-        self.eval().requires_grad_(False)
-
-    def seen(self, how: str) -> "Classifier":
-        """What an attacker holds who computes `through` the transform, or is `oblivious` of it."""
-        return self if how == "through" else Classifier(self.network, self.dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.transform is not None:
-            x = self.transform(x)
-        with autocast(x.device, self.dtype):
-            logits: Tensor = self.network(x)
-        return logits.float()
+    gradient_cosine: float | None = None  # of two draws, where it was asked for; of clean alone
 
 
 def described(images: int | None, kind: str) -> str:
@@ -80,6 +56,7 @@ def evaluate(
     surrogate_model: nn.Module | None = None,
     score_samples: int = 1,
     deterministic_cache: dict[Attack | None, Answers] | None = None,
+    gradient_images: int | None = None,
 ) -> Iterator[Score]:
     """The scores of the attacks (None: clean) under one evaluation seed, as soon as known: those of
     a walk together, each with the seconds that it takes alone, by its steps.
@@ -88,6 +65,7 @@ def evaluate(
     score_samples        how many fresh draws score each image.
     deterministic_cache  results that do not depend on the seed, kept from seed to seed (their rows
                          cost 0 seconds).
+    gradient_images      at how many images the clean score compares the gradients of as many draws.
     """
     deterministic_cache = {} if deterministic_cache is None else deterministic_cache
 
@@ -112,7 +90,12 @@ def evaluate(
         aims: Sequence[Attack | None] = group or [None]
         for attack, (robust, seconds) in zip(aims, scored, strict=True):
             rates = (clean[0][0].accuracy, robust.accuracy)
-            yield Score(attack, seed, *rates, len(split), seconds, robust, made)
+            cosine = None
+            if gradient_images and attack is None and depends_on_seed(None, classifier, None):
+                x, y = decode(split.inputs[:gradient_images]), split.labels[:gradient_images]
+                with seeded_rngs(classifier, seed, "gradients"):
+                    cosine = cosine_between_draws(classifier, x, y, score_samples)
+            yield Score(attack, seed, *rates, len(split), seconds, robust, made, cosine)
 
 
 def depends_on_seed(

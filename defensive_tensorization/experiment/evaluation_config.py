@@ -45,6 +45,8 @@ def eval_config_hash(config: Config, attack: Attack | None) -> str:
         settings["incumbent"] = "asked again"  # it kept its luckiest estimate before
     if config.eval.draws != 1:
         settings["draws"] = config.eval.draws
+    if config.eval.gradient_images and attack is None:
+        settings["gradients of"] = config.eval.gradient_images
     if not config.eval.sketch:
         settings["sketch"] = False
     transform = config.defence.input
@@ -127,6 +129,8 @@ def row(
         train_autocast=c.train.autocast,
         autocast=c.eval.autocast,
         random=cfg.is_random(c),
+        gradient_cosine=score.gradient_cosine,
+        gradient_images=0 if score.gradient_cosine is None else c.eval.gradient_images or 0,
     )
 
 

@@ -14,7 +14,8 @@ from ..attacks import Attack
 from ..data import decode
 from ..report import adversarial_examples, attack_names
 from ..sketching.seeded_rngs import seeded_rngs
-from .evaluate import Classifier, attacked
+from .classifier import Classifier
+from .evaluate import attacked
 
 if TYPE_CHECKING:
     from torch import nn

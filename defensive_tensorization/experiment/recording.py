@@ -22,7 +22,7 @@ from ..training import checkpoint, distributed
 from ..training.loop import Progress
 from ..training.microbatches import within_memory
 from . import examples, wandb_log
-from .evaluate import Classifier
+from .classifier import Classifier
 from .plan import Plan, attacks
 
 log = logging.getLogger(__name__)

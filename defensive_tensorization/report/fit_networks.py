@@ -22,12 +22,18 @@ class Left:
 
 @dataclass(frozen=True)
 class Network:
-    """left: by attack ("clean", CLEAN_AT_1 or its name) and epsilon; width None: without rows."""
+    """left: by attack ("clean", CLEAN_AT_1 or its name) and epsilon; width None: without rows.
+
+    cosine  of two draws' gradients at `compared` images, the mean over evaluation seeds; None:
+            not measured.
+    """
 
     name: str
     left: Mapping[tuple[str, float], Left]
     width: int | None = None
     batchnorm: str = ""
+    cosine: float | None = None
+    compared: int = 0
 
 
 def lines(networks: Sequence[Network]) -> list[list[str]]:
@@ -42,6 +48,9 @@ def lines(networks: Sequence[Network]) -> list[list[str]]:
         columns = [(SHOWN, middle), *columns]
         heads += [f"PGD at {middle:g}, stopped", "P(correct given found)"]
         heads += [f"{shown(a)} at {e:g}" for a, e in columns[1:]]
+    compared = max((each.compared for each in networks), default=0)
+    if compared:
+        heads.append(f"cosine of two draws' gradients, {compared} images")
     made = [heads]
     for each in networks:
         line = [each.name, *(_percent(each, name, 0.0) for name in ("clean", CLEAN_AT_1))]
@@ -51,6 +60,8 @@ def lines(networks: Sequence[Network]) -> list[list[str]]:
                 there = each.left.get((attack, epsilon))
                 given = there and there.given_found
                 line.append("—" if given is None else f"{given:.2f}")
+        if compared:
+            line.append("—" if each.cosine is None else f"{each.cosine:.2f}")
         made.append(line)
     return made
 
@@ -64,6 +75,7 @@ def records(networks: Sequence[Network]) -> list[Record]:
             "epsilon": epsilon,
             "accuracy": round(100 * left.accuracy, 2),
             "right_given_found": None if left.given_found is None else round(left.given_found, 3),
+            "gradient_cosine": each.cosine if attack == "clean" else None,
             "n": left.n,
             "seeds": left.seeds,
         }

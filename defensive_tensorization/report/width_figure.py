@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FOUND = "P(correct | found)"
+COSINE = "100 × cosine of two draws' gradients"
 LINES = (  # label, attack, epsilon
     ("clean, random masks", "clean", 0.0),
     ("clean at θ = 1, no masks", CLEAN_AT_1, 0.0),
@@ -22,6 +23,7 @@ LINES = (  # label, attack, epsilon
     ("PGD at 8, full budget", "pgd", 8.0),
     ("EOT-PGD at 8", "eot_pgd", 8.0),
     ("EOT-PGD at 2", "eot_pgd", 2.0),
+    (COSINE, COSINE, 0.0),
 )
 TOPICS = ("data", "training", "epochs", "training seed", "scored", "evaluation seeds")
 
@@ -55,16 +57,18 @@ def draw(networks: Sequence[Network], title: str, about: Facts, path: Path) -> P
 
 
 def points(networks: Sequence[Network], attack: str, epsilon: float) -> list[tuple[int, float]]:
-    """(width, percent) of the networks that have it, the narrowest first."""
-    found = []
-    for each in networks:
-        left = each.left.get((f"{STOPS}pgd" if attack == FOUND else attack, epsilon))
-        if left is None or each.width is None:
-            continue
-        value = left.given_found if attack == FOUND else left.accuracy
-        if value is not None:
-            found.append((each.width, 100 * value))
-    return sorted(found)
+    """(width, percent) of the networks that have it (COSINE: 100 times it), the narrowest first."""
+    values = ((each.width, _value(each, attack, epsilon)) for each in networks)
+    return sorted((w, 100 * v) for w, v in values if w is not None and v is not None)
+
+
+def _value(network: Network, attack: str, epsilon: float) -> float | None:
+    if attack == COSINE:
+        return network.cosine
+    left = network.left.get((f"{STOPS}pgd" if attack == FOUND else attack, epsilon))
+    if left is None:
+        return None
+    return left.given_found if attack == FOUND else left.accuracy
 
 
 def _panels(networks: Sequence[Network]) -> dict[str, list[Network]]:

@@ -34,7 +34,8 @@ class Row(OfNetwork):
     first miss: name=images:right for each outcome, right answers of all scoring draws together.
     `train_autocast` and `autocast` are the precision of the training and of attack and scoring;
     older rows have "". `random` says whether two forwards of the evaluated network can differ; of
-    an older row it is found in the sentence `draws`.
+    an older row it is found in the sentence `draws`. `gradient_cosine` is that of two
+    draws' gradients at the first `gradient_images` images, of clean rows where it was asked for.
     """
 
     attack: str
@@ -69,6 +70,8 @@ class Row(OfNetwork):
     train_autocast: str = ""
     autocast: str = ""
     random: bool = True
+    gradient_cosine: float | None = None
+    gradient_images: int = 0
 
     def __post_init__(self) -> None:
         for name in ("clean_accuracy", "robust_accuracy"):
@@ -207,6 +210,8 @@ def _kinds() -> tuple[dict[str, Any], frozenset[str]]:
 def _value(name: str, kind: Any, value: Any) -> Any:
     if kind is float and type(value) in (int, float):
         return float(value)
+    if kind == float | None:
+        return None if value is None else _value(name, float, value)
     if kind == dict[str, str]:
         sound = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     else:

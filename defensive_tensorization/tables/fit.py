@@ -1,5 +1,8 @@
 """From rows to the table of readings: which rows are held against which published cells."""
 
+from statistics import fmean
+from typing import Any
+
 from .. import config as cfg
 from ..report import fit
 from ..report.fit_networks import CLEAN_AT_1, Left, Network
@@ -33,12 +36,14 @@ def held(layout: Layout) -> list[fit.Held]:
 def networks(of: list[fit.Held], rows: list[Row]) -> list[Network]:
     """Each network once, whoever attacks it; at theta = 1 where Table 3's attacker begins."""
     made: dict[str, dict[tuple[str, float], Left]] = {}
-    kinds: dict[str, tuple[int, str]] = {}
+    kinds: dict[str, dict[str, Any]] = {}
     for each in of:
         left = made.setdefault(each.handling, {})
         mine = [row for row in rows if each.column.takes(row)]
         if mine:
-            kinds[each.handling] = (mine[0].width, mine[0].batchnorm)
+            kinds.setdefault(each.handling, {}).update(
+                width=mine[0].width, batchnorm=mine[0].batchnorm, **_agreement(mine)
+            )
         if each.table == "table3":
             share = fit.missed_unattacked(mine)
             if share is not None:
@@ -48,7 +53,16 @@ def networks(of: list[fit.Held], rows: list[Row]) -> list[Network]:
             cell = [row for row in mine if (row.attack, row.epsilon) == at]
             found = given(cell, "found")[1]
             left[at] = Left(fit.accuracy(cell), found, cell[0].n, _seeds(cell))
-    return [Network(name, left, *kinds.get(name, (None, ""))) for name, left in made.items()]
+    return [Network(name, left, **kinds.get(name, {})) for name, left in made.items()]
+
+
+def _agreement(rows: list[Row]) -> dict[str, Any]:
+    """How far the gradients of draws agree, where it was measured."""
+    told = [row for row in rows if row.gradient_cosine is not None]
+    if not told:
+        return {}
+    cosine = fmean(row.gradient_cosine or 0.0 for row in told)
+    return {"cosine": round(cosine, 3), "compared": told[0].gradient_images}
 
 
 def _seeds(rows: list[Row]) -> int:
