@@ -407,8 +407,7 @@ def halve(conv: TuckerConv2d) -> None:
 
 
 def halve_data(conv: TuckerConv2d) -> None:
-    conv.weight.core.data *= 0.5  # moves no version counter; setting the mode starts afresh
-    conv.eval()
+    conv.weight.core.data *= 0.5  # moves no version counter
 
 
 def load(conv: TuckerConv2d) -> None:
@@ -421,7 +420,13 @@ def step(conv: TuckerConv2d) -> None:
     torch.optim.SGD([conv.weight.core], lr=0.5).step()
 
 
-@pytest.mark.parametrize("change", [halve, load, step, halve_data])
+def step_fused(conv: TuckerConv2d) -> None:
+    """Moves no version counter either."""
+    conv.weight.core.grad = conv.weight.core.detach().clone()
+    torch.optim.SGD([conv.weight.core], lr=0.5, fused=True).step()
+
+
+@pytest.mark.parametrize("change", [halve, load, step, step_fused, halve_data])
 @pytest.mark.parametrize("theta", [1.0, 0.6])
 def test_what_is_kept_between_forwards_follows_the_parameters(
     change: Callable[[TuckerConv2d], None], theta: float
@@ -438,6 +443,22 @@ def test_what_is_kept_between_forwards_follows_the_parameters(
         frozen_parameters = conv(x)
         conv.requires_grad_(True)
         torch.testing.assert_close(conv(x).detach(), frozen_parameters)
+
+
+def test_what_is_kept_is_of_the_parameters_that_a_functional_call_hands_in() -> None:
+    """Of the same shapes, and where memory is reused at the same address."""
+    conv = TuckerConv2d.from_conv(nn.Conv2d(16, 16, 1, bias=False), 1.0).eval()
+    x = torch.randn(4, 16, 8, 8)
+    own = {name: p.detach().clone() for name, p in conv.named_parameters()}
+
+    def scaled(by: float) -> Tensor:
+        core = {"weight.core": own["weight.core"] * by}
+        with torch.no_grad():
+            out: Tensor = functional_call(conv, own | core, (x,))
+        return out
+
+    for by in (1.0, 2.0, 3.0, 4.0):
+        torch.testing.assert_close(scaled(by), conv(x).detach() * by)
 
 
 @pytest.mark.parametrize("theta", [1.0, 0.6])

@@ -112,8 +112,9 @@ class Attack:
         given = (entry.model, entry.x, entry.y, bounds, self.radius)
         with guarded(entry):
             if self.ended is None:
-                return self.perturb(*given).detach(), None
+                return within(self.perturb(*given).detach(), entry.x, self.radius), None
             ended = self.ended(*given)
+            ended = replace(ended, x=within(ended.x, entry.x, self.radius))
         return ended.x, ended
 
     def continues(self, other: "Attack") -> bool:
@@ -145,13 +146,27 @@ class Attack:
             _
         ) in step_checkpoints:  # guarded step by step: the caller's code between them is its own
             with guarded(entry):
-                end = next(ends).detach()
+                end = within(next(ends).detach(), entry.x, self.radius)
             yield end
 
     def _entered(
         self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
     ) -> Entry:
         return entered(model, x, y, bounds, epsilon=self.epsilon, unit=self.unit)
+
+
+def within(made: Tensor, x: Tensor, radius: float) -> Tensor:
+    """made [B, ...] with every entry that 16 bits have rounded out of the ball around x put back.
+
+    The next number toward x: a step of theirs near 1 is 1/256 or 1/2048.
+    """
+    if made.dtype not in (torch.float16, torch.bfloat16):
+        return made
+    beyond = (made.double() - x.double()).abs() > radius
+    while beyond.any():
+        made = torch.where(beyond, torch.nextafter(made, x), made)
+        beyond = (made.double() - x.double()).abs() > radius
+    return made
 
 
 def step_count(

@@ -57,7 +57,7 @@ def apgd(
         for step in range(1, steps + 1):
             assert grad_adv is not None and grad_best is not None
             a = MOMENTUM if step > 1 else 1.0
-            z = ball.project(x_adv + eta.view(each) * grad_adv.sign())
+            z = ball.project(x_adv + eta.view(each).to(x_adv.dtype) * grad_adv.sign())
             x_next = ball.project(x_adv + a * (z - x_adv) + (1 - a) * (x_adv - x_previous))
             estimate = asked(x_next, y)
             assert estimate.gradient is not None

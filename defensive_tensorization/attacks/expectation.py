@@ -17,6 +17,7 @@ draw's.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -60,6 +61,32 @@ def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
     return most if most >= WORTHWHILE.get(device.type, 1) else 1
 
 
+def whole_batches(model: nn.Module, x: Tensor) -> bool:
+    """Whether every layer that draws meets exactly the examples x [B, ...], or a reference set.
+
+    Only then can a batch be repeated, each repeat under its own draw: not where the forward joins
+    images, takes them one by one, or gives a layer something else, nor in a compiled graph.
+    """
+    modules = [*model.modules()]
+    if any(getattr(m, "_compiled_call_impl", None) or hasattr(m, "_orig_mod") for m in modules):
+        return False
+    x = x if len(x) > 1 else torch.cat([x, x])  # one may be a batch of a layer's own
+    references = (getattr(module, "reference", None) for module in modules)
+    sizes = {len(x), *(len(each) for each in references if isinstance(each, Tensor))}
+    met: set[int] = set()
+    hooks = []
+    for name in sketching.sketches(model):
+        layer = model.get_submodule(re.sub(r"(^|\.)weight$", "", name))
+        hooks.append(layer.register_forward_pre_hook(lambda _, given: met.add(len(given[0]))))
+    try:
+        with torch.no_grad(), sketching.disabled(model):
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return met <= sizes
+
+
 def batching_note(model: nn.Module, batch: int, device: torch.device) -> str:
     """The automatic choice in words, for a row."""
     most = most_together(model, batch, device)
@@ -87,6 +114,8 @@ class Expectation:
         self.objective = objective
         self.average = average
         self.together = together or most_together(model, len(x), x.device)
+        if not together and self.together > 1 and not whole_batches(model, x):
+            self.together = 1
         self.example = x
         self.draws = draws if draws == 1 or self.random else 1
 
@@ -142,9 +171,30 @@ class Expectation:
 
 
 def _unit(gradient: Tensor) -> Tensor:
-    """Each example's gradient at an L1 norm of 1; a zero or infinite one has no direction: zero."""
-    norm = gradient.flatten(1).norm(1, 1).view(-1, *[1] * (gradient.ndim - 1))
-    return torch.where(norm.isfinite() & (norm > 0), gradient / norm, 0.0)
+    """Each example's gradient at an L1 norm of 1; a zero one has no direction: zero."""
+    norm = _norm(gradient)
+    if not norm.isfinite().all():
+        gradient = torch.where(norm.isfinite(), gradient, _of_finite_entries(gradient))
+        norm = _norm(gradient)
+    return torch.where(norm > 0, gradient / norm, 0.0)
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """L1, of each example; in the gradient's number of dimensions."""
+    norm: Tensor = gradient.flatten(1).norm(1, 1)
+    return norm.view(-1, *[1] * (gradient.ndim - 1))
+
+
+def _of_finite_entries(gradient: Tensor) -> Tensor:
+    """In units of each example's largest finite entry, which infinite ones become; NaN is zero.
+
+    A pixel whose slope is infinite says nothing of the others: the square root of a black one.
+    """
+    finite = gradient.isfinite()
+    sizes = torch.where(finite, gradient, 0.0).abs().flatten(1).amax(1)
+    largest = torch.where(sizes > 0, sizes, 1.0).view(-1, *[1] * (gradient.ndim - 1))
+    signs = torch.where(gradient.isnan(), 0.0, gradient).sign()
+    return torch.where(finite, gradient / largest, signs)
 
 
 def answers_vary(model: nn.Module, x: Tensor) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +22,9 @@ _OF_TYPES = re.compile(r"dtype|scalar type|should be the same|same dtype", re.IG
 class Guarded(nn.Module):
     """The model as attacks call it; a label above `highest` there is none.
 
-    Nothing converts or moves it, and whatever its mode, nobody but the guard warns about that.
+    Nothing converts or moves it, and whatever its mode, nobody but the guard warns about that. It
+    gets copies of the inputs, which it may overwrite, and a stream of torch's global generator of
+    its own, which it may seed: the attack's choices go on from where they were.
     """
 
     def __init__(self, model: nn.Module, highest: int) -> None:
@@ -28,10 +33,12 @@ class Guarded(nn.Module):
         self.highest = highest  # label
         self.met = False
         self.passed = False  # by a gradient
+        self.stream: Tensor | None = None  # state of the model's own random choices
         self.training = False
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self._first(x) if not self.met else self.model(x)
+        with self._own_stream(x.device):
+            logits: Tensor = self._first(x.clone()) if not self.met else self.model(x.clone())
         if not self.passed and torch.is_grad_enabled() and x.requires_grad:
             if not _depends_on(logits, x):
                 raise UsageError(
@@ -40,6 +47,22 @@ class Guarded(nn.Module):
                 )
             self.passed = True
         return logits
+
+    @contextmanager
+    def _own_stream(self, device: torch.device) -> Iterator[None]:
+        """On the device where an attack of inputs there draws."""
+        source = torch.cuda if device.type == "cuda" else torch
+        at = (device,) if device.type == "cuda" else ()
+        attack = source.get_rng_state(*at)
+        if self.stream is None:
+            source.manual_seed(int.from_bytes(sha256(attack.numpy()).digest()[:7], "big"))
+        else:
+            source.set_rng_state(self.stream, *at)
+        try:
+            yield
+        finally:
+            self.stream = source.get_rng_state(*at)
+            source.set_rng_state(attack, *at)
 
     def _first(self, x: Tensor) -> Tensor:
         """The logits [B, C] of the first forward, or a UsageError."""

@@ -36,18 +36,19 @@ def square(
     restarts: int = 1,
 ) -> Attack:
     """steps: how many windows are tried, each at the price of K forwards, on a random network of
-    2 K; p: the first's share."""
+    2 K; p: the first's share. Inputs [B, F] have windows like a sound's, [B, 1, F]."""
     positive("attack.square.p", p)
 
     def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
-        x, radius = ball.x, ball.radius
+        radius = ball.radius
+        x = ball.x if ball.x.ndim > 2 else ball.x.unsqueeze(1)
         stripes = (*x.shape[:2], *[1] * (x.ndim - 3), x.shape[-1])
-        now = ball.project(x + radius * _signs(x, stripes))
-        best = Best(x).offer(now, asked(now, y, gradient=False))
+        now = ball.project(ball.x + (radius * _signs(x, stripes).expand_as(x)).view(ball.x.shape))
+        best = Best(ball.x).offer(now, asked(now, y, gradient=False))
         for step in range(steps):
             inside = windows(x, share(step, steps, p))
             change = 2 * radius * _signs(x, (*x.shape[:2], *[1] * (x.ndim - 2)))
-            then = ball.project(best.x + change * inside)
+            then = ball.project(best.x + (change * inside).view(ball.x.shape))
             if asked.random:
                 held, made = _side_by_side(asked, best.x, then, y)
                 best = Best(best.x).offer(best.x, held)

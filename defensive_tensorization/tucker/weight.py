@@ -205,8 +205,6 @@ class TuckerWeight(AsTensor):
     def train(self, mode: bool = True) -> Self:
         if mode:
             self._kept.clear()
-        else:
-            self._kept.distrust()
         return super().train(mode)
 
 

@@ -1,0 +1,289 @@
+"""Attacks on models that overwrite, seed, join or round what they are given."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import defensive_tensorization as dt
+from defensive_tensorization.attacks.expectation import Expectation, cross_entropy, whole_batches
+
+EPSILON = 0.05
+ATTACKS = {
+    "fgsm": dt.attacks.fgsm(epsilon=EPSILON),
+    "pgd": dt.attacks.pgd(epsilon=EPSILON, steps=3),
+    "eot_pgd": dt.attacks.eot_pgd(epsilon=EPSILON, steps=3, samples=2),
+    "apgd": dt.attacks.apgd(epsilon=EPSILON, steps=3, samples=2),
+    "square": dt.attacks.square(epsilon=EPSILON, queries=5, samples=2),
+}
+each_attack = pytest.mark.parametrize("name", [*ATTACKS])
+
+
+def linear(features: int = 48, seed: int = 0) -> nn.Linear:
+    torch.manual_seed(seed)
+    return nn.Linear(features, 10)
+
+
+def images(n: int = 20) -> Tensor:
+    return torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def attacked(name: str, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    torch.manual_seed(2)
+    return ATTACKS[name](model, x, y)
+
+
+# --- inputs that the model overwrites -------------------------------------------------------------
+
+
+class Scaling(nn.Module):
+    """Darkens its input, in place or not."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.head, self.in_place = linear(), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.mul_(0.8) if self.in_place else x * 0.8
+        logits: Tensor = self.head(x.flatten(1))
+        return logits
+
+
+@each_attack
+def test_a_model_that_overwrites_its_input_is_attacked_as_one_that_does_not(name: str) -> None:
+    x, (overwrites, copies) = images(), (Scaling(True).eval(), Scaling(False).eval())
+    y, given = copies(x).argmax(1), x.clone()
+    found = attacked(name, overwrites, given, y)
+    assert torch.equal(given, x)
+    assert torch.equal(found, attacked(name, copies, x, y))
+    assert (found - x).abs().max() <= EPSILON * (1 + 1e-5)
+
+
+# --- random choices that the model seeds ----------------------------------------------------------
+
+
+class Noisy(nn.Module):
+    """The same noise at every forward, from the global generator or one of its own."""
+
+    def __init__(self, seeds_all: bool) -> None:
+        super().__init__()
+        self.head, self.seeds_all = linear(), seeds_all
+
+    def forward(self, x: Tensor) -> Tensor:
+        generator = None
+        if self.seeds_all:
+            torch.manual_seed(0)
+        else:
+            generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(x.shape[1:], generator=generator)
+        logits: Tensor = self.head((x + 0.05 * noise).flatten(1))
+        return logits
+
+
+@each_attack
+def test_a_model_that_seeds_the_global_generator_repeats_no_choice_of_the_attack(name: str) -> None:
+    x, (seeds_all, seeds_own) = images(), (Noisy(True).eval(), Noisy(False).eval())
+    y = seeds_own(x).argmax(1)
+    assert torch.equal(attacked(name, seeds_all, x, y), attacked(name, seeds_own, x, y))
+
+
+class Dropping(nn.Module):
+    """Random by the global generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.seen = linear(), [torch.zeros(0)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = torch.rand(48) < 0.5
+        self.seen.append(kept.float())
+        logits: Tensor = self.head(x.flatten(1) * kept)
+        return logits
+
+
+def test_a_model_s_own_choices_vary_and_follow_the_seed() -> None:
+    x, model = images(), Dropping().eval()
+    y = linear()(x.flatten(1)).argmax(1)
+    once = attacked("eot_pgd", model, x, y)
+    masks = {tuple(each.tolist()) for each in model.seen[1:]}
+    assert len(masks) == len(model.seen) - 1 > 6
+    assert torch.equal(attacked("eot_pgd", model, x, y), once)
+
+
+# --- slopes that are infinite ---------------------------------------------------------------------
+
+
+class Gamma(nn.Module):
+    """The square root, whose slope at a black pixel is infinite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = linear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(x.flatten(1).sqrt())
+        return logits
+
+
+@pytest.mark.parametrize("name", ["eot_pgd", "apgd"])
+def test_one_black_pixel_blinds_no_averaging_attack(name: str) -> None:
+    x, model = images(), Gamma().eval()
+    x[:, 0, 0, 0] = 0
+    y = model(x).argmax(1)
+    attack = {
+        "eot_pgd": dt.attacks.eot_pgd(epsilon=0.3, steps=20),
+        "apgd": dt.attacks.apgd(epsilon=0.3, steps=20),
+    }[name]
+    left = (model(attack(model, x, y)).argmax(1) == y).float().mean()
+    by_signs = dt.attacks.pgd(epsilon=0.3, steps=20)(model, x, y)  # for which size counts nothing
+    assert left <= (model(by_signs).argmax(1) == y).float().mean() < 0.5
+
+
+class Slope(torch.autograd.Function):
+    """Zeros, with the given gradient [B, F]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return torch.zeros(len(x))
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, None]:
+        return given[0][:, None] * ctx.saved_tensors[0], None
+
+
+def test_directions_of_gradients_with_infinite_entries_by_hand() -> None:
+    """An infinite entry becomes the largest finite one, NaN zero; then the L1 norm is 1."""
+    inf, nan = float("inf"), float("nan")
+    slopes = [[inf, 2, -1], [nan, 1, 1], [-inf, 0, nan], [3e38, -3e38, 0], [0, 0, 0], [1, 3, 0]]
+    wanted = [
+        [0.4, 0.4, -0.2],
+        [0, 0.5, 0.5],
+        [-1, 0, 0],
+        [0.5, -0.5, 0],
+        [0, 0, 0],
+        [0.25, 0.75, 0],
+    ]
+
+    class Sloped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            z = Slope.apply(x, torch.tensor(slopes))
+            return torch.stack([z, torch.zeros_like(z)], 1)
+
+    x = torch.zeros(6, 3)
+    ask = Expectation(Sloped(), x, lambda z, y: z[:, 0], average="gradient")
+    found = ask(x, torch.zeros(6, dtype=torch.long)).gradient
+    torch.testing.assert_close(found, torch.tensor(wanted))
+
+
+# --- batches that the model joins or cuts ---------------------------------------------------------
+
+
+class Joined(nn.Module):
+    """Exactly zero under any draw: one convolution on the batch joined with itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        once, again = self.head(self.conv(torch.cat([x, x])).relu().mean((2, 3))).chunk(2)
+        return once - again
+
+
+class Prompted(Joined):
+    """The convolution also meets one learned image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        prompt = torch.full((1, 3, 4, 4), 0.5)
+        logits: Tensor = self.head((self.conv(x) + self.conv(prompt)).relu().mean((2, 3)))
+        return logits
+
+
+class OneByOne(Joined):
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.stack([self.conv(one) for one in x]).relu().mean((2, 3)))
+        return logits
+
+
+class Plain(Joined):
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.conv(x).relu().mean((2, 3)))
+        return logits
+
+
+def sketched(model: nn.Module) -> nn.Module:
+    net: nn.Module = dt.tensorize(model, theta=0.7, min_dim=3).eval().requires_grad_(False)
+    dt.sketching.seed(net, 0)
+    return net
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+@pytest.mark.parametrize("model", [Joined, Prompted, OneByOne, Plain])
+def test_draws_run_together_only_where_every_layer_meets_the_batch(
+    model: type[nn.Module], batch: int
+) -> None:
+    net = sketched(model())
+    before = dt.sketching.rng_states(net)
+    assert whole_batches(net, images(batch)) is (model is Plain)
+    assert dt.sketching.rng_states(net).keys() == before.keys()  # nothing was drawn
+    y = torch.zeros(batch, dtype=torch.long)
+    ask = Expectation(net, images(batch), cross_entropy, draws=10)
+    assert ask.together > 1 if model is Plain else ask.together == 1
+    made = ask(images(batch), y)
+    if model is Joined:  # the cross-entropy of equal logits, whatever is drawn
+        torch.testing.assert_close(made.loss, torch.full((batch,), 10.0).log())
+
+
+def test_draws_of_a_compiled_network_run_one_by_one() -> None:
+    net = sketched(Plain())
+    net.compile(backend="eager")
+    assert not whole_batches(net, images(4))
+    assert not whole_batches(torch.compile(sketched(Plain()), backend="eager"), images(4))
+
+
+# --- inputs in 16 bits, and without a place -------------------------------------------------------
+
+
+@each_attack
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("epsilon", [1 / 255, 8 / 255])
+def test_sixteen_bits_stay_in_the_ball(name: str, dtype: torch.dtype, epsilon: float) -> None:
+    model = nn.Sequential(nn.Flatten(), linear()).to(dtype).eval()
+    x = images().to(dtype)
+    settings: dict[str, Any] = {"square": {"queries": 5}, "fgsm": {}}.get(name, {"steps": 3})
+    attack = getattr(dt.attacks, name)(epsilon=epsilon, **settings)
+    found = attack(model, x, model(x).argmax(1))
+    assert found.dtype == dtype and not torch.equal(found, x)
+    assert (found.double() - x.double()).abs().max() <= epsilon
+    assert found.min() >= 0 and found.max() <= 1
+
+
+@each_attack
+def test_a_half_model_whose_logits_are_float32_is_attacked(name: str) -> None:
+    class Outside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = linear().bfloat16()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x.flatten(1)).float()
+
+    x = images().bfloat16()
+    assert attacked(name, Outside().eval(), x, torch.zeros(20, dtype=torch.long)).dtype == x.dtype
+
+
+@each_attack
+def test_inputs_without_a_place_are_attacked_as_a_row_of_pixels(name: str) -> None:
+    """[B, F] as [B, 1, F], by the same choices."""
+    x = images().flatten(1)
+    flat, row = linear().eval(), nn.Sequential(nn.Flatten(), linear()).eval()
+    y = flat(x).argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = attacked(name, flat, x, y)
+    assert torch.equal(found, attacked(name, row, x[:, None], y)[:, 0])
+    assert (found - x).abs().max() <= EPSILON * (1 + 1e-5)
