@@ -11,7 +11,8 @@ A block stands between two comments; what is between them is replaced:
     <!-- end -->
 
 `rows` and `columns` name fields of the csv, `value` the field that is shown with one decimal;
-`values` names several fields, which are the columns then; `digits=2` shows two decimals. Every
+`values` names several fields, which are the columns then; `digits=2` shows two decimals;
+`std=yes` adds ± and the field NAME_std. An averaged value that is an upper bound gets a †. Every
 other key=a|b keeps the lines whose field has one of the values (quote what holds spaces), and its
 order is the order of rows and columns. Fields and attacks are shown in a reader's words: ε for
 epsilon, "PGD stopped at the first miss" for foolbox1_pgd. Without `rows` and `columns` one line
@@ -76,6 +77,7 @@ def _snippet(words: str, root: Path) -> str:
     columns, value = options.pop("columns", ""), options.pop("value", "value")
     values = [name for name in options.pop("values", "").split(",") if name]
     digits = int(options.pop("digits", "1"))
+    spread = options.pop("std", "no") == "yes"
     wanted = {name: each.split("|") for name, each in options.items()}
     lines = _lines(root / path)
     for name in [*rows, *filter(None, [columns]), *(values or [value]), *wanted]:
@@ -89,11 +91,22 @@ def _snippet(words: str, root: Path) -> str:
     if values:
         columns, value = "_field", "_value"
         wanted["_field"] = values
-        kept = [{**line, "_field": name, "_value": line[name]} for line in kept for name in values]
+        kept = [_of_field(line, name, spread) for line in kept for name in values]
     if not columns:
         return f"{_number(_only(kept, words), value, digits)}%"
     table = _table(kept, rows, columns, value, wanted, words, digits)
     return f"\n{table}\n"
+
+
+def _of_field(line: Line, name: str, spread: bool) -> Line:
+    """The line with one field's value, and the marks that belong to this field."""
+    return {
+        **line,
+        "_field": name,
+        "_value": line[name],
+        "_std": line.get(f"{name}_std", "") if spread else "",
+        "_bound": line.get("upper_bound", "") if name == "averaged" else "",
+    }
 
 
 def _lines(path: Path) -> list[Line]:
@@ -170,7 +183,12 @@ def _only(lines: list[Line], words: str) -> Line:
 def _number(line: Line, value: str, digits: int) -> str:
     if not line[value]:
         return "—"
-    return f"{float(line[value]):.{digits}f}{' (not converged)' if line.get('refused') else ''}"
+    number = f"{float(line[value]):.{digits}f}"
+    if line.get("_std"):
+        number += f" ± {float(line['_std']):.{digits}f}"
+    if line.get("_bound"):
+        number += "†"
+    return f"{number}{' (not converged)' if line.get('refused') else ''}"
 
 
 def main(words: list[str]) -> int:

@@ -93,6 +93,19 @@ def test_several_fields_stand_side_by_side(root: Path) -> None:
     ]
 
 
+def test_a_spread_and_an_upper_bound_are_shown(root: Path) -> None:
+    (root / "table.csv").write_text(
+        "epsilon,stopped,stopped_std,averaged,upper_bound\n"
+        "2.0,58.33,3.52,16.43,0 of 25 cells\n"
+        "8.0,28.6,,0.0,\n"
+    )
+    words = "table.csv rows=epsilon values=stopped,averaged"
+    plain = docs_numbers.rendered(f"<!-- begin: {words} --><!-- end -->", root).splitlines()
+    assert plain[3:5] == ["| 2 | 58.3 | 16.4† |", "| 8 | 28.6 | 0.0 |"]
+    spread = docs_numbers.rendered(f"<!-- begin: {words} std=yes --><!-- end -->", root)
+    assert spread.splitlines()[3:5] == ["| 2 | 58.3 ± 3.5 | 16.4† |", "| 8 | 28.6 | 0.0 |"]
+
+
 def test_the_ratios_of_a_benchmark(root: Path) -> None:
     ratios = {"a / b": {"minimum": 0.504, "median": 0.48}, "c / d": {"minimum": 9, "median": 9}}
     (root / "bench.json").write_text(json.dumps({"ratios": ratios, "quick": False}))
