@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .figures import STYLES
+from .figures import STYLES, saved
 from .wrapping import wrapped
 
 
@@ -20,10 +20,7 @@ def headline(result: Mapping[str, Any]) -> str:
 
 def figure(result: Mapping[str, Any], path: Path) -> Path:
     """A PNG of three panels: signal-to-noise, cosine between draws, the margin around images."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from .agg import pyplot
 
     layers = result["layers"]
     tall = max(3.2, 0.22 * len(layers))
@@ -57,11 +54,6 @@ def figure(result: Mapping[str, Any], path: Path) -> Path:
     axes[2].set_title("margin of the wrong class (logits), mean", fontsize=10)
     axes[2].set_xlabel("distance / ε")
     axes[2].legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"Audit: {result['name']}"
     said = headline(result)
     made.suptitle(wrapped(said, 0.98 * 13, 12), fontsize=12)
-    about = {"Title": title, "Description": said, "Software": None}
-    made.savefig(path, dpi=120, metadata=about)
-    pyplot.close(made)
-    return path
+    return saved(made, path, f"Audit: {result['name']}", said, dpi=120)

@@ -60,10 +60,7 @@ def contours(
 
     radius  of the red circle, in the axes' units; at: the levels; axes: what x and y are.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     width = 3.0 * len(panels) + 2.0
     under = wrapped(caption, 0.98 * width, SIZE)

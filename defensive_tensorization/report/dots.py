@@ -36,10 +36,7 @@ def dots(
     Lines against epsilon lie on each other where there are many methods. `copied` says which of the
     published values are of another network. Selects rows as `tables.render` does.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     chosen = select(rows, columns, data=data)
     chosen = [row for row in chosen if row.attack in (*attacks, "clean")]

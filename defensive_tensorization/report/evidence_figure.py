@@ -27,10 +27,7 @@ def draw(rendered: Rendered, label: str, attack: str, path: Path) -> Path:
     P(correct | found), how often a fresh draw is right on an example that an attack which stops
     took for a miss.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     place = [column.label for column in rendered.table.columns].index(label)
     rows = rendered.used(place)

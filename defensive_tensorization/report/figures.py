@@ -45,10 +45,7 @@ def robust_vs_epsilon(
     Published values, in %, stand as hollow marks. Selects rows as `tables.render` does. The caption
     says how much was not run.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     if len(columns) > len(STYLES):
         raise ValueError(f"at most {len(STYLES)} methods in one figure, got {len(columns)}")
@@ -92,14 +89,28 @@ def robust_vs_epsilon(
         return saved(figure, path, title, text, under)
 
 
-def saved(figure: "Figure", path: Path, title: str, text: str, under: str) -> Path:
-    """Write the picture as PNG, `under` below it and its title and text in the file."""
-    from matplotlib import pyplot
+def saved(
+    figure: "Figure",
+    path: Path,
+    title: str,
+    text: str,
+    under: str = "",
+    *,
+    size: float = 8,
+    dpi: int = 200,
+) -> Path:
+    """Write the picture as PNG, with its title and text in the file.
 
-    figure.supxlabel(under, x=0.01, ha="left", fontsize=8)
+    Args:
+        under: What stands below the picture, in letters of `size` points.
+    """
+    from defensive_tensorization.report.agg import pyplot
+
+    if under:
+        figure.supxlabel(under, x=0.01, ha="left", fontsize=size)
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"Title": title, "Description": text, "Software": None}
-    figure.savefig(path, dpi=200, metadata=about)
+    figure.savefig(path, dpi=dpi, metadata=about)
     pyplot.close(figure)
     return path
 

@@ -34,10 +34,7 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
 
     Networks without randomness have one line each, so they share a panel an epsilon.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     random, fixed = random_panels(rows, columns), fixed_panels(rows, columns)
     under = wrapped(ABOUT, 0.98 * PAGE, 8)

@@ -35,10 +35,7 @@ def text(points: Sequence[Point], about: str) -> str:
 
 def figure(points: Sequence[Point], about: str, path: Path) -> Path:
     """Write a PNG: mean and one deviation over evaluation seeds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from .agg import pyplot
 
     names = [a for a in dict.fromkeys(p.attack for p in points) if a != "clean"] or ["clean"]
     thetas = [t for t in dict.fromkeys(p.theta for p in points) if t != "dense"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defensive_tensorization.report.figures import saved
 from defensive_tensorization.report.wrapping import wrapped
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ def clip_figure(clips: Sequence[Sequence[View]], path: Path, *, title: str, capt
 
     Within a clip waveforms share their axes, and spectrograms their colours.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     across = max(map(len, clips))
     figure, grid = pyplot.subplots(
@@ -59,12 +57,7 @@ def clip_figure(clips: Sequence[Sequence[View]], path: Path, *, title: str, capt
         axis.set_xlabel("seconds")
     figure.suptitle(title)
     under = wrapped(caption, 0.98 * 4 * across, 10)  # 12 inches are printed on 7
-    figure.supxlabel(under, x=0.01, ha="left", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"Title": title, "Description": caption, "Software": None}
-    figure.savefig(path, dpi=110, metadata=about)
-    pyplot.close(figure)
-    return path
+    return saved(figure, path, title, caption, under, size=10, dpi=110)
 
 
 def _wave(axis: "Axes", view: View, loudest: float) -> None:

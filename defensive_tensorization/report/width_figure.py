@@ -35,10 +35,7 @@ def drawable(networks: Sequence[Network]) -> bool:
 
 def draw(networks: Sequence[Network], title: str, about: Facts, path: Path) -> Path:
     """Writes a PNG: accuracy in % against width, on a logarithmic scale."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from defensive_tensorization.report.agg import pyplot
 
     panels = _panels(networks)
     figure, axes = pyplot.subplots(
