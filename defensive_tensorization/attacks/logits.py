@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11
 
 _OF_TYPES = re.compile(r"dtype|scalar type|should be the same|same dtype", re.IGNORECASE)
 
@@ -104,7 +101,7 @@ class Guarded(nn.Module):
         self.met = True
         return logits
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+    def _apply(self, fn: Any, recurse: bool = True) -> Guarded:
         return self
 
 

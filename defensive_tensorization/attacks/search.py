@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from .attack import Attack
 from .expectation import AVERAGES, Estimate, Expectation, Objective
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Best:
         self.loss = torch.full((len(x),), -math.inf, device=x.device)
         self.right = torch.full((len(x),), math.inf, device=x.device)
 
-    def offer(self, x: Tensor, made: Estimate | Best) -> Self:
+    def offer(self, x: Tensor, made: Estimate | Best) -> Best:
         tie = (made.right == self.right) & (made.loss > self.loss)
         better = (made.right < self.right) | tie
         self.x = torch.where(better.view(-1, *[1] * (x.ndim - 1)), x, self.x)

@@ -21,13 +21,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11
 
 Array = NDArray[Any]
 NAMES = ("mean", "majority", "probability", "worst", "best", "lucky")
@@ -44,7 +41,7 @@ class Answers:
     by_draw: Array
     outcome: Array | None = None
 
-    def __add__(self, other: Self) -> Answers:
+    def __add__(self, other: Answers) -> Answers:
         """Of further images, draw by draw."""
         return Answers(
             np.concatenate([self.correct, other.correct]),
@@ -90,7 +87,7 @@ class Answers:
         )
 
     @classmethod
-    def decoded(cls, correct: str, votes: str, by_draw: str) -> Self:
+    def decoded(cls, correct: str, votes: str, by_draw: str) -> Answers:
         vote = np.array([int(digit, 16) for digit in votes])
         counts = np.frombuffer(bytes.fromhex(correct), dtype=np.uint8).astype(int)
         return cls(counts, vote % 2 > 0, vote // 2 > 0, np.array([int(c) for c in by_draw.split()]))

@@ -20,16 +20,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from .draws import EACH, LIVE, Control, Drawn, RandomState, controls
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 @dataclass
@@ -50,7 +47,7 @@ class Ledger:
         return {name: [plain(m) for m in made] for name, made in self.draws.items()}
 
     @classmethod
-    def from_dict(cls, plain: dict[str, list[list[list[Any] | None] | None]]) -> Self:
+    def from_dict(cls, plain: dict[str, list[list[list[Any] | None] | None]]) -> Ledger:
         def masks(m: list[list[Any] | None] | None) -> Drawn | None:
             if m is None:
                 return None

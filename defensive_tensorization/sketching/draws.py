@@ -9,7 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from torch import Tensor
 from ..errors import UsageError
 from . import eager, in_graph, recompute
 from .thread_context import ThreadContext
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11
 
 Drawn = tuple[Tensor | None, ...]
 """The tensors of one draw, each with the examples, or parts of the batch, first where each has
@@ -207,7 +204,7 @@ class RandomState(ABC):
             self._generators.setdefault(device, generator)  # another thread may have been quicker
         return self._generators[device]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any]) -> RandomState:
         copied = copy.copy(self)
         copied._generators = {d: g.clone_state() for d, g in self._generators.items()}
         copied.calls, copied.number = self.calls.clone(), in_graph.know(copied)

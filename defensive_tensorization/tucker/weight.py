@@ -9,7 +9,7 @@ Masking the core's components equals masking the columns of the factors, which i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,6 @@ from .as_tensor import AsTensor
 from .decompose import Rank, decompose
 from .kept import Kept
 from .paths import contract_channels, contract_channels_of_draws, contract_window
-
-if TYPE_CHECKING:
-    from typing_extensions import Self  # typing has it from Python 3.11
-
 
 SMALL = 50_000  # elements of a kernel; of larger ones several at once take longer than in turn
 
@@ -202,7 +198,7 @@ class TuckerWeight(AsTensor):
         dtype = torch.get_autocast_dtype(device.type) if mixed else self.core.dtype
         return self._kept.get((what, device, dtype), self._all, lambda: compute().to(dtype))
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> TuckerWeight:
         if mode:
             self._kept.clear()
         return super().train(mode)
