@@ -3,8 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
 
 from ..system.progress import Level
 
@@ -16,8 +14,8 @@ ENDED = (DONE, FAILED)
 Job = Sequence[str]
 
 
-class Board:
-    """A context manager. Jobs are numbered through the sweep; a launcher reports their states.
+class Board(Level):
+    """The level of a sweep's jobs, numbered through the sweep; a launcher reports their states.
 
     Args:
         name: what the line begins with, such as the experiment's name.
@@ -27,26 +25,12 @@ class Board:
 
     def __init__(self, name: str, batches: Sequence[Sequence[Job]], rounds: Sequence[int]) -> None:
         jobs = [job for batch in batches for job in batch]
-        self._level = Level(name, len(jobs), "jobs")
+        super().__init__(name, len(jobs), "jobs")
         self._common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         self._rounds = list(rounds)
         self._launches = 0
         self._states: dict[int, str] = {}
         self._why: dict[int, str] = {}
-
-    def __enter__(self) -> "Board":
-        with ExitStack() as held:
-            held.enter_context(self._level)
-            self._held = held.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._held.close()
 
     def launch(self, first: int, jobs: Sequence[Job]) -> None:
         """The next launch begins: its jobs wait, `first` is the number of the first of them."""
@@ -71,7 +55,7 @@ class Board:
             self._show()
             return
         if state in ENDED:
-            self._level.step()
+            self.step()
         if state == FAILED:
             log.info("#%d failed: %s", number, why)
         self._show()
@@ -85,7 +69,7 @@ class Board:
         found = [f"{counts[s]} {s}{self._reason(s)}" for s in (RUNNING, WAITING) if counts[s]]
         found += [f"{counts[FAILED]} failed"] if counts[FAILED] else []
         at = f"round {self._rounds[self._launches - 1]} of {self._rounds[-1]}"
-        self._level.add(", ".join([at, *found]))
+        self.add(", ".join([at, *found]))
 
     def _reason(self, state: str) -> str:
         """The reason that most of the jobs of a state have."""

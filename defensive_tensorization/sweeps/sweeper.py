@@ -53,7 +53,8 @@ class BasesFirst(BasicSweeper):
                 self._progress.enter_context(Level(name, sum(map(len, batches)), "runs"))
         elif launches:
             board = Board(name, batches, [number for number, _ in launches])
-            self.launcher.board = self._progress.enter_context(board)  # type: ignore[union-attr]
+            self._progress.enter_context(board)
+            self.launcher.board = board  # type: ignore[union-attr]
         return batches
 
     def _config(self, job: Sequence[str]) -> Config:
