@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, TypeVar
 
 from . import output
@@ -49,12 +48,7 @@ class Level:
         self._started = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self in _open:  # and whatever an exception left open within
             del _open[_open.index(self) :]
         self._held.close()
