@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -33,22 +33,12 @@ from .evaluation_config import of_network
 
 if TYPE_CHECKING:
     from ..config import Config
+    from .ensure import Trained
     from .plan import Plan
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = 1  # raise it when the same settings give another surface
-
-
-class Trained(Protocol):
-    """A network, the digest of its weights, and the commit whose code trained them."""
-
-    @property
-    def network(self) -> nn.Module: ...
-    @property
-    def weights(self) -> str: ...
-    @property
-    def commit(self) -> str: ...
 
 
 def panel_config_hash(config: "Config", plane: "Config | None") -> str:
@@ -96,7 +86,7 @@ def example(p: "Plan") -> tuple[Tensor, Tensor]:
     return decode(head.inputs[-1]), head.labels[-1]
 
 
-def ensure(p: "Plan", of: Trained, laid: "Plan", by: Trained, command: str) -> Path:
+def ensure(p: "Plan", of: "Trained", laid: "Plan", by: "Trained", command: str) -> Path:
     """The panels of this network, made where they or their weights are not there yet.
 
     laid, by  the run whose gradient spans the plane; `p` and `of` themselves: each its own.
@@ -115,7 +105,7 @@ def ensure(p: "Plan", of: Trained, laid: "Plan", by: Trained, command: str) -> P
 
 
 def _made(
-    p: "Plan", of: Trained, laid: "Plan", by: Trained, how: str, command: str
+    p: "Plan", of: "Trained", laid: "Plan", by: "Trained", how: str, command: str
 ) -> Iterator[Panel]:
     settings = p.config.landscape
     assert settings is not None

@@ -1,20 +1,10 @@
 """A dense weight in a state dict, for a layer whose weight is decomposed."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import UsageError
-
-
-class Decomposed(Protocol):
-    """A weight module that can start anew from a dense kernel."""
-
-    shape: Any
-
-    def decomposed(self, kernel: Tensor) -> dict[str, Tensor]:
-        """The module's own state for this kernel."""
-        ...
 
 
 def decompose_on_loading(

@@ -5,8 +5,10 @@ frozen and disabled networks alike and meets the draws that it would meet withou
 tensor `calls` counts them: an operator that writes is neither merged with another nor left out.
 """
 
+from __future__ import annotations
+
 from itertools import count
-from typing import Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import torch
@@ -14,42 +16,17 @@ from torch import Tensor
 
 from ..errors import UsageError
 
-Drawn = tuple[Tensor | None, ...]
-
-
-class Draws(Protocol):
-    """What a graph needs of `draws.Draws`."""
-
-    ahead: tuple[Drawn | None, ...]
-    calls: Tensor
-    number: int
-
-    @property
-    def random(self) -> bool: ...
-
-    @property
-    def mask_sizes(self) -> list[int] | None: ...
-
-    def flat(self, device: torch.device, size: int) -> Tensor: ...
-
-    def draw(
-        self,
-        device: torch.device,
-        batch: int | None = None,
-        *,
-        size: int = 0,
-        whole: bool = False,
-    ) -> Drawn | None: ...
-
+if TYPE_CHECKING:
+    from .draws import Drawn, RandomState
 
 _numbers = count()
-_known: WeakValueDictionary[int, Draws] = WeakValueDictionary()
+_known: WeakValueDictionary[int, RandomState] = WeakValueDictionary()
 
 _library = torch.library.Library("defensive_tensorization", "FRAGMENT")
 _library.define("masks(int draws, int size, Tensor(a!) calls, Device device) -> Tensor")
 
 
-def know(draws: Draws) -> int:
+def know(draws: RandomState) -> int:
     """The number by which graphs find `draws`."""
     number = next(_numbers)
     _known[number] = draws
@@ -69,7 +46,7 @@ def _shape(draws: int, size: int, calls: Tensor, device: torch.device) -> Tensor
 
 @torch._disable_dynamo  # type: ignore[attr-defined]  # torch.compiler.disable loads it at once
 def _outside(
-    draws: Draws, device: torch.device, batch: int | None, size: int, whole: bool
+    draws: RandomState, device: torch.device, batch: int | None, size: int, whole: bool
 ) -> Drawn | None:
     return draws.draw(device, batch, size=size, whole=whole)
 
@@ -82,9 +59,9 @@ _constant._dynamo_marked_constant = True  # type: ignore[attr-defined]  # assume
 
 
 def draw(
-    draws: Draws, device: torch.device, batch: int | None, size: int, whole: bool
+    draws: RandomState, device: torch.device, batch: int | None, size: int, whole: bool
 ) -> Drawn | None:
-    """As `Draws.draw`, traced."""
+    """As `RandomState.draw`, traced."""
     if draws.ahead and not size:
         return draws.ahead[0]
     if not draws.random:
