@@ -21,7 +21,7 @@ from ..errors import UsageError
 from . import auto_pgd, eot, square_windows
 from . import autoattack as outside
 from .attack import Attack, positive, whole
-from .native import ascend
+from .native import Bounds, ascend
 from .search import Ball
 
 __all__ = ["apgd", "autoattack", "bim", "eot_pgd", "fgsm", "pgd", "square"]
@@ -169,9 +169,7 @@ def climb(
     """The plain iteration; epsilon in `unit`, step_size an amplitude."""
     whole("steps", steps)
 
-    def perturb(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
-    ) -> Tensor:
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, radius: float) -> Tensor:
         start = x
         if random_start:
             start = Ball(x, radius, bounds).start()

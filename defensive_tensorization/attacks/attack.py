@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .guard import Entry, entered, guarded
+from .native import Bounds
 
 _ROUND: dict[str, Callable[[float], float]] = {
     "floor": math.floor,
@@ -69,9 +70,7 @@ class Attack:
     steps: int
     step_size: float
     random_start: bool
-    perturb: Callable[[nn.Module, Tensor, Tensor, tuple[float, float], float], Tensor] = field(
-        compare=False
-    )
+    perturb: Callable[[nn.Module, Tensor, Tensor, Bounds, float], Tensor] = field(compare=False)
     surrogate: str = "identity"
     knowledge: str = "fresh"
     options: tuple[tuple[str, Any], ...] = ()
@@ -94,7 +93,7 @@ class Attack:
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        bounds: tuple[float, float] = (0.0, 1.0),
+        bounds: Bounds = (0.0, 1.0),
     ) -> Tensor:
         """x [B, ...] in bounds and labels y [B] to x_adv of the same shape.
 
@@ -103,7 +102,7 @@ class Attack:
         return self.end(model, x, y, bounds)[0]
 
     def end(
-        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
+        self, model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds
     ) -> tuple[Tensor, Ended | None]:
         """A call's x_adv, and of an attack that stops what became of each image."""
         entry = self._entered(model, x, y, bounds)
@@ -127,7 +126,7 @@ class Attack:
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        bounds: tuple[float, float],
+        bounds: Bounds,
         step_checkpoints: Sequence[int],
     ) -> Iterator[Tensor]:
         """x_adv after so many steps each (ascending), as the attack of so many would leave it.
@@ -149,9 +148,7 @@ class Attack:
                 end = within(next(ends).detach(), entry.x, self.radius)
             yield end
 
-    def _entered(
-        self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]
-    ) -> Entry:
+    def _entered(self, model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds) -> Entry:
         return entered(model, x, y, bounds, epsilon=self.epsilon, unit=self.unit)
 
 

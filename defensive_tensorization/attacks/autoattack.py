@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import UsageError, from_extra
 from .attack import Attack
 from .expectation import answers_vary
+from .native import Bounds
 
 AUTO = "auto"  # standard where nothing is random and there are classes enough, else rand
 VERSIONS = {  # attacks, and the least number of classes that they need
@@ -29,7 +30,7 @@ class Pictured(nn.Module):
     bounds  of the model's input.
     """
 
-    def __init__(self, model: nn.Module, shape: torch.Size, bounds: tuple[float, float]) -> None:
+    def __init__(self, model: nn.Module, shape: torch.Size, bounds: Bounds) -> None:
         super().__init__()
         self.model = model
         self.shape = shape
@@ -79,9 +80,7 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
             f"got {version!r}"
         )
 
-    def perturb(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
-    ) -> Tensor:
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, radius: float) -> Tensor:
         with from_extra():
             from pyautoattack import AutoAttack
 

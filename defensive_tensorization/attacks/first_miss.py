@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .native import gradient
+from .native import Bounds, gradient
 
 SEARCHES = 20
 """Foolbox's k: enlargements, then halvings, of a binary search; sizes of FGSM's second pass."""
@@ -29,7 +29,7 @@ class Misses:
         bounds: smallest and largest value of a pixel.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float]) -> None:
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds) -> None:
         self.model, self.x, self.y, self.bounds = model, x, y, bounds
         self.best = x.clone()
         self.distance = x.new_full((len(x),), math.inf)

@@ -15,6 +15,7 @@ from .. import sketching
 from ..errors import UsageError
 from .attack import OUTCOMES, Attack, Ended, positive, step_count
 from .first_miss import SEARCHES, Iterated, Misses, binary_search, sign_sizes
+from .native import Bounds
 
 BINARY_SEARCH = ("off", "on", "within")
 NOT_FOUND = ("clean", "correct")
@@ -151,9 +152,7 @@ def _attack(
 ) -> Attack:
     """The attack of Attack's first fields that searches misses within a radius by `search`."""
 
-    def ended(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
-    ) -> Ended:
+    def ended(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, radius: float) -> Ended:
         each = readings["draw_per"] == "image"
         with sketching.per_sample(model) if each else nullcontext():
             misses = Misses(model, x, y, bounds)
@@ -161,9 +160,7 @@ def _attack(
                 search(misses, radius)
         return _outcomes(misses, radius, readings)
 
-    def perturb(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
-    ) -> Tensor:
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, radius: float) -> Tensor:
         return ended(model, x, y, bounds, radius).x
 
     return Attack(*bare, perturb, ended=ended, options=tuple(readings.items()))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..system import epsilon as epsilons
 from .logits import Guarded
+from .native import Bounds
 from .unchanged import unchanged
 
 _told: "WeakSet[nn.Module]" = WeakSet()
@@ -37,7 +38,7 @@ def entered(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    bounds: tuple[float, float],
+    bounds: Bounds,
     *,
     epsilon: float = 0.0,
     unit: float = 1.0,
@@ -164,7 +165,7 @@ def _check_shapes(x: Tensor, y: Tensor) -> None:
         )
 
 
-def _check_values(x: Tensor, y: Tensor, bounds: tuple[float, float]) -> tuple[Tensor, int]:
+def _check_values(x: Tensor, y: Tensor, bounds: Bounds) -> tuple[Tensor, int]:
     """x within the bounds, rounding errors cut off, and the highest label; one read."""
     (low, high), ends = bounds, [t.double() for t in (*x.aminmax(), *y.aminmax())]
     least, most, first, last = torch.stack(ends).tolist()

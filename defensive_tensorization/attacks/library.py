@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import from_extra
 from .attack import Attack, positive, step_count
+from .native import Bounds
 
 # Foolbox imports GitPython, whose import fails where there is no git, unless it is told otherwise.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -20,9 +21,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 def fgsm(*, epsilon: float, unit: float) -> Attack:
     """Eq. 1: one step of the size of epsilon."""
 
-    def perturb(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
-    ) -> Tensor:
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, r: float) -> Tensor:
         with from_extra():
             from foolbox.attacks import LinfFastGradientAttack
 
@@ -64,9 +63,7 @@ def _iterated(
 ) -> Attack:
     step = positive(f"attack.{name}.step_size", step_size) * unit
 
-    def perturb(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], r: float
-    ) -> Tensor:
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, r: float) -> Tensor:
         with from_extra():
             from foolbox.attacks import LinfProjectedGradientDescentAttack
 
@@ -79,7 +76,7 @@ def _iterated(
 
 
 def _run(
-    attack: Any, model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
+    attack: Any, model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, radius: float
 ) -> Tensor:
     from foolbox import PyTorchModel
     from foolbox.criteria import Misclassification

@@ -4,13 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Bounds = tuple[float, float]
+"""The lowest and the highest amplitude that an input may have."""
+
 
 def ascend(
     model: nn.Module,
     start: Tensor,
     x: Tensor,
     y: Tensor,
-    bounds: tuple[float, float],
+    bounds: Bounds,
     *,
     radius: float,
     step_size: float,
@@ -36,6 +39,6 @@ def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return torch.autograd.grad(loss, x)[0]
 
 
-def project(now: Tensor, x: Tensor, radius: float, bounds: tuple[float, float]) -> Tensor:
+def project(now: Tensor, x: Tensor, radius: float, bounds: Bounds) -> Tensor:
     """Onto the ball around x, then onto the bounds."""
     return (x + (now - x).clamp(-radius, radius)).clamp(*bounds)

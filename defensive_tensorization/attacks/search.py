@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from .attack import Attack
 from .expectation import AVERAGES, Estimate, Expectation, Objective
+from .native import Bounds
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Ball:
 
     x: Tensor
     radius: float
-    bounds: tuple[float, float]
+    bounds: Bounds
 
     def project(self, z: Tensor) -> Tensor:
         near = self.x + (z - self.x).clamp(-self.radius, self.radius)
@@ -86,9 +87,7 @@ def searching(
             f"attack.{name}.average must be one of {', '.join(AVERAGES)}, got {average!r}"
         )
 
-    def perturb(
-        model: nn.Module, x: Tensor, y: Tensor, bounds: tuple[float, float], radius: float
-    ) -> Tensor:
+    def perturb(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, radius: float) -> Tensor:
         ball = Ball(x, radius, bounds)
         asked = Expectation(model, x, objective, draws=draws, average=average)
         best = search(asked, ball, y)
@@ -101,7 +100,7 @@ def searching(
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        bounds: tuple[float, float],
+        bounds: Bounds,
         radius: float,
         step_checkpoints: Sequence[int],
     ) -> Iterator[Tensor]:

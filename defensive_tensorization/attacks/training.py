@@ -24,9 +24,8 @@ from ..system.batch_shard import drawn
 from ..system.transfer import onto
 from .attack import step_count
 from .guard import entered, guarded
-from .native import ascend, project
+from .native import Bounds, ascend, project
 
-Bounds = tuple[float, float]
 Draws = Literal["fresh", "frozen"]
 Update = Literal["fresh", "attack"]
 
