@@ -70,9 +70,7 @@ def load(
         name=name,
         title=content.origin,
         classes=content.classes,
-        train=content.train,
-        validation=content.validation,
-        test=content.test,
+        **content.splits(),
         bounds=(-1.0, 1.0),
         unit=unit,
         mean=(MEAN,),
@@ -184,13 +182,7 @@ def _content(
         raise UsageError(f"{files.root}: too few speakers, none is left for {empty[0]}: add clips")
     more = {split: (samples, SILENCE) for split, samples in (silence or {}).items()}
     made = gathered(files, splits, more)
-    return Content(
-        train=made["train"],
-        validation=made["validation"],
-        test=made["test"],
-        classes=CLASSES,
-        origin=origin,
-    )
+    return Content(**made, classes=CLASSES, origin=origin)
 
 
 def _speaker(files: Source, name: str, nobody: bool = False) -> str:

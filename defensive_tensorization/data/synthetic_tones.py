@@ -32,9 +32,7 @@ def load(*, name: str, unit: float, cache: str | Path | None = None) -> Task:
         name=name,
         title="synthetic tones (generated, no speech), 720 clips of 12 classes",
         classes=content.classes,
-        train=content.train,
-        validation=content.validation,
-        test=content.test,
+        **content.splits(),
         bounds=(-1.0, 1.0),
         unit=unit,
         mean=(0.0,),
@@ -51,12 +49,7 @@ def _made() -> Content:
         clips = [clip(label, draw) for label in range(len(CLASSES)) for _ in range(count)]
         inputs = torch.from_numpy(np.stack(clips))[:, None]
         splits[split] = Split(inputs, torch.arange(len(CLASSES)).repeat_interleave(count))
-    return Content(
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
-        classes=CLASSES,
-    )
+    return Content(**splits, classes=CLASSES, origin="")
 
 
 def clip(label: int, draw: np.random.Generator) -> NDArray[np.int16]:
