@@ -10,6 +10,7 @@ from helpers.forked import forked
 
 from defensive_tensorization import cli
 from defensive_tensorization.commands import doctor
+from defensive_tensorization.system import provenance
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
@@ -52,9 +53,10 @@ def test_packed_data_is_found_by_name(tmp_path: Path) -> None:
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = doctor._version
+    real = provenance.version
     gone = {"hydra-core", "foolbox", "scikit-learn"}
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in gone else real(name))
+    absent = provenance.ABSENT
+    monkeypatch.setattr(provenance, "version", lambda name: absent if name in gone else real(name))
     found = dict(doctor.report(tmp_path))
     assert found["attacks"].startswith("foolbox not installed, pyautoattack ")
     assert found["experiments"].startswith("hydra-core not installed")

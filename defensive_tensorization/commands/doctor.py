@@ -7,11 +7,9 @@ It names no environment variable but OMP_NUM_THREADS and WANDB_MODE, no host, us
 
 import os
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from .. import __version__
@@ -55,19 +53,15 @@ def report(runs: Path = Path("runs")) -> Iterator[tuple[str, str]]:
 
 def instructions() -> list[str]:
     """Those of the processor that decide how fast it computes, where the system names them."""
-    try:
-        info = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return []
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", info, flags=re.MULTILINE)
-    return [each for each in INSTRUCTIONS if each in (found[1].split() if found else [])]
+    found = processor.cpuinfo("flags|Features").split()
+    return [each for each in INSTRUCTIONS if each in found]
 
 
 def data(runs: Path) -> Iterator[str]:
     """Data sets that need no download: those packed in runs/cache, and what scikit-learn ships."""
     for file in sorted((runs / "cache").glob("*.pt")):
         yield f"{file.stem.rpartition('-')[0]} ({file.stat().st_size / 2**20:.0f} MiB packed)"
-    if _version("scikit-learn"):
+    if provenance.version("scikit-learn") != provenance.ABSENT:
         yield "digits (of scikit-learn)"
 
 
@@ -113,18 +107,11 @@ def _wandb() -> str:
 
 def _launchers() -> Iterator[str]:
     for name, package in LAUNCHERS.items():
-        yield f"{name} {_version(package) or 'not installed'}"
+        yield f"{name} {provenance.version(package)}"
     torchrun = Path(sys.executable).with_name("torchrun").exists()
     for name, there in (("Slurm", shutil.which("sbatch")), ("torchrun", torchrun)):
         yield f"{name} {'found' if there else 'not found'}"
 
 
 def _named(package: str) -> str:
-    return f"{package} {_version(package) or 'not installed'}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    return f"{package} {provenance.version(package)}"

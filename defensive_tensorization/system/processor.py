@@ -49,7 +49,7 @@ def _gpu() -> str:
 
 def _cpu() -> str:
     """By Linux's account of an x86 processor, within what oneDNN was told to use."""
-    flags = _flags(CPUINFO)
+    flags = cpuinfo("flags").split()
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
     allowed = [at for at, (_, limits) in enumerate(BFLOAT16.values()) if limit in limits]
     for flag, (name, _) in list(BFLOAT16.items())[min(allowed, default=len(BFLOAT16)) :]:
@@ -58,10 +58,19 @@ def _cpu() -> str:
     return ""
 
 
+def cpuinfo(field: str) -> str:
+    """Return what Linux says of the first processor, "" where it says nothing.
+
+    Args:
+        field: a regular expression for the field's name, such as "model name".
+    """
+    return _cpuinfo(CPUINFO, field)
+
+
 @cache
-def _flags(info: Path) -> frozenset[str]:
+def _cpuinfo(file: Path, field: str) -> str:
     try:
-        found = re.search(r"^flags\s*:\s*(.+)$", info.read_text(), flags=re.MULTILINE)
+        found = re.search(rf"^(?:{field})\s*:(.*)$", file.read_text(), flags=re.MULTILINE)
     except OSError:
         found = None
-    return frozenset(found[1].split()) if found else frozenset()
+    return found[1].strip() if found else ""

@@ -10,10 +10,11 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from . import cores
+from . import cores, processor
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "foolbox", "pyautoattack", "numpy", "hydra-core")
+ABSENT = "not installed"
 
 
 @cache
@@ -38,7 +39,15 @@ def commit(checkout: Path = CHECKOUT) -> tuple[str, bool]:
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide a number."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def version(package: str) -> str:
+    """The version of an installed package, or ABSENT."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ABSENT
 
 
 @cache
@@ -52,7 +61,8 @@ def hardware(device: object) -> str:
 
         return torch.cuda.get_device_name(str(device))
     count = cores.available()
-    return f"{_cpu_model()}, {count} {'core' if count == 1 else 'cores'}"
+    model = processor.cpuinfo("model name") or platform.processor() or platform.machine()
+    return f"{model}, {count} {'core' if count == 1 else 'cores'}"
 
 
 def command(
@@ -71,22 +81,6 @@ def _git(checkout: Path, *arguments: str) -> str:
     words = ["git", "--no-optional-locks", "-C", str(checkout), *arguments]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
     return done.stdout.strip()
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _cpu_model() -> str:
-    try:
-        info = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        info = ""
-    model = re.search(r"^model name\s*:\s*(.+)$", info, flags=re.MULTILINE)
-    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def _without_paths(argument: str) -> str:
