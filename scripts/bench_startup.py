@@ -9,20 +9,17 @@ checkpoint, a row; so more than the batch is in it. Beside it: importing torch a
 its optimizer, which loads torch.compile's tracer.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import torch
-from bench import Ratio, interleaved, options, over, report
+from bench import Ratio, interleaved, options, over, report, run
 
 from defensive_tensorization.data import Split, cifar10
 from defensive_tensorization.data.cache import Content, cached
 
-ROOT = Path(__file__).parents[1]
 LIMITS = {"--help": 1.5, "a run of one batch": 5.0}
 TORCH = "import torch"
 OPTIMIZER = "import torch, and an optimizer"
@@ -46,7 +43,7 @@ def cache(folder: Path) -> None:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     module = [sys.executable, "-m", "defensive_tensorization"]
-    run = [
+    one_batch = [
         *(*module, "dataset=cifar10", "scale=cpu", "theta=0.9", "train.init=scratch"),
         *("train.epochs=1", "train.images=128", "attack=[]", "eval.runs=1", "eval.images=1"),
         *("model.reference=1", "logger=none", f"dataset.cache={folder}"),
@@ -54,7 +51,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     linear = "import torch; torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1)"
     return {
         "--help": [*module, "--help"],
-        "a run of one batch": run,
+        "a run of one batch": one_batch,
         TORCH: [sys.executable, "-c", TORCH],
         OPTIMIZER: [sys.executable, "-c", linear],
     }
@@ -63,9 +60,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
 def start(words: list[str], runs: Path) -> None:
     with tempfile.TemporaryDirectory(dir=runs) as own:
         more = [f"paths.runs={own}"] if "dataset=cifar10" in words else []
-        done = subprocess.run([*words, *more], cwd=ROOT, env=os.environ, capture_output=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(words)} failed:\n{done.stderr.decode()}")
+        run([*words, *more])
 
 
 def main() -> None:

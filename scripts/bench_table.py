@@ -9,19 +9,16 @@ digits, its networks those of scale=cpu (width 16) after five epochs, in the pre
 autocast=auto takes; trained alone, and trained and attacked.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import torch
-from bench import Ratio, interleaved, options, over, report
+from bench import Ratio, interleaved, options, over, report, run
 
 from defensive_tensorization.system import cores, processor
 
-ROOT = Path(__file__).parents[1]
 TRAINED = ("attack=[]", "eval.images=1")
 ATTACKED = ("attack=[foolbox1_pgd,pgd]", "eval.epsilon=[8]")
 
@@ -37,9 +34,7 @@ def words(epochs: int, *more: str) -> list[str]:
 def start(command: list[str], cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as own:
         paths = [f"paths.runs={own}/runs", f"paths.results={own}/results", f"dataset.cache={cache}"]
-        done = subprocess.run([*command, *paths], cwd=ROOT, env=os.environ, capture_output=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
+        run([*command, *paths])
 
 
 def main() -> None:
