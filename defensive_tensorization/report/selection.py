@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.results.network import of_one_data_set
 from defensive_tensorization.results.row import Row, Summary, summarise
 
 
@@ -32,17 +33,7 @@ def select(
 ) -> list[Row]:
     """The columns' rows. `data` is a title or a digest, without which several data are an error."""
     mine = [row for row in rows if any(column.takes(row) for column in columns)]
-    found = sorted({(row.data, row.data_digest) for row in mine})
-    names = ", ".join(f"'{title}' ({digest})" for title, digest in found)
-    if data is not None:
-        if found and not any(data in each for each in found):
-            raise UsageError(f"--data '{data}' has no rows here; there are rows of {names}")
-        mine = [row for row in mine if data in (row.data, row.data_digest)]
-        found = sorted({(row.data, row.data_digest) for row in mine})
-    if len(found) > 1:
-        remedy = "--data TITLE" if len({title for title, _ in found}) > 1 else "--data DIGEST"
-        raise UsageError(f"rows come from several data: {names}; choose one with {remedy}")
-    return mine
+    return of_one_data_set(mine, lambda row: row, data, "rows")
 
 
 def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> list[Row]:

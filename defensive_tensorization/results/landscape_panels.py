@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .network import OfNetwork
+from .network import OfNetwork, of_one_data_set
 
 Array = NDArray[np.float32]
 ARRAYS = ("ticks", "image", "directions", "loss", "spread", "margin")
@@ -143,14 +143,4 @@ def pace(measured: Iterable[Panel]) -> dict[bool, float]:
 
 def chosen(panels: Sequence[Panel], *, data: str | None = None) -> list[Panel]:
     """Those of one data set: `data` is a title or a digest, without which several are an error."""
-    found = sorted({(panel.about.data, panel.about.data_digest) for panel in panels})
-    names = ", ".join(f"'{title}' ({digest})" for title, digest in found)
-    if data is not None:
-        if found and not any(data in each for each in found):
-            raise UsageError(f"--data '{data}' has no panels here; there are panels of {names}")
-        panels = [p for p in panels if data in (p.about.data, p.about.data_digest)]
-        found = sorted({(panel.about.data, panel.about.data_digest) for panel in panels})
-    if len(found) > 1:
-        remedy = "--data TITLE" if len({title for title, _ in found}) > 1 else "--data DIGEST"
-        raise UsageError(f"panels come from several data: {names}; choose one with {remedy}")
-    return list(panels)
+    return of_one_data_set(panels, lambda panel: panel.about, data, "panels")
