@@ -17,7 +17,7 @@ from defensive_tensorization.defences.squeezing import FeatureSqueezing
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment import components, plan
 from defensive_tensorization.experiment.classifier import Classifier
-from defensive_tensorization.experiment.evaluate import Score, accuracy
+from defensive_tensorization.experiment.evaluate import Score, answers
 from defensive_tensorization.experiment.evaluation_config import row
 from defensive_tensorization.experiment.plan import Plan, attacks
 from defensive_tensorization.models.batchnorm import Recalibrated
@@ -91,7 +91,7 @@ def test_an_attack_is_computed_on_what_it_knows_and_scored_behind_the_squeezing(
     classifier = Classifier(Watched(), "float32", transform)
     data = task(split(4), split(4))
     attack = replace(fgsm(epsilon=4, unit=1 / 255), input=how)
-    accuracy(classifier, data, data.test, attack, 0, 4)
+    answers(classifier, data, data.test, attack, 0, 4)
     assert met["scoring"] == {0.0, 1.0}
     assert (met["attack"] == {0.0, 1.0}) == (how == "through")
 

@@ -16,7 +16,7 @@ from defensive_tensorization.config import composed, run_id, train_config_hash
 from defensive_tensorization.defences.dropout import DropoutLinear, last_layer
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment import components
-from defensive_tensorization.experiment.evaluate import Score, accuracy
+from defensive_tensorization.experiment.evaluate import Score, answers
 from defensive_tensorization.experiment.evaluation_config import eval_config_hash, row
 from defensive_tensorization.experiment.plan import Plan, attacks
 from defensive_tensorization.models.logmel import LogMel
@@ -98,7 +98,7 @@ def test_every_attacker_there_is_can_attack_it() -> None:
     right = score_logits(torch.eye(2)[None], torch.tensor([0, 1]))
     for knowledge in THREAT_MODELS:
         attack = replace(attacks(config)[0], knowledge=knowledge)
-        share = accuracy(classifier, p.task, p.task.test, attack, 0, 8, twin)
+        share = answers(classifier, p.task, p.task.test, attack, 0, 8, twin).accuracy
         made = row(p, Score(attack, 0, 1.0, share, 8, 1.0, right), "command")
         assert made.defence == "defensive_dropout" and made.random
         assert ("no randomness" in made.draws) == (knowledge == "omniscient")

@@ -18,7 +18,6 @@ from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.classifier import Classifier
 from defensive_tensorization.experiment.evaluate import (
     Score,
-    accuracy,
     answers,
     depends_on_seed,
     described,
@@ -125,7 +124,7 @@ def test_accuracy_by_hand(n: int, batch_size: int) -> None:
         for image, label in zip(test.inputs, test.labels, strict=True)
     )
     classifier = Classifier(network, "float32")
-    assert accuracy(classifier, task(test, test), test, None, 0, batch_size) == correct / n
+    assert answers(classifier, task(test, test), test, None, 0, batch_size).accuracy == correct / n
     assert sum(network.sizes) == n
     assert max(network.sizes) <= batch_size
 
@@ -135,7 +134,7 @@ def test_the_last_partial_batch_counts() -> None:
     right = test.inputs[:, 0, 0, 0].long() % 4
     wrong_at_the_end = torch.cat([right[:20], (right[20:] + 1) % 4])
     made = Split(test.inputs, wrong_at_the_end)
-    assert accuracy(classifier, task(made, made), made, None, 0, 10) == 20 / 23
+    assert answers(classifier, task(made, made), made, None, 0, 10).accuracy == 20 / 23
 
 
 def test_the_attack_meets_every_image_and_is_scored_after_it() -> None:
@@ -154,8 +153,8 @@ def test_the_attack_meets_every_image_and_is_scored_after_it() -> None:
     attack = Attack("shift", 3, UNIT, 1, UNIT, False, perturb)
     shifted = Split(test.inputs, (test.inputs[:, 0, 0, 0].long() + 1) % 4)
     classifier = Classifier(ByPixel(), "float32")
-    assert accuracy(classifier, task(shifted, shifted), shifted, attack, 0, 10) == 1
-    assert accuracy(classifier, task(shifted, shifted), shifted, None, 0, 10) < 1
+    assert answers(classifier, task(shifted, shifted), shifted, attack, 0, 10).accuracy == 1
+    assert answers(classifier, task(shifted, shifted), shifted, None, 0, 10).accuracy < 1
     assert calls == [(size, size, (0.0, 1.0), 3 / 255) for size in (10, 10, 3)]
 
 
@@ -183,7 +182,7 @@ def test_a_row_does_not_depend_on_the_other_rows() -> None:
 def test_rows_in_order_with_the_clean_accuracy_of_the_seed() -> None:
     test, classifier = split(70), randomized()
     for seed in (0, 1):
-        clean = accuracy(classifier, task(test, test), test, None, seed, 32)
+        clean = answers(classifier, task(test, test), test, None, seed, 32).accuracy
         made = list(evaluate(classifier, task(test, test), test, [FGSM, None, PGD], seed, 32))
         assert [s.attack for s in made] == [FGSM, None, PGD]
         assert {s.clean_accuracy for s in made} == {clean}
@@ -224,7 +223,7 @@ def test_a_row_is_yielded_as_soon_as_it_is_known() -> None:
 def test_evaluation_leaves_the_global_generator_alone() -> None:
     test, classifier = split(40), randomized()
     before = torch.get_rng_state()
-    accuracy(classifier, task(test, test), test, PGD, 0, 32)
+    answers(classifier, task(test, test), test, PGD, 0, 32)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -240,7 +239,7 @@ def test_epsilons_have_streams_of_their_own() -> None:
 
     for epsilon in (2, 2, 8):
         attack = Attack("noise", epsilon, UNIT, 1, UNIT, True, perturb)
-        accuracy(classifier, task(test, test), test, attack, 0, 8)
+        answers(classifier, task(test, test), test, attack, 0, 8)
     assert seen[0] == seen[1]
     assert seen[0][0] != seen[2][0] and seen[0][1] != seen[2][1]
 
@@ -322,12 +321,10 @@ def test_draws_are_judged_by_hand() -> None:
 def test_one_draw_is_the_accuracy_and_more_go_on_from_it(attack: Attack | None) -> None:
     test, classifier = split(40), randomized()
     data = task(test, test)
-    one = accuracy(classifier, data, test, attack, 3, 16)
     many = answers(classifier, data, test, attack, 3, 16, None, 5)
     assert (many.draws, len(many.correct)) == (5, 40)
-    assert one == answers(classifier, data, test, attack, 3, 16).accuracy
     whole = answers(classifier, data, test, attack, 3, 40, None, 5)  # a later batch: later draws
-    assert whole.by_draw[0] / 40 == accuracy(classifier, data, test, attack, 3, 40)
+    assert whole.by_draw[0] / 40 == answers(classifier, data, test, attack, 3, 40).accuracy
     assert len(set(many.by_draw.tolist())) > 1
 
 
@@ -366,7 +363,7 @@ def test_a_surrogate_is_the_attack_s_alone(name: str) -> None:
 
     data = task(split(4), split(4))
     attack = replace(FGSM, surrogate=name)
-    accuracy(Classifier(Watched(), "float32"), data, data.test, attack, 0, 4)
+    answers(Classifier(Watched(), "float32"), data, data.test, attack, 0, 4)
     assert met == {"attack": name, "scoring": "identity"}
 
 
@@ -405,7 +402,7 @@ class Broken(nn.Module):
 def test_answers_that_are_no_numbers_are_not_scored(answer: float) -> None:
     test = split(10)
     with pytest.raises(UsageError) as caught:
-        accuracy(Classifier(Broken(answer), "float32"), task(test, test), test, None, 0, 4)
+        answers(Classifier(Broken(answer), "float32"), task(test, test), test, None, 0, 4)
     assert str(caught.value) == (
         "clean: the network's answers are infinite or no numbers, which cannot be scored: "
         "train it again at a lower train.optimizer.lr"
@@ -415,7 +412,7 @@ def test_answers_that_are_no_numbers_are_not_scored(answer: float) -> None:
 def test_out_of_memory_names_the_batch_and_does_not_change_it() -> None:
     test, error = split(10), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
     with pytest.raises(UsageError) as caught:
-        accuracy(Classifier(Broken(error), "float32"), task(test, test), test, None, 0, 4)
+        answers(Classifier(Broken(error), "float32"), task(test, test), test, None, 0, 4)
     assert str(caught.value) == (
         "out of memory (CUDA out of memory): take eval.batch_size below 4 "
         "(its rows are a protocol of their own)"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import THREAT_MODELS, Attack, attacker
 from defensive_tensorization.experiment.classifier import Classifier
-from defensive_tensorization.experiment.evaluate import accuracy
+from defensive_tensorization.experiment.evaluate import answers
 from defensive_tensorization.tucker import TuckerConv2d
 
 UNIT = 1 / 255
@@ -35,7 +35,7 @@ def met(knowledge: str, seed: int = 0) -> tuple[list[list[str]], list[str]]:
     classifier, data = randomized(), task(split(16), split(16))
     attack = Attack("spy", 8, UNIT, STEPS, UNIT, False, forwards, knowledge=knowledge)
     with sketching.record(classifier) as ledger:
-        accuracy(classifier, data, data.test, attack, seed, 8, randomized())
+        answers(classifier, data, data.test, attack, seed, 8, randomized())
     (draws,) = ledger.to_dict().values()
     made = [str(draw) for draw in draws]
     each = len(made) // BATCHES
@@ -94,7 +94,7 @@ def test_nothing_is_to_know_of_a_deterministic_network(knowledge: str) -> None:
 
     fresh = Attack("climb", 8, UNIT, 1, UNIT, False, climb)
     shares = [
-        accuracy(classifier, data, data.test, each, 0, 8)
+        answers(classifier, data, data.test, each, 0, 8).accuracy
         for each in (fresh, replace(fresh, knowledge=knowledge))
     ]
     assert shares[0] == shares[1]

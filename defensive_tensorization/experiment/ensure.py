@@ -17,7 +17,7 @@ from ..training import checkpoint, distributed
 from ..training.loop import Progress, train
 from . import components, recording
 from .classifier import Classifier
-from .evaluate import Score, accuracy, evaluate
+from .evaluate import Score, answers, evaluate
 from .evaluation_config import eval_config_hash, row
 from .plan import Plan, attacks, seeds
 from .released_networks import released
@@ -83,14 +83,8 @@ def _fitted(
 def clean_accuracy(p: Plan, network: nn.Module) -> float:
     """On the evaluation's images, one draw a batch; reported after each epoch, never selects."""
     split = p.task.test.part(p.config.eval.images, "eval.images")
-    return accuracy(
-        components.classifier(p, deepcopy(network)),
-        p.task,
-        split,
-        None,
-        -1,
-        p.config.eval.batch_size,
-    )
+    classifier = components.classifier(p, deepcopy(network))
+    return answers(classifier, p.task, split, None, -1, p.config.eval.batch_size).accuracy
 
 
 def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:

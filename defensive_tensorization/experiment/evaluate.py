@@ -107,19 +107,6 @@ def depends_on_seed(
     return drawn or (attack is not None and attack.random_start)
 
 
-def accuracy(
-    classifier: Classifier,
-    task: Task,
-    split: Split,
-    attack: Attack | None,
-    seed: int,
-    batch_size: int,
-    surrogate_model: nn.Module | None = None,
-) -> float:
-    """The fraction classified correctly after the attack (None: clean), on the draws it leaves."""
-    return answers(classifier, task, split, attack, seed, batch_size, surrogate_model).accuracy
-
-
 def answers(
     classifier: Classifier,
     task: Task,
