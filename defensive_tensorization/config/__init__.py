@@ -21,7 +21,7 @@ from .identity import (
     train_config_hash,
     trained_name,
 )
-from .outside import as_words, importable, is_outside, told_outside
+from .outside import arguments, as_words, importable, is_outside, told_outside
 from .randomness import draws_outside, has_random_kernels, has_randomness, is_random
 from .refuse import refusal
 from .rounds import rounds
@@ -33,6 +33,7 @@ __all__ = [
     "PAPER",
     "Config",
     "amended",
+    "arguments",
     "as_words",
     "base_of",
     "batchnorm",

@@ -1,6 +1,5 @@
 """What a plan's network is built from, as released networks say it: no Hydra, no names of code."""
 
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from .. import config as cfg
@@ -32,21 +31,9 @@ def architecture(p: Plan) -> Architecture:
         mean=tuple(p.task.mean),
         std=tuple(p.task.std),
         batchnorm=cfg.batchnorm(c),
-        conv=_options(c.defence.conv),
         precision=_precision(p),
-        relu=_options(c.defence.relu),
-        last=_options(c.defence.last),
+        **{name: slot and cfg.arguments(slot) for name, slot in slots.items()},
     )
-
-
-def _options(node: Any) -> dict[str, Any] | None:
-    """Of a slot, what its function is called with."""
-    if not is_dataclass(node):
-        return None
-    values = {
-        f.name: getattr(node, f.name) for f in fields(node) if f.name not in ("_target_", "options")
-    }
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _precision(p: Plan) -> dict[str, Any] | None:
