@@ -10,7 +10,7 @@ from typing import Any
 from .. import config as cfg
 from .. import tracking
 from ..config import Config
-from ..errors import UsageError
+from ..errors import UsageError, in_one_line
 from ..experiment import wandb_log
 from ..report import attack_names
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not any(each.startswith("experiment=") for each in given):
         given.insert(0, "experiment=table1")
-    try:
+    with in_one_line("paths.runs"):
         config = cfg.composed(given)
         found = workspace(tracking.entity(), config, compared(config))
         print(described(found))
@@ -165,6 +165,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tracking.asked(lambda: publish(found))
         else:
             print(f"\nNothing was sent, there is no W&B key: {tracking.REMEDY} to create this.")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import config as cfg
 from .. import tracking
-from ..errors import UsageError
+from ..errors import UsageError, in_one_line
 
 SYNC = (sys.executable, "-m", "wandb", "sync")
 LIMIT_S = 600.0
@@ -89,7 +89,7 @@ def _running(run: Path) -> bool:
 def main(arguments: Sequence[str] | None = None) -> None:
     """python scripts/wandb_sync.py [--limit SECONDS] [paths.runs=DIRECTORY]"""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with in_one_line("paths.runs"):
         limit = LIMIT_S
         if "--limit" in given:
             at = given.index("--limit")
@@ -97,9 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             del given[at : at + 2]
         directory = Path(cfg.composed(given).paths.runs) / "wandb"
         done = sync(directory, limit)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     print(f"{len(done.sent)} uploaded, {len(done.left)} left, {len(done.running)} still running")
     if done.left:
         print("error: not all were taken: run it again, it goes on with those", file=sys.stderr)
