@@ -28,8 +28,8 @@ def publish(
     for own in catalogue(overrides, names):
         e = own.experiment
         command = f"make reproduce-{e.name.replace('_', '-')} SCALE={config.scale.name}"
-        if not e.columns or own.landscape:
-            entries.append(Entry(e.name, e.title or e.name, command))
+        if own.landscape:
+            entries.append(Entry(e.name, e.title, command))
             continue
         layout = laid(e.name, overrides)
         mine = [row for row in rows if layout.takes(row)]

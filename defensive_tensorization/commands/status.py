@@ -34,12 +34,6 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     known = list(catalogue(overrides, names))
     for each in bar(known, len(known), "reading the configuration", "tables"):
         name = each.experiment.name
-        if not each.experiment.columns:
-            there = "there" if (folder_of(config) / f"{name}.png").is_file() else "not made"
-            lines.append(
-                [name, f"figure {there}", "—", "—", "—" if there == "there" else "no estimate"]
-            )
-            continue
         named = precision_words(laid(name, overrides).config) if each.autocast_auto else ()
         jobs = cfg.jobs([f"experiment={name}", *overrides, *named])
         cells, missing, work = lacking(jobs, every, own, made)
