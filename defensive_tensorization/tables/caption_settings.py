@@ -7,19 +7,14 @@ from typing import Any
 from .. import config as cfg
 from ..config import Config
 from ..config.network_schema import PerturbConfig
-from ..report.caption import Facts
+from ..report.caption import Facts, by_label
 
 
 def settings(cells: Mapping[str, Config]) -> Facts:
     """(topic, statement) pairs from the methods' configurations, by the label of their column."""
 
     def each(value: Callable[[Config], str]) -> str:
-        texts: dict[str, list[str]] = {}
-        for label, cell in cells.items():
-            texts.setdefault(value(cell), []).append(label)
-        if len(texts) == 1:
-            return next(iter(texts))
-        return "; ".join(f"{text or 'none'} ({', '.join(of)})" for text, of in texts.items())
+        return by_label((label, value(cell) or "none") for label, cell in cells.items())
 
     def sketch(c: Config) -> str:
         conv = c.defence.conv
