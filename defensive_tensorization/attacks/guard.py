@@ -55,11 +55,7 @@ def entered(
     Raises:
         UsageError: for what no attack can work on, with the value, the rule and the remedy.
     """
-    if not isinstance(model, nn.Module):
-        raise UsageError(
-            f"the model must be a torch.nn.Module, got {type(model).__name__}: put the function "
-            "into the forward of one"
-        )
+    check_model(model)
     for name, value in (("inputs", x), ("labels", y)):
         if not isinstance(value, Tensor):
             raise UsageError(
@@ -67,7 +63,7 @@ def entered(
             )
     _check_size(epsilon, unit, bounds)
     with torch.inference_mode(False), torch.no_grad():
-        _check_model(model, x)
+        _check_tensors(model, x)
         _check_shapes(x, y)
         x = _plain(x)
         y = _plain(y.to(x.device)).long()
@@ -75,6 +71,15 @@ def entered(
         if x.numel():
             x, highest = _check_values(x, y, bounds)
     return Entry(Guarded(model, highest), x, y)
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise UsageError for a model that is no module."""
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the model must be a torch.nn.Module, got {type(model).__name__}: put the function "
+            "into the forward of one"
+        )
 
 
 @contextmanager
@@ -111,7 +116,7 @@ def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
         _warn(line)
 
 
-def _check_model(model: nn.Module, x: Tensor) -> None:
+def _check_tensors(model: nn.Module, x: Tensor) -> None:
     tensors = [*model.parameters(), *model.buffers()]
     for tensor in tensors:
         if torch.nn.parameter.is_lazy(tensor):

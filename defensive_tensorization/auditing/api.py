@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..attacks.guard import entered
+from ..attacks.guard import check_model, entered
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import kept, sources
 from ..system import provenance
 from . import inputs
 from .audit_report import AuditReport
-from .evaluation import check_model, device_of
+from .evaluation import device_of
 from .examine import VERSION, examine
 from .inputs import Data
 from .store import Store, model_digest, tensor_digest

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks import Attack
-from ..attacks.guard import entered
+from ..attacks.guard import check_model, entered
 from ..attacks.scoring import score_logits
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
@@ -81,14 +81,6 @@ def evaluate(
         Score(name, aims[name], reduce(Answers.__add__, pieces)) for name, pieces in found.items()
     ]
     return Evaluation(tuple(scores), run.random, len(scores[0].answers.correct))
-
-
-def check_model(model: nn.Module) -> None:
-    if not isinstance(model, nn.Module):
-        raise UsageError(
-            f"the model must be a torch.nn.Module, got {type(model).__name__}: put the function "
-            "into the forward of one"
-        )
 
 
 def device_of(model: nn.Module, x: Tensor) -> torch.device:

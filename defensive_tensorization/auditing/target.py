@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .. import sketching
 from ..attacks.unchanged import unchanged
 from ..randomness import Randomness, detect
+from .evaluation import device_of
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class AuditTarget:
 
     @cached_property
     def device(self) -> torch.device:
-        first = next((p for p in [*self.model.parameters(), *self.model.buffers()]), self.x)
-        return first.device
+        return device_of(self.model, self.x)
 
     def head(self, images: int) -> tuple[Tensor, Tensor]:
         """The first images and labels, where the network is."""
