@@ -14,6 +14,7 @@ from ..attacks.guard import check_model, entered
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import kept, sources
+from ..report import audits
 from ..system import provenance
 from . import inputs
 from .audit_report import AuditReport
@@ -96,7 +97,7 @@ def audit(
             more = {key.removeprefix("audit."): value for key, value in remedy.items()}
             images = more.pop("images", images)
             budget = replace(budget, **more)
-    facts = _facts(of, budget, seed, time.perf_counter() - started)
+    facts = _facts(of, found, seed, time.perf_counter() - started)
     return AuditReport({"name": title, **found, "facts": facts})
 
 
@@ -142,17 +143,13 @@ def _store(cache: str | Path | None, of: AuditTarget, budget: Budget, seed: int)
     return Store(cache, "audit", VERSION, model_digest(of.model), other, *data, told, seed)
 
 
-def _facts(of: AuditTarget, budget: Budget, seed: int, seconds: float) -> list[tuple[str, Any]]:
-    b = budget
-    draws = f"{b.draws} draws a step, " if of.random else ""
-    scored = f"{b.scored} fresh draws score an image" if of.random else "no draws"
+def _facts(
+    of: AuditTarget, found: dict[str, Any], seed: int, seconds: float
+) -> list[tuple[str, Any]]:
     return [
         ("randomness", str(of.randomness)),
         ("images", f"{len(of.x)} of {of.available}, seed {seed}"),
-        (
-            "budget",
-            f"{b.steps} steps, {draws}{b.restarts} restarts, {b.queries} queries; {scored}",
-        ),
+        ("budget", audits.budget(found)),
         ("intervals", "95%, over images and draws; they say nothing about other trainings"),
         ("software", ", ".join(f"{k} {v}" for k, v in sorted(provenance.versions().items()))),
         ("hardware", f"{provenance.hardware(of.device)}, {seconds:.0f} s"),

@@ -4,18 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .audits import epsilon
 from .figures import STYLES, saved
 from .wrapping import wrapped
 
 
 def headline(result: Mapping[str, Any]) -> str:
     """Which network, how much it keeps, and whether that can be believed."""
-    said, unit, size = result["verdict"], result["unit"], result["budget"]["epsilon"]
-    at = f"{size:g}/255" if abs(unit * 255 - 1) < 1e-6 else f"{size * unit:g}"
-    kept = said["accuracy"]
-    share, low, high = (100 * kept[name] for name in ("estimate", "low", "high"))
-    text = f"{result['name']}: keeps {share:.1f}% ({low:.1f} to {high:.1f}) at ε = {at}"
-    return f"{text}; {said['words']}"
+    said = result["verdict"]
+    share, low, high = (100 * said["accuracy"][name] for name in ("estimate", "low", "high"))
+    kept = f"keeps {share:.1f}% ({low:.1f} to {high:.1f}) at ε = {epsilon(result)}"
+    return f"{result['name']}: {kept}; {said['words']}"
 
 
 def figure(result: Mapping[str, Any], path: Path) -> Path:

@@ -63,7 +63,6 @@ def facts(result: Result) -> list[tuple[str, str]]:
     """What the page says of its circumstances."""
     if "facts" in result:  # of anybody's model
         return [(topic, statement) for topic, statement in result["facts"]]
-    b = result["budget"]
     return [
         ("network", f"{result['network']}, {result['epochs']} epochs, {result['scale']} scale"),
         (
@@ -78,15 +77,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
             f"{result['subset']}; evaluation seed {result['eval_seed']}; attacked in "
             f"{result['autocast']}",
         ),
-        (
-            "budget",
-            f"{b['steps']} steps, "
-            + (f"{b['draws']} draws a step, " if result["random"] else "")
-            + f"{b['restarts']} restarts, {b['queries']} queries; "
-            + (
-                f"{result['scored']} fresh draws score an image" if result["random"] else "no draws"
-            ),
-        ),
+        ("budget", budget(result)),
         ("intervals", "95%, over images and draws; they say nothing about other trainings"),
         ("fingerprint", f"{result['fingerprint']}, weights {result['weights']}"),
         ("commit", f"{result['commit']}, trained at {result['trained_commit'] or 'unknown'}"),
@@ -94,6 +85,14 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("hardware", f"{result['hardware']}, {result['seconds']:.0f} s"),
         ("command", result["command"]),
     ]
+
+
+def budget(result: Result) -> str:
+    """What an attack and its scoring may spend."""
+    b, random = result["budget"], result["random"]
+    draws = f"{b['draws']} draws a step, " if random else ""
+    scored = f"{result['scored']} fresh draws score an image" if random else "no draws"
+    return f"{b['steps']} steps, {draws}{b['restarts']} restarts, {b['queries']} queries; {scored}"
 
 
 def epsilon(result: Result) -> str:
