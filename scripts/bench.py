@@ -217,10 +217,9 @@ def circumstances(device: torch.device, budget: float, target: str) -> str:
 
 
 def where(device: torch.device) -> str:
-    commit, dirty = provenance.commit()
     return (
         f"{provenance.hardware(device)}, {torch.get_num_threads()} threads; "
-        f"torch {torch.__version__}; commit {commit}{'+' if dirty else ''}"
+        f"torch {torch.__version__}; commit {provenance.commit_name()}"
     )
 
 

@@ -100,8 +100,7 @@ def worse(ratios: Sequence[Ratio], before: Mapping[str, tuple[float, float]]) ->
 
 def keep(ratios: Sequence[Ratio], precision: str, path: Path = HISTORY) -> None:
     """Append the ratios to the history."""
-    commit, dirty = provenance.commit()
-    about = (date.today().isoformat(), f"{commit}{'+' if dirty else ''}")
+    about = (date.today().isoformat(), provenance.commit_name())
     of = (provenance.hardware(torch.device("cpu")), precision)
     new = not path.is_file()
     with path.open("a", newline="") as file:

@@ -158,7 +158,6 @@ def blank(case: Case, p: Plan) -> list[dict[str, str]]:
 
 def _facts(plans: Sequence[Plan]) -> list[str]:
     c = plans[0].config
-    commit, dirty = provenance.commit()
     return [
         *(_network(case, p) for case, p in zip(CASES, plans, strict=True)),
         f"defence: the image resized to {LEAST:g} to 1 of its side and padded with zeros, one draw "
@@ -167,7 +166,8 @@ def _facts(plans: Sequence[Plan]) -> list[str]:
         f"{c.eval.autocast}, {BATCH} images a batch",
         f"scoring: {c.audit.scored} fresh draws an image, the same for all tools; the strongest "
         "example is chosen by these and scored by others",
-        f"commit {commit}{'+' * dirty}, {provenance.hardware('cpu')}, torch {torch.__version__}",
+        f"commit {provenance.commit_name()}, {provenance.hardware('cpu')}, "
+        f"torch {torch.__version__}",
     ]
 
 

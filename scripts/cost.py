@@ -156,9 +156,8 @@ def main() -> None:
     if not options.counts:
         timings = measured(nets, options.measure_batch, options.rounds)
         lines += _here(nets, timings, options, whole)
-    commit, dirty = provenance.commit()
     made_on = (
-        f"torch {torch.__version__}; commit {commit}{'+' if dirty else ''}; `make cost`; "
+        f"torch {torch.__version__}; commit {provenance.commit_name()}; `make cost`; "
         f"python scripts/cost.py with {vars(options)}."
     )
     text = "\n".join([*lines, "", made_on, ""])

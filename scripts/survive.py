@@ -28,9 +28,9 @@ MARKS = ("<!-- survive.py -->", "<!-- /survive.py -->")
 
 def report(trial: Trial, done: dict[str, Any], took: float) -> str:
     """What happened, in Markdown."""
-    commit, dirty = provenance.commit()
     lines = [
-        f"Commit {commit}{'+' * dirty}, {provenance.hardware(torch.device('cpu'))}, one thread; "
+        f"Commit {provenance.commit_name()}, {provenance.hardware(torch.device('cpu'))}, "
+        "one thread; "
         f"torch {torch.__version__}; the undisturbed run takes {trial.work:.1f} s of "
         f"one core, {trial.seconds:.1f} s here, "
         f"all of this {took / 60:.1f} min.",

@@ -144,7 +144,6 @@ def _provenance(
     p: Plan, weights: str, trained_commit: str, command: str, seconds: float
 ) -> dict[str, Any]:
     c = p.config
-    commit, dirty = provenance.commit()
     return {
         "run_id": p.name,
         "fingerprint": p.weights_id,
@@ -161,7 +160,7 @@ def _provenance(
         "subset": described(c.audit.images, p.task.kind),
         "autocast": c.eval.autocast,
         "eval_seed": c.eval.seed,
-        "commit": f"{commit}{'+' * dirty}",
+        "commit": provenance.commit_name(),
         "trained_commit": trained_commit,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(p.task.train.inputs.device),

@@ -34,8 +34,7 @@ def main() -> None:
 
 def report(runs: Path = Path("runs")) -> Iterator[tuple[str, str]]:
     """Topic and line. runs: the folder of checkpoints and rows, where the data's caches lie."""
-    commit, dirty = provenance.commit()
-    yield "version", f"defensive-tensorization {__version__}, commit {commit}{'+' * dirty}"
+    yield "version", f"defensive-tensorization {__version__}, commit {provenance.commit_name()}"
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     yield "python", f"{platform.python_version()}, {system}"
     yield "core", ", ".join(map(_named, CORE))

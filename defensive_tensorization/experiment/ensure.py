@@ -57,8 +57,7 @@ def trained(p: Plan) -> Trained:
 
 
 def _with_this_code(commits: Sequence[str]) -> list[str]:
-    commit, dirty = provenance.commit()
-    return list(dict.fromkeys([*commits, commit + "+" * dirty]))
+    return list(dict.fromkeys([*commits, provenance.commit_name()]))
 
 
 def _fitted(

@@ -37,6 +37,12 @@ def commit(checkout: Path = CHECKOUT) -> tuple[str, bool]:
     return head, bool(changes)
 
 
+def commit_name() -> str:
+    """The checkout's short hash, with "+" where its tracked files differ from it."""
+    head, dirty = commit()
+    return head + "+" * dirty
+
+
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide a number."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
