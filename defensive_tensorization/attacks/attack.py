@@ -186,12 +186,12 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """A count, of any integer type."""
+def whole(name: str, value: Any) -> int:
+    """A count of at least 1, of any integer type."""
     try:
         found = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         found = None
-    if found is None or found < least:
-        raise UsageError(f"{name} must be a whole number, at least {least}, got {value!r}")
+    if found is None or found < 1:
+        raise UsageError(f"{name} must be a whole number, at least 1, got {value!r}")
     return found

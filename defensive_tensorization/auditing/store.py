@@ -33,7 +33,6 @@ class Store:
         self._held = TemporaryDirectory() if folder is None else None
         self.folder = Path(self._held.name if self._held else folder or "")
         self.identity = identity
-        self.computed = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -45,7 +44,6 @@ class Store:
         if (found := self._read(path)) is not None:
             return found
         made = make()
-        self.computed += 1
         partial = path.with_suffix(f".{os.getpid()}.partial")
         torch.save({name: tensor.detach().cpu() for name, tensor in made.items()}, partial)
         partial.replace(path)

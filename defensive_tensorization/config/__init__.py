@@ -23,7 +23,6 @@ from .identity import (
 )
 from .outside import arguments, as_words, importable, is_outside, told_outside
 from .randomness import draws_outside, has_random_kernels, has_randomness, is_random
-from .refuse import refusal
 from .rounds import rounds
 from .schema import Config
 
@@ -61,7 +60,6 @@ __all__ = [
     "persons_source",
     "plain",
     "plane_of",
-    "refusal",
     "restored",
     "rounds",
     "run_id",

@@ -37,10 +37,6 @@ class Randomness:
     def random(self) -> bool:
         return bool(self.sources) or not self.controlled
 
-    @property
-    def deterministic(self) -> bool:
-        return not self.random
-
     def __bool__(self) -> bool:
         return self.random
 

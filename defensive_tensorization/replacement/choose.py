@@ -127,7 +127,8 @@ def matching(
     return {n: m for n, m in layers.items() if n in found}
 
 
-def shortened(texts: list[str], between: str = ", ", most: int = 8) -> str:
+def shortened(texts: list[str], between: str = ", ") -> str:
     """The first texts, and how many more there are."""
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return between.join(texts[:most]) + more
+    first = texts[:8]
+    more = len(texts) - len(first)
+    return between.join(first) + (f" and {more} more" if more else "")

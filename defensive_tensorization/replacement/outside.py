@@ -9,9 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 
-def warn_of_outsiders(
-    verb: str, model: nn.Module, gone: Mapping[str, nn.Module], stacklevel: int = 3
-) -> None:
+def warn_of_outsiders(verb: str, model: nn.Module, gone: Mapping[str, nn.Module]) -> None:
     """One warning for optimizers and other modules that still hold the replaced layers.
 
     Args:
@@ -48,7 +46,7 @@ def warn_of_outsiders(
                     "old weights, no longer shared"
                 )
     if lines:
-        warnings.warn("; ".join(sorted(set(lines))), stacklevel=stacklevel)
+        warnings.warn("; ".join(sorted(set(lines))), stacklevel=3)
 
 
 def _with_subclasses(kind: type) -> set[type]:
@@ -60,6 +58,7 @@ def _with_subclasses(kind: type) -> set[type]:
     return found
 
 
-def _some(names: set[str], most: int = 4) -> str:
-    first = ", ".join(f"layer '{name}'" for name in sorted(names)[:most])
-    return first + (f" and {len(names) - most} more" if len(names) > most else "")
+def _some(names: set[str]) -> str:
+    first = sorted(names)[:4]
+    more = len(names) - len(first)
+    return ", ".join(f"layer '{name}'" for name in first) + (f" and {more} more" if more else "")

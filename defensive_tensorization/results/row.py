@@ -122,7 +122,6 @@ class Summary:
     """Mean and sample standard deviation over evaluation seeds; no deviation of one seed."""
 
     clean_mean: float
-    clean_std: float | None
     robust_mean: float
     robust_std: float | None
     n: int
@@ -137,11 +136,9 @@ def summarise(rows: Sequence[Row]) -> Summary:
         raise ValueError("rows of more than one network or protocol cannot be averaged")
     if len({row.eval_seed for row in rows}) < len(rows):
         raise ValueError("an evaluation seed occurs twice")
-    clean = [row.clean_accuracy for row in rows]
     robust = [row.robust_accuracy for row in rows]
     return Summary(
-        clean_mean=statistics.fmean(clean),
-        clean_std=_std(clean),
+        clean_mean=statistics.fmean(row.clean_accuracy for row in rows),
         robust_mean=statistics.fmean(robust),
         robust_std=_std(robust),
         n=rows[0].n,

@@ -137,27 +137,26 @@ def wilson(p: float, size: float, level: float) -> Interval:
 def difference(
     ours: Sequence[Answers],
     theirs: Sequence[Answers],
-    score: str = "mean",
-    level: float = 0.95,
     *,
+    level: float = 0.95,
     same_draws: bool = False,
     more: float | None = 1.0,
 ) -> Interval:
-    """Ours minus theirs on the same images, which are paired; by the normal distribution.
+    """The mean of ours minus theirs on the same, paired images; by the normal distribution.
 
     same_draws: both met the same ones, seed by seed, which are paired too.
     more: its error is that of two images more, one for either side, that differ by so much: whole
     answers (Bonett & Price 2012), so that few images that differ make nothing certain; None: as
     much as any of these does, less cautious; 0: none, to overlook nothing.
     """
-    mine, other = (np.mean([per_image(a, score) for a in each], axis=0) for each in (ours, theirs))
+    mine, other = (np.mean([per_image(a, "mean") for a in each], axis=0) for each in (ours, theirs))
     if len(mine) != len(other):
         raise ValueError(f"{len(mine)} and {len(other)} images cannot be paired")
     gap = mine - other
-    if same_draws and score == "mean":
+    if same_draws:
         drawn = _between_same_draws(ours, theirs)
     else:
-        drawn = _between_draws(ours, score) + _between_draws(theirs, score)
+        drawn = _between_draws(ours, "mean") + _between_draws(theirs, "mean")
     size = np.abs(gap).max() or 1.0 if more is None else more
     seen = np.append(gap, [size, -size]) if size else gap
     error = float(np.sqrt(seen.var(ddof=1) / len(seen) + drawn))

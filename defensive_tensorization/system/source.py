@@ -9,7 +9,7 @@ from typing import Any
 _INSTALLED = ("purelib", "platlib", "stdlib", "platstdlib")
 
 
-def source_digest(thing: Any, digits: int = 16) -> str:
+def source_digest(thing: Any) -> str:
     """Hex digits of the source of a class or function; of its name where there is no source.
 
     A class's are those of its own bases too, up to the first from outside its top-level package.
@@ -19,7 +19,7 @@ def source_digest(thing: Any, digits: int = 16) -> str:
         top = thing.__module__.partition(".")[0]
         parts = [c for c in thing.__mro__ if c.__module__.partition(".")[0] == top]
     text = "\n".join(_source(part) for part in parts)
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _source(thing: Any) -> str:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-KINDS = ("none", "reference", "upload")
-
 
 @dataclass(frozen=True)
 class Item:

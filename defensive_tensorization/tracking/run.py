@@ -27,7 +27,7 @@ class Run:
     """One W&B run, or a stand-in that does nothing. A context manager: leaving it finishes the run.
 
     path: the offline run's directory, the online run's URL, or None when nothing is recorded.
-    axis: what its curves are drawn against; artifacts: one of `lineage.KINDS`.
+    axis: what its curves are drawn against; artifacts: none, reference or upload.
     """
 
     def __init__(self, run: Any = None, axis: str = "epoch", artifacts: str = "reference") -> None:

@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from .. import sketching
 
-MODES = ("default", "reduce-overhead", "max-autotune")
-"""torch.compile's; reduce-overhead replays CUDA graphs, and is `default` on a CPU."""
-
 
 def compiled(network: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
     """x [B, ...] to the network's outputs; the first call compiles, which takes minutes.
 
     Draws are made before the graph is entered, by the generators that make them without it: the
     same draws, to the bit, and no break in the graph at every layer. Each layer is passed once.
+
+    Args:
+        mode: torch.compile's; reduce-overhead replays CUDA graphs, and is `default` on a CPU.
     """
     graph = torch.compile(network, mode=mode)
 
