@@ -14,6 +14,7 @@ from torch import nn
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
+from defensive_tensorization.attacks.agreement import GradientSums
 from defensive_tensorization.auditing import attack_suite, checks, comparisons, gradients, measure
 from defensive_tensorization.auditing.check import Check
 from defensive_tensorization.auditing.comparisons import (
@@ -242,10 +243,9 @@ def test_all_attacks_meet_the_same_draws_and_the_best_examples_others() -> None:
 
 def test_signal_noise_and_cosine_are_those_of_all_pairs() -> None:
     made = torch.randn(5, 3, 7, generator=torch.manual_seed(0)) + 1
-    sums = gradients._Sums()
+    sums = GradientSums()
     for each in made:
         sums.add(each)
-    layer = sums.layer("one")
     snr, cosine = [], []
     for image in made.double().numpy().transpose(1, 0, 2):
         pairs = [(a, b) for i, a in enumerate(image) for j, b in enumerate(image) if i != j]
@@ -253,9 +253,9 @@ def test_signal_noise_and_cosine_are_those_of_all_pairs() -> None:
         snr.append(signal / (np.mean([a @ a for a in image]) - signal))
         lengths = np.linalg.norm
         cosine.append(np.mean([a @ b / lengths(a) / lengths(b) for a, b in pairs]))
-    assert layer.snr == pytest.approx(np.median(snr))
-    assert layer.cosine == pytest.approx(np.median(cosine))
-    assert layer.zero == 0
+    assert sums.snr() == pytest.approx(np.median(snr))
+    assert sums.cosine() == pytest.approx(np.median(cosine))
+    assert sums.zero == 0
 
 
 def test_a_gradient_that_vanishes_is_seen_in_every_layer_before() -> None:
