@@ -9,7 +9,8 @@ import torch
 from others_attacks import Budget, Counted, Tool
 from torch import Tensor, nn
 
-from defensive_tensorization.auditing.store import Piece, Store, model_digest, tensor_digest
+from defensive_tensorization.auditing.model_digest import model_digest, tensor_digest
+from defensive_tensorization.auditing.store import Piece, Store
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.randomness import seeded
 

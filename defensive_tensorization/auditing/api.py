@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from .audit_report import AuditReport
 from .evaluation import device_of
 from .examine import VERSION, examine
 from .inputs import Data
-from .store import Store, model_digest, tensor_digest
+from .model_digest import tensor_digest
+from .store import Store, digests
 from .target import AuditTarget, Budget
 from .whole import Whole
 
@@ -66,7 +68,8 @@ def audit(
         seed: of all random choices.
         batch_size: images that are attacked together.
         surrogate: a network of the same task, from which examples are transferred.
-        cache: a folder that keeps what is finished; the same call goes on from there.
+        cache: a folder that keeps what is finished; the same call goes on from there. A model that
+            holds a hook or a function is not kept, with a warning.
         name: of the model, for the report.
 
     Raises:
@@ -86,11 +89,12 @@ def audit(
     unit = _unit(epsilon, bounds)
     budget = Budget(epsilon / unit, **counts)
     title = name or type(model).__name__
+    identity = digests(cache, model, surrogate)
     with kept(sources(model)), unchanged(model):
         for left in range(rounds, 0, -1):
             of = _target(model, data, images, bounds, unit, batch_size, surrogate)
             started = time.perf_counter()
-            found = examine(of, budget, seed, claim, _store(cache, of, budget, seed))
+            found = examine(of, budget, seed, claim, _store(cache, identity, of, budget, seed))
             remedy = found["verdict"]["remedy"]
             if left == 1 or not remedy:
                 break
@@ -134,13 +138,18 @@ def _unit(epsilon: float, bounds: tuple[float, float]) -> float:
     return 1 / 255 if tuple(bounds) == (0, 1) and abs(levels - round(levels)) < 1e-6 else 1.0
 
 
-def _store(cache: str | Path | None, of: AuditTarget, budget: Budget, seed: int) -> Store:
-    if cache is None:
+def _store(
+    cache: str | Path | None,
+    identity: Sequence[str] | None,
+    of: AuditTarget,
+    budget: Budget,
+    seed: int,
+) -> Store:
+    if cache is None or identity is None:
         return Store(None)
-    other = of.surrogate_model and model_digest(of.surrogate_model)
     data = (tensor_digest(of.x), tensor_digest(of.y), of.bounds, of.unit, of.batch_size)
     told = {k: v for k, v in vars(budget).items() if k != "scored"}
-    return Store(cache, "audit", VERSION, model_digest(of.model), other, *data, told, seed)
+    return Store(cache, "audit", VERSION, identity, *data, told, seed)
 
 
 def _facts(

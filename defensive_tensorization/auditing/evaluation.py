@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from ..system.progress import bar
 from . import inputs
 from .evaluation_result import Anybodys, Evaluation, Score
 from .inputs import Data
-from .store import Piece, Store, model_digest, tensor_digest
+from .model_digest import tensor_digest
+from .store import Piece, Store, digests
 
-VERSION = 1  # raise it when the same settings attack or score otherwise
+VERSION = 2  # raise it when the same settings attack or score otherwise
 
 
 def evaluate(
@@ -52,7 +53,8 @@ def evaluate(
         bounds: the lowest and the highest value of the data.
         batch_size: larger batches are split; where memory does not suffice, further.
         seed: of all random choices.
-        cache: a folder that keeps what is finished; the same call goes on from there.
+        cache: a folder that keeps what is finished; the same call goes on from there. A model that
+            holds a hook or a function is not kept, with a warning.
 
     Raises:
         UsageError: for data or a model that cannot be evaluated, with the remedy.
@@ -64,8 +66,8 @@ def evaluate(
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
     check_model(model)
     store = None
-    if cache is not None:
-        store = Store(cache, "evaluate", VERSION, model_digest(model), bounds, seed, samples)
+    if cache is not None and (identity := digests(cache, model)):
+        store = Store(cache, "evaluate", VERSION, identity, bounds, seed, samples)
     found: dict[str, list[Answers]] = {name: [] for name in aims}
     run: _Run | None = None
     with kept(sources(model)), unchanged(model):
@@ -106,7 +108,7 @@ class _Run:
         known = attack is None or isinstance(attack, Attack)
         if self.store is None or not known:
             return _answers(make())
-        key = (_told(attack), place, tensor_digest(x), tensor_digest(y))
+        key = (name, _told(attack), place, tensor_digest(x), tensor_digest(y))
         return _answers(self.store.remember(make, *key))
 
     def _fitting(
@@ -179,8 +181,7 @@ def _told(attack: Attack | Anybodys | None) -> Any:
     """What decides the result of an attack of ours."""
     if not isinstance(attack, Attack):
         return None
-    kept = ("name", "epsilon", "unit", "steps", "step_size", "random_start", "knowledge", "options")
-    return {name: getattr(attack, name) for name in kept}
+    return {f.name: getattr(attack, f.name) for f in fields(attack) if f.compare}
 
 
 def _plain(answers: Answers) -> Piece:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,10 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..system.source import source_digest
+from .model_digest import NoDigest, model_digest
 
 Piece = Mapping[str, Tensor]
-_OURS_OR_TORCH = ("torch", __name__.partition(".")[0])
 
 
 class Store:
@@ -65,33 +65,20 @@ class Store:
             return None
 
 
-def model_digest(model: nn.Module) -> str:
-    """Of weights, buffers, modes, plain attributes, and the source of classes of the person's."""
-    found = hashlib.sha256()
-    for name, module in model.named_modules():
-        kind = type(module)
-        told: list[Any] = [name, kind.__module__, kind.__qualname__, module.training]
-        told += sorted((k, v) for k, v in vars(module).items() if _plain(v) and k != "training")
-        told.append(module.extra_repr() if kind.__module__.startswith("torch.") else "")
-        if kind.__module__.partition(".")[0] not in _OURS_OR_TORCH:
-            told.append(source_digest(kind))
-        found.update(repr(told).encode())
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        found.update(name.encode())
-        found.update(tensor_digest(tensor).encode())
-    return found.hexdigest()[:24]
+def digests(cache: str | Path | None, *models: nn.Module | None) -> Sequence[str] | None:
+    """Return the models' digests, "" for None; None without a cache, or where one has no digest.
 
-
-def tensor_digest(tensor: Tensor) -> str:
-    """Of its values, shape and type."""
-    here = tensor.detach().cpu().contiguous()
-    found = hashlib.sha256(f"{here.dtype} {[*here.shape]}".encode())
-    if here.numel():
-        found.update(here.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:24]
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(_plain(part) for part in value)
-    return isinstance(value, bool | int | float | str | type(None))
+    A model without a digest is warned of: nothing is read from the cache, and nothing is kept.
+    """
+    if cache is None:
+        return None
+    try:
+        return ["" if model is None else model_digest(model) for model in models]
+    except NoDigest as error:
+        warnings.warn(
+            f"cache={cache} is not used: {error.part} {error.reason}, so an equal model cannot be "
+            "recognized; put such values into plain attributes, or leave out cache",
+            UserWarning,
+            stacklevel=3,
+        )
+        return None
