@@ -172,6 +172,28 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     assert len(done) == 3 + 8
 
 
+class Tiring(Linear):
+    """Answers wrongly after `calls` forwards, which a buffer counts."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return super().forward(x) if self.count <= self.calls else -super().forward(x)
+
+
+def test_the_look_for_randomness_leaves_no_mark_in_buffers() -> None:
+    x, y = data(40, 0.05)
+    other, model = Tiring(10), Tiring(10)
+    by_hand = [other(x).argmax(1) == y for _ in range(3)]
+    found = dt.evaluate(model, (x, y), samples=3)
+    assert torch.stack(by_hand).float().mean() == found.accuracy == 1.0
+    assert not found.random.controlled and model.count == 0
+
+
 def test_another_s_attack_is_a_callable() -> None:
     x, y = data(20, 0.2)
 

@@ -154,6 +154,30 @@ def test_what_no_seed_reaches_is_said(change: Any) -> None:
     assert found.random and not found.controlled and "wider" in str(found)
 
 
+class Stepping(Front):
+    """Turns its answers around in the calls that `turned` names, numbered from 1."""
+
+    def __init__(self, turned: Callable[[int], bool]) -> None:
+        super().__init__(lambda _, x: x)
+        self.turned = turned
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) * (-1 if self.turned(self.calls) else 1)
+
+
+@pytest.mark.parametrize("period", range(2, 17))
+def test_a_counter_is_no_seed_s_work_whatever_its_period(period: int) -> None:
+    found = detect(Stepping(lambda call: call % period == 0), torch.rand(5, 3, 2, 2))
+    assert found.random and not found.controlled and found.sources == ()
+
+
+@pytest.mark.parametrize("last", range(1, 17))
+def test_a_counter_that_turns_once_is_no_seed_s_work(last: int) -> None:
+    found = detect(Stepping(lambda call: call > last), torch.rand(5, 3, 2, 2))
+    assert found.random and not found.controlled and found.sources == ()
+
+
 @pytest.mark.parametrize("change", [lambda _, x: x, reseeding], ids=["plain", "reseeding"])
 def test_what_answers_alike_is_deterministic(change: Any) -> None:
     assert detect(Front(change), torch.rand(5, 3, 2, 2)) == Randomness()

@@ -74,7 +74,9 @@ def evaluate(
         for place, (x, y) in enumerate(_seen(data, batch_size)):
             entry = entered(model, x.to(device_of(model, x)), y, bounds)
             if run is None:
-                run = _Run(model, bounds, samples, seed, store, detect(entry.model, entry.x))
+                with unchanged(model):  # its forwards do not count for a state in buffers
+                    random = detect(entry.model, entry.x)
+                run = _Run(model, bounds, samples, seed, store, random)
             for name, attack in aims.items():
                 found[name].append(run.answers(name, attack, place, entry.x, entry.y))
     if run is None:

@@ -61,7 +61,7 @@ def detect(model: nn.Module, x: Tensor) -> Randomness:
     """What the answers to x [B, ...] depend on, in the model's present mode.
 
     About twenty forwards of a few images. The random state is as before; a state that the model
-    itself keeps in attributes is not.
+    itself keeps in buffers or attributes is not.
     """
     found = sources(model)
     x = x[:IMAGES].detach()
@@ -83,11 +83,17 @@ def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
     first = ask(x, 0)
     again = [ask(x, 0) for _ in range(AGAIN)]
     rounding = max(_gap(first, each) for each in again)
-    most = torch.finfo(dtypes[0]).eps ** 0.5 if rounding else 0.0
-    if rounding > most:
+    least = torch.finfo(dtypes[0]).eps ** 0.5  # what equal seeds may differ by
+    most = least if rounding else 0.0
+    if rounding > least:
         return Randomness((), False, _shared(ask, x))
     seeds = range(1, ASKS + 1)
-    if all(_gap(first, ask(x, seed)) <= most for seed in seeds):
+    asked = ((seed, ask(x, seed)) for seed in seeds)
+    changed = next(((seed, made) for seed, made in asked if _gap(first, made) > most), (0, first))
+    # A state that forwards change looks like a seed's work, until the seeds are asked again.
+    if any(_gap(made, ask(x, seed)) > least for seed, made in (changed, (0, first))):
+        return Randomness((), False, _shared(ask, x))
+    if changed[0] == 0:
         return Randomness()
     alone = [
         source.name
@@ -95,7 +101,10 @@ def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
         if any(_gap(first, ask(x, 0, source, seed)) > most for seed in seeds)
     ]
     together = tuple(alone) or ("several generators together",)
-    return Randomness(together, True, _shared(ask, x))
+    shared = _shared(ask, x)
+    if _gap(first, ask(x, 0)) > least:
+        return Randomness((), False, shared)
+    return Randomness(together, True, shared)
 
 
 def _shared(ask: Any, x: Tensor) -> bool:
