@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import defensive_tensorization as dt
-from defensive_tensorization.auditing import evaluation
+from defensive_tensorization.auditing import api, evaluation, inputs
 from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, UNCLAIMED
 from defensive_tensorization.errors import UsageError
 
@@ -209,7 +209,7 @@ def test_another_s_attack_is_a_callable() -> None:
     ("wrong", "complaint"),
     [
         ({"data": data(3, 0.1)[0]}, "the data must be tensors (x, y) or batches"),
-        ({"data": []}, "the data holds no batch"),
+        ({"data": []}, "the data holds no image"),
         ({"data": [(torch.rand(3, 4), 2)]}, "wrap a dataset in torch.utils.data.DataLoader"),
         ({"data": [{"x": 1}]}, "a batch must be (x, y), got dict"),
         ({"data": (torch.rand(3, 4), torch.zeros(2).long())}, "give one label for each input"),
@@ -341,6 +341,62 @@ def test_rounds_follow_the_advice() -> None:
     assert one.verdict.startswith("inconclusive: run ") and one.remedy["images"] > 10
     found = dt.audit(Linear(), data(120, 0.05), claim=0.6, rounds=5, **given)
     assert found.verdict == ROBUST and found.result["images"] > 10
+
+
+@pytest.mark.parametrize("kind", ["iterator", "a short one", "shuffling loader"])
+def test_later_rounds_go_on_in_data_that_was_read_once(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = data(12 if kind == "a short one" else 120, 0.05)
+    whole = TensorDataset(x, y)
+    batches = DataLoader(whole, 4, shuffle=kind == "shuffling loader")
+    given: list[Tensor] = []
+
+    def seen(of: Any, *rest: Any) -> dict[str, Any]:
+        given.append(of.x)
+        return examined(of, *rest)
+
+    examined = api.examine
+    monkeypatch.setattr(api, "examine", seen)
+    settings: dict[str, Any] = {"epsilon": EPSILON, "claim": 0.6, "images": 10, "steps": 2}
+    found = dt.audit(
+        Linear(),
+        batches if kind == "shuffling loader" else iter(batches),
+        queries=5,
+        rounds=2,
+        **settings,
+    )
+    first, second = given
+    assert len(first) == 10 and torch.equal(second[:10], first)
+    assert len(second.unique(dim=0)) == len(second) == found.result["images"]
+    if kind != "shuffling loader":
+        assert torch.equal(second, x[: len(second)])
+
+
+def test_more_images_than_there_are_are_those_there_are() -> None:
+    x, y = data(12, 0.05)
+    read = inputs.FirstImages(zip(x.split(5), y.split(5), strict=True))
+    for wanted, there in ((3, 3), (7, 7), (4, 4), (50, 12), (60, 12)):
+        assert torch.equal(read.take(wanted)[0], x[:there])
+
+
+@pytest.mark.parametrize(
+    "empty", [(torch.rand(0, 1, 2, 4), torch.zeros(0).long()), [], iter([])], ids=str
+)
+def test_data_without_an_image_is_one_line(empty: Any) -> None:
+    for call in (
+        lambda: dt.evaluate(Linear(), empty),
+        lambda: dt.audit(Linear(), empty, epsilon=1),
+    ):
+        with pytest.raises(UsageError, match=r"^the data holds no image: give at least one$"):
+            call()
+
+
+def test_an_empty_batch_among_others_counts_nothing() -> None:
+    x, y = data(9, 0.2)
+    found = dt.evaluate(Linear(), [(x[:4], y[:4]), (x[:0], y[:0]), (x[4:], y[4:])])
+    assert found.images == 9
+    assert found.accuracy == dt.evaluate(Linear(), (x, y)).accuracy
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from . import inputs
 from .audit_report import AuditReport
 from .evaluation import device_of
 from .examine import VERSION, examine
-from .inputs import Data
+from .inputs import Data, FirstImages
 from .model_digest import tensor_digest
 from .store import Store, digests
 from .target import AuditTarget, Budget
@@ -89,10 +89,11 @@ def audit(
     unit = _unit(epsilon, bounds)
     budget = Budget(epsilon / unit, **counts)
     title = name or type(model).__name__
+    read = FirstImages(data)
     identity = digests(cache, model, surrogate)
     with kept(sources(model)), unchanged(model):
         for left in range(rounds, 0, -1):
-            of = _target(model, data, images, bounds, unit, batch_size, surrogate)
+            of = _target(model, read, images, bounds, unit, batch_size, surrogate)
             started = time.perf_counter()
             found = examine(of, budget, seed, claim, _store(cache, identity, of, budget, seed))
             remedy = found["verdict"]["remedy"]
@@ -107,14 +108,14 @@ def audit(
 
 def _target(
     model: nn.Module,
-    data: Data,
+    read: FirstImages,
     images: int,
     bounds: tuple[float, float],
     unit: float,
     batch_size: int,
     surrogate: nn.Module | None,
 ) -> AuditTarget:
-    x, y = inputs.first(data, images)
+    x, y = read.take(images)
     whole = Whole(model)
     entry = entered(whole, x.to(device_of(model, x)), y, bounds)
     with torch.no_grad():
@@ -126,7 +127,7 @@ def _target(
         bounds=bounds,
         unit=unit,
         classes=classes,
-        available=max(len(x), inputs.available(data, len(x))),
+        available=max(len(x), inputs.available(read.data, len(x))),
         surrogate_model=surrogate,
         batch_size=batch_size,
     )

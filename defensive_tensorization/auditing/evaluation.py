@@ -80,7 +80,7 @@ def evaluate(
             for name, attack in aims.items():
                 found[name].append(run.answers(name, attack, place, entry.x, entry.y))
     if run is None:
-        raise UsageError("the data holds no batch: give at least one image")
+        raise UsageError(inputs.EMPTY)
     scores = [
         Score(name, aims[name], reduce(Answers.__add__, pieces)) for name, pieces in found.items()
     ]

@@ -12,12 +12,14 @@ Data: TypeAlias = tuple[Tensor, Tensor] | Iterable[Any]
 """(x [N, ...], y [N]), or an iterable of such pairs; what a batch holds beside them is ignored."""
 
 ORDER = 0  # seeds the permutation of a pair, whose images may lie class by class
+EMPTY = "the data holds no image: give at least one"
 
 
 def batches(data: Data, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs of at most `size` images, in the order of the data."""
     for x, y in _pairs(data):
-        yield from zip(x.split(size), y.split(size), strict=True)
+        if len(x):
+            yield from zip(x.split(size), y.split(size), strict=True)
 
 
 def count(data: Data, size: int) -> int | None:
@@ -37,24 +39,48 @@ def available(data: Data, taken: int) -> int:
     return len(dataset) if hasattr(dataset, "__len__") else taken  # type: ignore[arg-type]
 
 
-def first(data: Data, images: int) -> tuple[Tensor, Tensor]:
-    """So many images: of a pair by a fixed permutation, else the first ones."""
-    if images < 1:
-        raise UsageError(f"images must be at least 1, got {images}")
-    if (pair := _pair(data)) is not None:
-        x, y = pair
-        made = torch.Generator().manual_seed(ORDER)
-        order = torch.randperm(len(x), generator=made)[:images]
-        return x[order.to(x.device)], y[order.to(y.device)]
-    found: list[tuple[Tensor, Tensor]] = []
-    for x, y in _pairs(data):
-        found.append((x, y))
-        if sum(len(each) for each, _ in found) >= images:
-            break
-    if not found:
-        raise UsageError("the data holds no batch: give at least one image")
-    xs, ys = zip(*found, strict=True)
-    return torch.cat(xs)[:images], torch.cat(ys)[:images]
+class FirstImages:
+    """So many images of data that is read once: of a pair by a fixed permutation, else the first.
+
+    More images are the former ones and those that follow. An iterator has no second start, and a
+    DataLoader may shuffle.
+    """
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self._rest: Iterator[tuple[Tensor, Tensor]] | None = None
+        self._read: list[tuple[Tensor, Tensor]] = []
+
+    def take(self, images: int) -> tuple[Tensor, Tensor]:
+        """x [n, ...] and y [n] of at most `images` images; fewer if the data holds no more.
+
+        Raises:
+            UsageError: for data that holds no image, or is no data.
+        """
+        if images < 1:
+            raise UsageError(f"images must be at least 1, got {images}")
+        if (pair := _pair(self.data)) is not None:
+            x, y = pair
+            made = torch.Generator().manual_seed(ORDER)
+            order = torch.randperm(len(x), generator=made)[:images]
+            x, y = x[order.to(x.device)], y[order.to(y.device)]
+        else:
+            x, y = self._first(images)
+        if not len(x):
+            raise UsageError(EMPTY)
+        return x, y
+
+    def _first(self, images: int) -> tuple[Tensor, Tensor]:
+        self._rest = _pairs(self.data) if self._rest is None else self._rest
+        while sum(len(x) for x, _ in self._read) < images:
+            batch = next(self._rest, None)
+            if batch is None:
+                break
+            self._read.append(batch)
+        if not self._read:
+            raise UsageError(EMPTY)
+        xs, ys = zip(*self._read, strict=True)
+        return torch.cat(xs)[:images], torch.cat(ys)[:images]
 
 
 def _pair(data: Data) -> tuple[Tensor, Tensor] | None:
