@@ -21,6 +21,12 @@ class UsageError(ValueError):
     """
 
 
+class UnknownName(UsageError, KeyError):
+    """No such entry: one line names those that there are."""
+
+    __str__ = ValueError.__str__  # KeyError's would put the line into quotes
+
+
 class MissingExtra(UsageError, ImportError):
     """A package that an extra of this one installs is not there: one line names the extra."""
 

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -142,12 +143,26 @@ def test_all_steps_together_reach_any_corner() -> None:
         (lambda: dt.attacks.fgsm(epsilon=-1.0)(curved(), *batch()), "a number >= 0, got -1.0"),
         (lambda: dt.attacks.eot_pgd(epsilon=-1.0)(curved(), *batch()), "a number >= 0"),
         (lambda: dt.attacks.eot_pgd(epsilon=float("nan")), "a number >= 0, got nan"),
+        (lambda: dt.attacks.pgd(epsilon="8/255"), "epsilon must be a number, got '8/255'"),
+        (lambda: dt.attacks.fgsm(epsilon=None), "epsilon must be a number, got None"),
+        (lambda: dt.attacks.pgd(epsilon=torch.ones(3)), "epsilon must be a number"),
     ],
 )
 def test_bad_settings_are_one_line(make: Any, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_any_type_make_the_same_attack() -> None:
+    kinds: list[Any] = [np.float32, np.float64, torch.tensor]
+    for kind in kinds:
+        attack = dt.attacks.eot_pgd(
+            epsilon=kind(0.25), steps=np.int64(2), samples=np.int32(3), step_size=kind(0.5)
+        )
+        assert attack == dt.attacks.eot_pgd(epsilon=0.25, steps=2, samples=3, step_size=0.5)
+    assert dt.attacks.apgd(epsilon=0.25, steps=np.int64(2)).steps == 2
+    assert dt.attacks.pgd(epsilon=8, unit=1 / 255, steps=np.int64(2)).steps == 2
 
 
 def test_an_epsilon_in_levels_is_told() -> None:

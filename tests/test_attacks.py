@@ -205,7 +205,7 @@ def test_an_attack_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"steps": 0}, "attack steps must be at least 1, got 0"),
+        ({"steps": 0}, "attack steps must be a whole number, at least 1, got 0"),
         ({"steps_round": "up"}, "steps_round must be one of floor, ceil, nearest, got 'up'"),
         ({"step_size": 0}, "step_size must be a positive number in the data's unit, got 0"),
         ({"step_size": "1/255"}, "must be a positive number in the data's unit, got '1/255'"),

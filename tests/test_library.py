@@ -215,8 +215,13 @@ def test_another_s_attack_is_a_callable() -> None:
         ({"data": (torch.rand(3, 4), torch.zeros(2).long())}, "give one label for each input"),
         ({"data": (torch.rand(3, 8) * 255, torch.zeros(3).long())}, "outside the bounds"),
         ({"model": lambda x: x}, "must be a torch.nn.Module, got function"),
-        ({"samples": 0}, "samples must be between 1 and 255, got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"samples": 0}, "samples must be a whole number, at least 1, got 0"),
+        ({"samples": None}, "samples must be a whole number, at least 1, got None"),
+        ({"samples": 256}, "samples must be at most 255, got 256"),
+        ({"batch_size": 0}, "batch_size must be a whole number, at least 1"),
+        ({"batch_size": 8.0}, "batch_size must be a whole number, at least 1, got 8.0"),
+        ({"bounds": None}, "the bounds must be two numbers, got None"),
+        ({"attacks": None}, "attacks must be a list, got NoneType"),
         ({"attacks": ["pgd"]}, "callable as attack(model, x, y), got str"),
     ],
 )
@@ -225,6 +230,20 @@ def test_what_cannot_be_evaluated_is_one_line(wrong: dict[str, Any], complaint: 
     with pytest.raises(UsageError) as caught:
         dt.evaluate(**given)
     assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_one_attack_may_stand_without_a_list() -> None:
+    attack = dt.attacks.fgsm(epsilon=0.1)
+    one, listed = (dt.evaluate(Linear(), data(9, 0.2), given) for given in (attack, [attack]))
+    assert str(one) == str(listed)
+
+
+def test_a_score_that_was_not_run_is_one_line_and_a_key_error() -> None:
+    found = dt.evaluate(Linear(), data(3, 0.1), dt.attacks.pgd(epsilon=0.1, steps=1))
+    for kind in (UsageError, KeyError):
+        with pytest.raises(kind) as caught:
+            found["fgsm"]
+        assert str(caught.value) == "'fgsm' was not run: take one of clean, pgd"
 
 
 # --- audit --------------------------------------------------------------------------------------
@@ -403,9 +422,13 @@ def test_an_empty_batch_among_others_counts_nothing() -> None:
     ("wrong", "complaint"),
     [
         ({"claim": 45}, "claim must lie in [0, 1], got 45: 0.45 means 45%"),
-        ({"epsilon": 0}, "epsilon must be positive"),
+        ({"claim": "45%"}, "claim must lie in [0, 1], got '45%'"),
+        ({"epsilon": "8/255"}, "epsilon must be a positive number, got '8/255'"),
+        ({"epsilon": None}, "epsilon must be a positive number, got None"),
+        ({"rounds": 1.5}, "rounds must be a whole number, at least 1, got 1.5"),
+        ({"epsilon": 0}, "epsilon must be a positive number"),
         ({"steps": 0}, "steps must be a whole number"),
-        ({"images": 0}, "images must be at least 1"),
+        ({"images": 0}, "images must be a whole number, at least 1"),
         ({"cache": __file__}, "is a file: name a folder"),
     ],
 )
@@ -413,6 +436,20 @@ def test_what_cannot_be_audited_is_one_line(wrong: dict[str, Any], complaint: st
     with pytest.raises(UsageError) as caught:
         dt.audit(Linear(), data(5, 0.1), **({"epsilon": 0.1} | wrong))
     assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_of_any_type_are_those_numbers() -> None:
+    plain: dict[str, Any] = {"epsilon": 0.125, "claim": 0.25, "bounds": (0.0, 1.0), **QUICK}
+    other: dict[str, Any] = {
+        **{key: np.int64(value) for key, value in QUICK.items()},
+        "epsilon": np.float32(0.125),
+        "claim": np.float32(0.25),
+        "bounds": (torch.tensor(0.0), torch.tensor(1)),
+    }
+    one, two = (dt.audit(Linear(), data(9, 0.1), **given) for given in (plain, other))
+    for report in (one, two):
+        report.result.pop("facts")  # times
+    assert one.to_json() == two.to_json()
 
 
 def test_the_core_s_packages_are_enough() -> None:

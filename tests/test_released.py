@@ -365,3 +365,8 @@ def test_a_network_released_in_the_other_precision_is_found(
     p = plan(config)
     assert p.config.train.autocast == "float32"
     assert p.weights_id == plan(composed(words(runs))).weights_id
+
+
+def test_a_name_that_is_no_string_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match=r"^a network's name must be a string, got 3: such as"):
+        dt.load(3)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ alone, but for `autoattack`. `samples`: how many draws of a random model each st
 model whose answers do not vary is asked once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -20,27 +20,27 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from . import auto_pgd, eot, square_windows
 from . import autoattack as outside
-from .attack import Attack, positive, whole
+from .attack import Attack, positive, real, whole
 from .native import Bounds, ascend
 from .search import Ball
 
 __all__ = ["apgd", "autoattack", "bim", "eot_pgd", "fgsm", "pgd", "square"]
 
+EXAMPLE = {"epsilon": "8/255", "unit": "1/255"}
+COUNTS = ("steps", "samples", "draws", "queries", "restarts")
 REACH = 2.5  # of epsilon, how far all steps together can go (Madry et al. 2018)
 P = ParamSpec("P")
 
 
 def counted(factory: Callable[P, Attack]) -> Callable[P, Attack]:
-    """The factory, or with `unit` given its namesake in `in_units`."""
+    """The factory, or with `unit` given its namesake in `in_units`; numbers may be of any type."""
 
     @wraps(factory)
     def make(*args: P.args, **settings: P.kwargs) -> Attack:
-        if "unit" not in settings:
-            return factory(*args, **settings)
         from . import in_units
 
-        namesake: Any = getattr(in_units, factory.__name__)
-        made: Attack = namesake(*args, **settings)
+        chosen: Any = getattr(in_units, factory.__name__) if "unit" in settings else factory
+        made: Attack = chosen(*args, **_plain(settings))
         return made
 
     return make
@@ -148,6 +148,19 @@ def square(
 def autoattack(*, epsilon: float, version: str = outside.AUTO) -> Attack:
     """AutoAttack as others run it; needs the extra `attacks`. version: rand, standard or auto."""
     return outside.autoattack(epsilon=epsilon, unit=1.0, version=version)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with Python's own numbers. Raises UsageError for what is no number."""
+    found = dict(settings)
+    for key in found.keys() & {*COUNTS}:
+        if found[key] is not None:
+            found[key] = whole(key, found[key])
+    for key in found.keys() & {"epsilon", "unit"}:
+        if (number := real(found[key])) is None:
+            raise UsageError(f"{key} must be a number, got {found[key]!r}: such as {EXAMPLE[key]}")
+        found[key] = number
+    return found
 
 
 def _step(epsilon: float, steps: int, step_size: float | None) -> float:

@@ -171,9 +171,7 @@ def step_count(
 ) -> int:
     """Kurakin et al. 2016: min(epsilon + 4, 1.25 epsilon) in levels, at least 1; or as given."""
     if steps is not None:
-        if steps < 1:
-            raise UsageError(f"attack steps must be at least 1, got {steps}")
-        return steps
+        return whole("attack steps", steps)
     if steps_round not in _ROUND:
         raise UsageError(f"steps_round must be one of {', '.join(_ROUND)}, got {steps_round!r}")
     levels = epsilon / level
@@ -181,9 +179,22 @@ def step_count(
 
 
 def positive(name: str, value: Any) -> float:
-    if not (isinstance(value, int | float) and value > 0):
+    found = real(value)
+    if found is None or not found > 0:
         raise UsageError(f"{name} must be a positive number in the data's unit, got {value!r}")
-    return float(value)
+    return float(found)
+
+
+def real(value: Any) -> float | None:
+    """A number of any type, numpy's and a tensor of one element too; None for what is none."""
+    if type(value) in (int, float):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, bool | str | bytes):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def whole(name: str, value: Any) -> int:

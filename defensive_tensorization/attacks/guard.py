@@ -89,7 +89,8 @@ def guarded(entry: Entry) -> Iterator[None]:
         yield
 
 
-def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
+def limits(bounds: Any) -> tuple[float, float]:
+    """The bounds as two floats. Raises UsageError for what is no pair of numbers in order."""
     try:
         low, high = map(float, bounds)
     except (TypeError, ValueError):
@@ -98,6 +99,11 @@ def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
         ) from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"the bounds must be (lowest, highest), got {bounds}: such as (0, 1)")
+    return low, high
+
+
+def _check_size(epsilon: float, unit: float, bounds: Any) -> None:
+    low, high = limits(bounds)
     radius = epsilon * unit
     if not (math.isfinite(radius) and radius >= 0):
         raise UsageError(

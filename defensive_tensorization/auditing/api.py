@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..attacks.guard import check_model, entered
+from ..attacks.attack import real, whole
+from ..attacks.guard import check_model, entered, limits
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import kept, sources
@@ -76,18 +78,21 @@ def audit(
         UsageError: for data, a model or settings that cannot be audited, with the remedy.
     """
     check_model(model)
-    if claim is not None and not 0 <= claim <= 1:
-        raise UsageError(f"claim must lie in [0, 1], got {claim}: 0.45 means 45%")
-    if not epsilon > 0:
-        raise UsageError(f"epsilon must be positive, got {epsilon}: nothing would be attacked")
-    counts = dict(steps=steps, draws=samples, restarts=restarts, queries=queries, scored=scored)
-    for key, value in {**counts, "rounds": rounds, "batch_size": batch_size}.items():
-        if not (isinstance(value, int) and value >= 1):
-            raise UsageError(f"{key} must be a whole number, at least 1, got {value}")
-    if scored > 255:
+    bounds, epsilon, claim = limits(bounds), _size(epsilon), _claim(claim)
+    images, rounds = whole("images", images), whole("rounds", rounds)
+    batch_size = whole("batch_size", batch_size)
+    budget = Budget(
+        epsilon,
+        steps=whole("steps", steps),
+        draws=whole("samples", samples),
+        restarts=whole("restarts", restarts),
+        queries=whole("queries", queries),
+        scored=whole("scored", scored),
+    )
+    if budget.scored > 255:
         raise UsageError(f"scored must be at most 255, got {scored}")
     unit = _unit(epsilon, bounds)
-    budget = Budget(epsilon / unit, **counts)
+    budget = replace(budget, epsilon=epsilon / unit)
     title = name or type(model).__name__
     read = FirstImages(data)
     identity = digests(cache, model, surrogate)
@@ -104,6 +109,22 @@ def audit(
             budget = replace(budget, **more)
     facts = _facts(of, found, seed, time.perf_counter() - started)
     return AuditReport({"name": title, **found, "facts": facts})
+
+
+def _size(epsilon: Any) -> float:
+    found = real(epsilon)
+    if found is None or not 0 < found < math.inf:
+        raise UsageError(
+            f"epsilon must be a positive number, got {epsilon!r}: an amplitude, such as 8/255"
+        )
+    return float(found)
+
+
+def _claim(claim: Any) -> float | None:
+    found = None if claim is None else real(claim)
+    if claim is not None and (found is None or not 0 <= found <= 1):
+        raise UsageError(f"claim must lie in [0, 1], got {claim!r}: 0.45 means 45%")
+    return found
 
 
 def _target(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from pathlib import Path
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks import Attack
-from ..attacks.guard import check_model, entered
+from ..attacks.attack import whole
+from ..attacks.guard import check_model, entered, limits
 from ..attacks.scoring import score_logits
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
@@ -32,7 +33,7 @@ VERSION = 2  # raise it when the same settings attack or score otherwise
 def evaluate(
     model: nn.Module,
     data: Data,
-    attacks: Sequence[Attack | Anybodys] = (),
+    attacks: Sequence[Attack | Anybodys] | Attack | Anybodys = (),
     samples: int = 30,
     *,
     bounds: tuple[float, float] = (0.0, 1.0),
@@ -48,7 +49,7 @@ def evaluate(
     Args:
         model: x [B, ...] to logits [B, C].
         data: a pair of tensors (x [N, ...], y [N]), a DataLoader, any iterable of batches.
-        attacks: from `dt.attacks`, or any callable (model, x, y) to x_adv.
+        attacks: from `dt.attacks`, or any callable (model, x, y) to x_adv; several, or one.
         samples: draws that score an image of a random model; a deterministic one is asked once.
         bounds: the lowest and the highest value of the data.
         batch_size: larger batches are split; where memory does not suffice, further.
@@ -59,11 +60,11 @@ def evaluate(
     Raises:
         UsageError: for data or a model that cannot be evaluated, with the remedy.
     """
-    if not 1 <= samples <= 255:
-        raise UsageError(f"samples must be between 1 and 255, got {samples}")
+    samples, batch_size = whole("samples", samples), whole("batch_size", batch_size)
+    bounds = limits(bounds)
+    if samples > 255:
+        raise UsageError(f"samples must be at most 255, got {samples}")
     aims: dict[str, Attack | Anybodys | None] = {"clean": None, **_named(attacks)}
-    if batch_size < 1:
-        raise UsageError(f"batch_size must be at least 1, got {batch_size}")
     check_model(model)
     store = None
     if cache is not None and (identity := digests(cache, model)):
@@ -164,10 +165,16 @@ def _seen(data: Data, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     return made if total is None else bar(made, total, "evaluate")
 
 
-def _named(attacks: Sequence[Attack | Anybodys]) -> dict[str, Attack | Anybodys]:
+def _named(
+    attacks: Sequence[Attack | Anybodys] | Attack | Anybodys,
+) -> dict[str, Attack | Anybodys]:
     """By name; a name that comes again gets a number."""
+    if not isinstance(attacks, Iterable | Callable):
+        raise UsageError(
+            f"attacks must be a list, got {type(attacks).__name__}: such as [dt.attacks.pgd(...)]"
+        )
     found: dict[str, Attack | Anybodys] = {}
-    for attack in attacks:
+    for attack in [attacks] if callable(attacks) else attacks:
         if not callable(attack):
             raise UsageError(
                 f"an attack must be callable as attack(model, x, y), got {type(attack).__name__}: "

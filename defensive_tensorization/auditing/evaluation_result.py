@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..attacks import Attack
+from ..errors import UnknownName
 from ..randomness import Randomness
 from ..results.scores import Answers, Interval, interval
 
@@ -70,7 +71,11 @@ class Evaluation:
     images: int
 
     def __getitem__(self, name: str) -> Score:
-        return next(score for score in self.scores if score.name == name)
+        """The score of `clean`, or of an attack by its name. Raises UnknownName for any other."""
+        found = {score.name: score for score in self.scores}
+        if name not in found:
+            raise UnknownName(f"{name!r} was not run: take one of {', '.join(found)}")
+        return found[name]
 
     @property
     def clean(self) -> Score:

@@ -57,8 +57,6 @@ class FirstImages:
         Raises:
             UsageError: for data that holds no image, or is no data.
         """
-        if images < 1:
-            raise UsageError(f"images must be at least 1, got {images}")
         if (pair := _pair(self.data)) is not None:
             x, y = pair
             made = torch.Generator().manual_seed(ORDER)

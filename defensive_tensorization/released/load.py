@@ -46,6 +46,11 @@ def load(name: str | os.PathLike[str]) -> ReleasedNetwork:
         UsageError: for a name that is not there, a file that differs from the manifest's checksum,
             a source that cannot be read.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(
+            f"a network's name must be a string, got {name!r}: such as "
+            "'cifar10-resnet18-w16/theta-0.9'"
+        )
     where, network = source.split(os.fspath(name))
     manifest = Manifest.at(where)
     entry = manifest.entry(network)
