@@ -232,6 +232,18 @@ def test_what_cannot_be_evaluated_is_one_line(wrong: dict[str, Any], complaint: 
     assert complaint in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_an_attack_that_overwrites_its_images_spoils_them_for_no_other() -> None:
+    x, y = data(20, 0.1)
+    kept, model = x.clone(), Linear()
+
+    def grey(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return x.fill_(0.5)
+
+    found = dt.evaluate(model, (x, y), attacks=[grey, dt.attacks.fgsm(epsilon=1e-6)])
+    assert torch.equal(x, kept)
+    assert found["fgsm"].accuracy == found.clean.accuracy == 1.0
+
+
 def test_one_attack_may_stand_without_a_list() -> None:
     attack = dt.attacks.fgsm(epsilon=0.1)
     one, listed = (dt.evaluate(Linear(), data(9, 0.2), given) for given in (attack, [attack]))

@@ -75,8 +75,10 @@ def evaluate(
         for place, (x, y) in enumerate(_seen(data, batch_size)):
             entry = entered(model, x.to(device_of(model, x)), y, bounds)
             if run is None:
-                with unchanged(model):  # its forwards do not count for a state in buffers
-                    random = detect(entry.model, entry.x)
+                with unchanged(model):  # these forwards do not count for a state in buffers
+                    with torch.no_grad():
+                        entry.model(entry.x[:8])  # refused here, where a line says why
+                    random = detect(model, entry.x)
                 run = _Run(model, bounds, samples, seed, store, random)
             for name, attack in aims.items():
                 found[name].append(run.answers(name, attack, place, entry.x, entry.y))
@@ -149,7 +151,7 @@ class _Run:
     def _attacked(self, attack: Attack | Anybodys, x: Tensor, y: Tensor) -> Tensor:
         if isinstance(attack, Attack):
             return attack(self.model, x, y, self.bounds)
-        made = attack(self.model, x, y)
+        made = attack(self.model, x.clone(), y.clone())  # which it may overwrite
         if not (isinstance(made, Tensor) and made.shape == x.shape):
             raise UsageError(
                 "an attack must return x_adv of the shape of x "

@@ -76,7 +76,7 @@ def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
         """Every source under one seed, but for the one that is set apart."""
         for source in found:
             source.seed(other if source is apart else seed)
-        made: Tensor = model(at)
+        made: Tensor = model(at.clone())  # which it may overwrite
         dtypes.append(made.dtype)
         return made.detach().double()
 
