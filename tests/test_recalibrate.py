@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import defensive_tensorization as dt
 from defensive_tensorization import sketching
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.models.batchnorm import DrawBatchNorm2d
 
 CONVS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -88,8 +89,96 @@ def test_a_layer_in_two_places_stays_one() -> None:
     dt.recalibrate(plain, images(4))
     inner = plain[3]
     assert isinstance(inner, nn.Sequential)
-    assert plain[0] is plain[2] is inner[0] and plain[0] is not norm
-    assert plain[0].weight is norm.weight
+    assert plain[0] is plain[2] is inner[0] is norm
+    assert isinstance(norm, DrawBatchNorm2d)
+
+
+class Listed(nn.Module):
+    """Its forward goes through a plain list, which torch's registers know nothing of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.steps = [self.conv, self.norm]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = step(x)
+        return x.flatten(1)
+
+
+def test_a_layer_that_a_plain_list_holds_too_is_recalibrated() -> None:
+    torch.manual_seed(0)
+    reference, x = images(64), images(2, seed=1)
+    net = dt.recalibrate(Listed(), reference).eval()
+    with torch.no_grad():
+        alone, beside = net(x), net(torch.cat([x, 9 * reference]))[:2]
+        torch.testing.assert_close(alone, beside)  # no neighbours
+        h = F.conv2d(reference, net.network.conv.weight, net.network.conv.bias)
+        var, mean = torch.var_mean(h, (0, 2, 3), correction=0, keepdim=True)
+        h = F.conv2d(x, net.network.conv.weight, net.network.conv.bias)
+        torch.testing.assert_close(alone, ((h - mean) / (var + 1e-5).sqrt()).flatten(1))
+
+
+class Activated(nn.BatchNorm2d):
+    """As timm's BatchNormAct2d: another function than BatchNorm's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+class Preset(nn.BatchNorm2d):
+    """Other defaults alone."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=0.1)
+
+
+def test_one_warning_names_the_layers_that_keep_their_averages() -> None:
+    patched, synced = nn.BatchNorm2d(3), nn.SyncBatchNorm(3)
+    patched.forward = F.relu  # type: ignore[method-assign]
+    plain = nn.Sequential(nn.BatchNorm2d(3), Activated(3), patched, synced, Preset(3))
+    with pytest.warns(UserWarning) as caught:
+        net = dt.recalibrate(plain, images(8)).eval()
+    (message,) = [str(each.message) for each in caught]
+    assert "left 3 of the model's 5 BatchNorm layers" in message
+    assert "layer '1' is a Activated, a BatchNorm2d with its own forward" in message
+    assert "layer '2' has a forward of its own" in message
+    assert "layer '3' is a SyncBatchNorm" in message and "\n" not in message
+    kinds = [type(each).__name__ for each in plain]
+    assert kinds == ["DrawBatchNorm2d", "Activated", *kinds[2:4], "DrawBatchNorm2d"]
+    assert kinds[2:4] == ["BatchNorm2d", "SyncBatchNorm"]
+    assert isinstance(plain[4], nn.BatchNorm2d) and plain[4].eps == 0.1
+    assert net(images(2)).shape == (2, 3, 4, 4)
+
+
+class Branches(nn.Module):
+    """Passes one of its layers, as `taken` says, forward after forward."""
+
+    def __init__(self, taken: list[int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(6) for _ in range(2)])
+        self.taken = iter(taken)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norms[next(self.taken)](self.conv(x)).flatten(1)  # type: ignore[no-any-return]
+
+
+def test_a_layer_that_the_reference_did_not_pass_is_refused_by_name() -> None:
+    net = dt.recalibrate(Branches([0, 0, 0, 1]), images(8)).eval()
+    net(images(4))
+    with pytest.raises(UsageError, match=r"BatchNorm layer 'norms\.1' is called more often"):
+        net(images(4))
+
+
+def test_a_layer_that_one_draw_passes_and_another_does_not_is_refused_by_name() -> None:
+    net = dt.recalibrate(dt.tensorize(Branches([1, 1, 0]), theta=0.7), images(8)).eval()
+    with (
+        sketching.draws_per_batch(net, 3),
+        pytest.raises(UsageError, match=r"BatchNorm layer 'norms\.[01]' is called more often"),
+    ):
+        net(images(6))
 
 
 def test_again_changes_the_reference() -> None:
@@ -103,6 +192,8 @@ def test_again_changes_the_reference() -> None:
     [
         (nn.Linear(2, 2), torch.rand(4, 2), "Linear has no BatchNorm to recalibrate"),
         (nn.BatchNorm1d(2), torch.rand(2), "must be training examples"),
+        (nn.Sequential(Activated(3)), images(4), "layer '0' is a Activated, a BatchNorm2d with"),
+        (nn.Sequential(nn.LazyBatchNorm2d()), images(4), "layer '0' is lazy"),
         (network(), images(1), "at least 2, got [1, 3, 4, 4]"),
         (network(), [1, 2], "at least 2, got list"),
     ],

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,20 +37,38 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor, int]]
 
 @dataclass
 class _Reference:
-    """The statistics that each layer met on the reference set.
+    """The statistics that each layer of `network` met on the reference set.
 
-    met    in the order of its calls, draw after draw.
+    met    of each draw, those of each layer, in the order of its calls.
     calls  after the last draw: of each call, those of every draw.
     """
 
-    met: dict[_DrawBatchNorm, list[Statistics]] = field(default_factory=dict)
+    network: nn.Module
+    met: list[dict[_DrawBatchNorm, list[Statistics]]] = field(default_factory=list)
     calls: dict[_DrawBatchNorm, list[list[Statistics]]] | None = None
 
-    def complete(self, draws: int) -> None:
+    def complete(self) -> None:
         self.calls = {}
-        for norm, met in self.met.items():
-            calls = len(met) // draws
-            self.calls[norm] = [met[call::calls] for call in range(calls)]
+        for norm in {norm: None for met in self.met for norm in met}:
+            of_draws = [met.get(norm, []) for met in self.met]
+            if len({len(each) for each in of_draws}) > 1:
+                self._refuse(norm)
+            self.calls[norm] = [[*each] for each in zip(*of_draws, strict=True)]
+
+    def take(self, norm: _DrawBatchNorm) -> list[Statistics] | None:
+        """Those of every draw at the layer's next call with the examples."""
+        if self.calls is None:
+            return None
+        left = self.calls.get(norm)
+        return left.pop(0) if left else self._refuse(norm)
+
+    def _refuse(self, norm: _DrawBatchNorm) -> NoReturn:
+        name = next((n for n, m in self.network.named_modules() if m is norm), "")
+        raise UsageError(
+            f"BatchNorm layer '{name}' is called more often in one forward than in another (a "
+            "random branch, or one that depends on the data): recalibrate needs the same calls "
+            "in every forward; choose the branch before the forward, or do without recalibrate"
+        )
 
 
 _reference: ContextVar[_Reference | None] = ContextVar("batchnorm_reference", default=None)
@@ -99,14 +117,14 @@ class _DrawBatchNorm(nn.modules.batchnorm._BatchNorm):
         normalised, mean, scale = torch.native_batch_norm(
             x, self.weight, self.bias, None, None, True, 0.0, self.eps
         )
-        reference.met.setdefault(self, []).append((mean, scale**-2 - self.eps))
+        reference.met[-1].setdefault(self, []).append((mean, scale**-2 - self.eps))
         return normalised
 
     def _statistics(self, reference: _Reference | None) -> list[Statistics] | None:
         """Those of every draw at this call; a forward that is run again meets them again."""
 
         def take(_: bool) -> list[Statistics] | None:
-            return reference.calls[self].pop(0) if reference and reference.calls else None
+            return reference.take(self) if reference else None
 
         return take(False) if recompute.ordinary() else recompute.met(self, take)
 
@@ -166,10 +184,10 @@ class Recalibrated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return cast(Tensor, self.network(x))
-        passes, reference = Passes(self.network, len(x)), _Reference()
+        passes, reference = Passes(self.network, len(x)), _Reference(self.network)
         with _under(reference), products.kept():
-            self._pass_reference(passes, self._reference_as(x))
-            reference.complete(passes.count)
+            self._pass_reference(passes, self._reference_as(x), reference)
+            reference.complete()
             with passes.together():
                 return cast(Tensor, self.network(x))
 
@@ -184,9 +202,10 @@ class Recalibrated(nn.Module):
         return self.reference.to(x.dtype)
 
     @torch.no_grad()
-    def _pass_reference(self, passes: Passes, examples: Tensor) -> None:
+    def _pass_reference(self, passes: Passes, examples: Tensor, reference: _Reference) -> None:
         """One draw after the other: a batch of all would leave the processor's caches."""
         for index in range(passes.count):
+            reference.met.append({})
             with passes.alone(index):
                 self.network(examples)
         torch.clear_autocast_cache()  # it holds weights that know of no gradient
