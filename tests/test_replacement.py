@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize, prune, spectral_norm, weight_norm
 
 import defensive_tensorization as dt
 from defensive_tensorization import sketching
+from defensive_tensorization.errors import UsageError
 
 KINDS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "Conv1d": (lambda: nn.Conv1d(4, 4, 3, padding=1), (2, 4, 6)),
@@ -250,6 +251,86 @@ def test_binary_layers_take_the_same_along(kind: str) -> None:
             inner = 2 * x if what == "pre-hook" else x
             y = bare.first(inner)
             torch.testing.assert_close(model.first(x), 2 * y if what == "forward hook" else y)
+
+
+stem = nn.Conv2d(3, 4, 3)
+stems = (nn.Conv2d(3, 4, 3), stem)
+
+
+def through_stem(x: Tensor) -> Tensor:
+    return stem(x)  # type: ignore[no-any-return]
+
+
+class Named(nn.Module):
+    """Names a module's global as its own layer, and uses its own."""
+
+    shared = stem
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = stem, nn.Conv2d(4, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x))  # type: ignore[no-any-return]
+
+
+class InForward(Named):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(stem(x))  # type: ignore[no-any-return]
+
+
+class InLambda(Named):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((lambda: stem(x))())  # type: ignore[no-any-return]
+
+
+class InTuple(Named):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(stems[1](x))  # type: ignore[no-any-return]
+
+
+class InFunction(Named):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(through_stem(x))  # type: ignore[no-any-return]
+
+
+class InMethod(Named):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))  # type: ignore[no-any-return]
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.own(x)  # type: ignore[no-any-return]
+
+    @property
+    def own(self) -> nn.Module:
+        return stem
+
+
+class InClass(Named):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.shared(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", [InForward, InLambda, InTuple, InFunction, InMethod, InClass])
+@pytest.mark.parametrize("change", ["tensorize", "binarize"])
+def test_a_layer_that_code_reaches_past_the_attributes_is_refused(kind: type, change: str) -> None:
+    model = nn.Sequential(kind())
+    with pytest.raises(UsageError, match=r"layer '0\.stem' is also held through .*'0\.") as why:
+        if change == "tensorize":
+            dt.tensorize(model, theta=0.5)
+        else:
+            dt.binarize(model, exclude=[])
+    assert "\n" not in str(why.value) and model[0].stem is stem
+    dt.tensorize(model, theta=0.5, exclude=["0.stem"])
+
+
+@pytest.mark.filterwarnings("ignore:.*outside this model")  # those of the test above
+def test_a_global_that_the_forward_does_not_use_is_no_reason_to_refuse() -> None:
+    model, x = Named(), torch.rand(1, 3, 8, 8)
+    expected = model(x)
+    model = dt.tensorize(model, theta=1.0)
+    assert type(model.stem).__name__ == "TuckerConv2d" and type(stem) is nn.Conv2d
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_handles_go_on_removing_hooks() -> None:

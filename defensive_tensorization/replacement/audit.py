@@ -121,9 +121,9 @@ def _movable(
         if each.put is None:
             _refuse(
                 names[id(each.target)],
-                f"is also held through the attribute '{each.where}' (a closure, a bound method, a "
-                "tuple or the like), which would go on calling the old layer: set that after the "
-                "call",
+                f"is also held through the attribute '{each.where}' (a closure, a global, a class "
+                "attribute, a tuple or the like), which would go on calling the old layer: use "
+                "self.<layer> there, or set it after the call",
             )
     return found
 

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import itertools
 import types
 import weakref
 from collections import deque
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .hooks import cell_content
+from .in_code import class_members, used_globals
 
 Put = Callable[[Any], None]
 """Puts another object where the reference is."""
@@ -45,7 +47,8 @@ def registered(model: nn.Module) -> Iterator[tuple[str, str, nn.Module, nn.Param
 
 def references(model: nn.Module, targets: list[Any]) -> list[Reference]:
     """Every reference to a target within what the model can reach, its parameters' own register
-    aside: submodules, plain lists and dicts, attributes, closures and bound methods.
+    aside: submodules, plain lists and dicts, attributes, closures, bound methods, and the module
+    globals and class attributes that a forward uses.
 
     Optimizers are not searched.
     """
@@ -54,9 +57,14 @@ def references(model: nn.Module, targets: list[Any]) -> list[Reference]:
     seen: set[int] = set()
     names = {id(module): name for name, module in model.named_modules()}
     queue: deque[tuple[Any, str]] = deque([(model, "")])
+    members: dict[type, list[tuple[str, Any]]] = {}
     while queue:
         holder, where = queue.popleft()
-        for item, key, put in _inside(holder):
+        kind = type(holder)
+        if isinstance(holder, nn.Module) and kind not in members:
+            members[kind] = class_members(kind)
+        of_class = ((value, key, None) for key, value in members.get(kind, ()))
+        for item, key, put in itertools.chain(_inside(holder), of_class):
             if isinstance(item, ATOMS):
                 continue
             at = _place(holder, where, key, names)
@@ -72,7 +80,7 @@ def _place(holder: Any, where: str, key: str, names: dict[int, str]) -> str:
     if isinstance(holder, nn.Module) and id(holder) in names:
         name = names[id(holder)]
         return f"{name}.{key}" if name else key
-    return where
+    return f"{where} ({key})" if key else where
 
 
 def _inside(holder: Any) -> Iterator[tuple[Any, str, Put | None]]:
@@ -95,6 +103,7 @@ def _inside(holder: Any) -> Iterator[tuple[Any, str, Put | None]]:
         cells = [cell_content(cell) for cell in holder.__closure__ or ()]
         kept = (holder.__defaults__, holder.__kwdefaults__, vars(holder))
         yield from ((value, "", None) for value in (*cells, *kept))
+        yield from ((value, f"global {name}", None) for name, value in used_globals(holder))
     elif isinstance(holder, types.MethodType):
         yield from ((value, "", None) for value in (holder.__self__, holder.__func__))
     elif isinstance(holder, functools.partial):
