@@ -203,6 +203,11 @@ def test_one_graph_serves_every_context(rescale: bool) -> None:
     for expected in live:
         torch.testing.assert_close(graph(X), expected, rtol=0, atol=1e-5)
     assert not torch.allclose(live[0], live[1])
+    for sketch in sketching.sketches(net).values():
+        sketch.theta = 0.8
+    for context in FIXED.values():
+        with context(net):
+            torch.testing.assert_close(graph(X), net(X), rtol=0, atol=1e-5)
     with sketching.per_sample(net), pytest.raises(UsageError, match="one draw for the batch"):
         graph(X)
 

@@ -106,6 +106,28 @@ def test_keep_probability(n: int, min_keep: int, theta: float, expected: float) 
         assert binomtest(int(component.sum()), draws, expected).pvalue > UNLIKELY
 
 
+@pytest.mark.parametrize("n, min_keep, theta, expected", BY_HAND)
+@pytest.mark.parametrize("before", [1.0, 0.9, 0.05])
+def test_theta_set_later_is_theta_from_the_start(
+    before: float, n: int, min_keep: int, theta: float, expected: float
+) -> None:
+    layer, draws = Layer(7, n, theta=before, min_keep=min_keep), 5_000
+    layer.sketch.theta = theta
+    masks = samples(layer, 1, draws)
+    assert int(masks.sum(1).min()) >= min(min_keep, n)
+    for component in masks.unbind(1):
+        assert binomtest(int(component.sum()), draws, expected).pvalue > UNLIKELY
+    assert torch.equal(masks, samples(Layer(7, n, theta=theta, min_keep=min_keep), 1, draws))
+
+
+@pytest.mark.parametrize("theta", [0, -0.1, 1.1, float("nan"), "0.9", True])
+def test_a_theta_that_cannot_be_is_refused_later_too(theta: Any) -> None:
+    sketch = Sketch((8, 8), 0.9)
+    with pytest.raises(UsageError, match=r"theta must lie in \(0, 1\]"):
+        sketch.theta = theta
+    assert sketch.theta == 0.9
+
+
 def test_keep_probability_of_a_mode_left_alone() -> None:
     sketch = Sketch((8, 8, 3, 1), 0.5, modes=[0, 2, 3], min_dim=3)
     assert [sketch.keep_probability(m) for m in (1, 2, 3)] == [1, 1, 1]

@@ -286,6 +286,18 @@ def test_expectation_over_draws(options: dict[str, Any], fraction: float) -> Non
     assert float(((kernels.mean(0) - fraction * full(weight)) / error).abs().max()) < 5
 
 
+def test_under_a_theta_that_is_set_later_rescaled_kernels_have_the_full_mean() -> None:
+    kernel, draws = small()(), 1500
+    weight = TuckerWeight.from_dense(kernel, 1.0, rescale=True)
+    weight.sketch.theta = 0.3
+    sketching.seed(weight, 0)
+    with torch.no_grad():
+        kernels = torch.stack([weight() for _ in range(draws)])
+    error = kernels.std(0) / draws**0.5 + 1e-12
+    assert float(((kernels.mean(0) - kernel) / error).abs().max()) < 5
+    assert int((kernels.flatten(1).norm(dim=1) == 0).sum()) == 0  # min_keep
+
+
 def test_exact_expectation_over_all_masks() -> None:
     """No sampling: every mask of an independent sketch, weighed by its probability."""
     theta, shape = 0.3, (3, 2, 2)

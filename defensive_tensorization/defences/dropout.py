@@ -27,7 +27,7 @@ class DropoutLinear(Replicated, nn.Linear):
                 raise UsageError(f"{name} of dropout must lie in [0, 1), got {value}")
         self.train_rate = train_rate
         self.sketch: Sketch = Sketch((in_features,), 1 - rate, min_dim=0, min_keep=0)
-        self.sketch.unmasked = self.sketch.theta
+        self.sketch.rescaled = True
 
     @property
     def draws(self) -> bool:

@@ -6,6 +6,7 @@ components where it is one. A *draw* is one such set of masks, used in one forwa
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -20,12 +21,16 @@ Masks = Drawn
 class Sketch(RandomState):
     """What a layer draws: Bernoulli(theta) masks for the sketched modes of a core.
 
-    theta     probability of keeping a component, in (0, 1].
+    theta     probability of keeping a component, in (0, 1]; it may be set anew between forwards.
     modes     the modes to sketch; None: all.
     min_dim   modes of this size or smaller are never sketched.
     min_keep  at least so many components of a mode are kept; where fewer survive, the missing
               ones are chosen uniformly.
+    rescaled  whether the layer divides what is drawn by `kept_fraction`.
     """
+
+    _theta: float
+    _missing: dict[int, float]
 
     def __init__(
         self,
@@ -37,8 +42,6 @@ class Sketch(RandomState):
         min_keep: int = 1,
     ) -> None:
         super().__init__()
-        if not 0 < theta <= 1:
-            raise UsageError(f"theta must lie in (0, 1], got {theta}: 1 keeps every component")
         if min_keep < 0 or min_dim < 0:
             raise UsageError(f"min_keep and min_dim must be >= 0, got {min_keep} and {min_dim}")
         wanted = range(len(shape)) if modes is None else modes
@@ -48,10 +51,33 @@ class Sketch(RandomState):
                 f"mode {unknown[0]} does not exist: the core has modes 0 to {len(shape) - 1}"
             )
         self.shape = tuple(shape)
-        self.theta = float(theta)
         self.modes = tuple(m for m in sorted(set(wanted)) if shape[m] > min_dim)
         self.min_keep = min_keep
+        self.rescaled = False
+        self.theta = theta
+
+    @property
+    def theta(self) -> float:
+        return self._theta
+
+    @theta.setter
+    def theta(self, value: float) -> None:
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value <= 1:
+            raise UsageError(f"theta must lie in (0, 1], got {value}: 1 keeps every component")
+        self._theta = float(value)
         self._missing = {mode: self._expected_missing(mode) for mode in self.modes}
+
+    @property
+    def unmasked(self) -> float:
+        return self.kept_fraction if self.rescaled else 1.0
+
+    @property
+    def kept_fraction(self) -> float:
+        """P(a given component of the core is kept): `keep_probability` multiplied over modes."""
+        fraction = 1.0  # in a loop: torch.compile does not trace math.prod of a generator
+        for mode in self.modes:
+            fraction *= self.keep_probability(mode)
+        return fraction
 
     @property
     def random(self) -> bool:

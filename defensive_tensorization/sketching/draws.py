@@ -85,12 +85,16 @@ class RandomState(ABC):
         self._generators: dict[torch.device, torch.Generator] = {}
         self.calls = torch.zeros((), dtype=torch.int64)  # from compiled graphs
         self.number = in_graph.know(self)
-        self.unmasked = 1.0  # what stands in the first mask of a graph where nothing is drawn
 
     @property
     def mask_sizes(self) -> list[int] | None:
         """The size of each mask, 0 for none; None: they depend on the input."""
         return None
+
+    @property
+    def unmasked(self) -> float:
+        """What stands in the first mask of a graph where nothing is drawn."""
+        return 1.0
 
     def flat(self, device: torch.device, size: int) -> Tensor:
         """What a compiled graph meets at one call: the masks one after the other, [size]."""

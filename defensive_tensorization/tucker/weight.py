@@ -57,9 +57,7 @@ class TuckerWeight(AsTensor):
         self.core = nn.Parameter(_channels_last(core))
         self.factors = nn.ParameterList([nn.Parameter(u) for u in factors])
         self.sketch = Sketch(core.shape, theta, modes=modes, min_dim=min_dim, min_keep=min_keep)
-        self.rescale = rescale
-        if rescale:
-            self.sketch.unmasked = self.kept_fraction
+        self.rescale = self.sketch.rescaled = rescale
         self._kept = Kept()
 
     @classmethod
@@ -181,10 +179,7 @@ class TuckerWeight(AsTensor):
     @property
     def kept_fraction(self) -> float:
         """E[kernel] = kept_fraction * full kernel, over draws: P(kept), multiplied over modes."""
-        fraction = 1.0
-        for mode in self.sketch.modes:
-            fraction *= self.sketch.keep_probability(mode)
-        return fraction
+        return self.sketch.kept_fraction
 
     def _keep(self, what: str, compute: Callable[[], Tensor]) -> Tensor:
         """In evaluation mode, compute once while no gradient is wanted and no parameter changes.
