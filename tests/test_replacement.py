@@ -417,6 +417,48 @@ def test_a_layer_has_every_attribute_of_the_dense_one(kind: str) -> None:
     torch.testing.assert_close(layer.bias, dense.bias)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_takes_the_arguments_of_the_dense_one_by_name(kind: str) -> None:
+    make, shape = KINDS[kind]
+    dense, x = make(), torch.rand(shape)
+    layer = dt.tensorize(copy.deepcopy(dense), theta=1.0, include=["*"])
+    torch.testing.assert_close(layer(input=x), dense(input=x), rtol=1e-4, atol=1e-5)
+    if kind in ("Conv1d", "Conv3d", "Linear"):
+        binary = dt.binarize(layer, exclude=[])
+        torch.testing.assert_close(binary(input=x), binary(x))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_a_transposed_layer_takes_the_size_of_the_output(d: int, groups: int) -> None:
+    dense: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[d - 1](
+        4, 4, 3, stride=3, padding=1, dilation=2, groups=groups
+    )
+    layer: Any = dt.tensorize(copy.deepcopy(dense), theta=1.0)
+    x = torch.rand(2, 4, *(3, 4, 5)[:d])
+    least = dense(x).shape[2:]
+    for size in (least, [n + 1 for n in least], [2, 4, *(n + 2 for n in least)]):
+        expected = dense(x, output_size=size)
+        assert list(expected.shape[2:]) == list(size)[-d:]
+        torch.testing.assert_close(layer(x, output_size=size), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer(x, size), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer(x[0], size[-d:]), expected[0], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="requested an output size"):
+        layer(x, output_size=[n + 3 for n in least])
+
+
+def test_each_example_s_draw_has_the_size_of_the_output_too() -> None:
+    dense = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1)
+    layer: Any = dt.tensorize(dense, theta=0.6)
+    x = torch.rand(4, 4, 3, 3)
+    for parts in (4, 2):
+        with sketching.record(layer) as ledger, sketching.draws_per_batch(layer, parts):
+            found = layer(x, output_size=(6, 6))
+        with sketching.replay(layer, ledger), sketching.draws_per_batch(layer, parts):
+            torch.testing.assert_close(found[..., :5, :5], layer(x), rtol=1e-4, atol=1e-5)
+        assert found.shape == (4, 4, 6, 6)
+
+
 READ: dict[str, Callable[[Tensor], Any]] = {
     "2 w": lambda w: 2 * w,
     "w w": lambda w: w * w,

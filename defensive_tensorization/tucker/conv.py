@@ -105,36 +105,40 @@ class _TuckerConvNd(DropIn):
             **{name: getattr(self, name) for name in self.geometry},
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # torch's name for it
+        return self._drawn(input)
+
+    def _drawn(self, x: Tensor, **options: Any) -> Tensor:
+        """x [B, C, ...] or [C, ...] under what is drawn for it; `options` as _convolve has them."""
         batched = x.ndim == len(self.weight.shape)
         masks = self.weight.draw(x.shape[0] if batched else 1, whole=True)
         if not batched:
             x = x.unsqueeze(0)
         if masks is None or draws_in(masks) is None:
-            y = self._under(masks, x)
+            y = self._under(masks, x, **options)
         else:
-            y = self._under_several(masks, x)
+            y = self._under_several(masks, x, **options)
         return y if batched else y.squeeze(0)
 
-    def _under(self, masks: Masks | None, x: Tensor) -> Tensor:
+    def _under(self, masks: Masks | None, x: Tensor, **options: Any) -> Tensor:
         """x [B, C, ...] under one draw, by the cheaper path."""
         if not self._has_kernel(masks) and self._cheaper_factorized(x):
             return self._factorized(masks, x)
-        return self._convolve(x, self.weight.kernel(masks), self.bias)
+        return self._convolve(x, self.weight.kernel(masks), self.bias, **options)
 
     def _has_kernel(self, masks: Masks | None) -> bool:
         """Whether the kernel of one draw need not be computed."""
         return self.weight.keeps if masks is None else self.weight.made(masks) is not None
 
-    def _under_several(self, masks: Masks, x: Tensor) -> Tensor:
+    def _under_several(self, masks: Masks, x: Tensor, **options: Any) -> Tensor:
         """Each of as many equal parts of x as there are draws under its own."""
         each = x.shape[0] // (draws_in(masks) or 1)
         if self._takes_masks(masks, x[:each]):
             return self._factorized(spread(masks, each), x)
         if each == 1:
-            return self._kernel_each(self.weight.kernel(masks), x)
+            return self._kernel_each(self.weight.kernel(masks), x, **options)
         parts = enumerate(x.split(each))
-        return torch.cat([self._under(one_of(masks, i), part) for i, part in parts])
+        return torch.cat([self._under(one_of(masks, i), part, **options) for i, part in parts])
 
     def _takes_masks(self, masks: Masks, x: Tensor) -> bool:
         """Whether activations are masked, not kernels made; x: the examples of one of the draws.
@@ -163,10 +167,11 @@ class _TuckerConvNd(DropIn):
             attack=self.weight.frozen and x.requires_grad,
         )
 
-    def _kernel_each(self, kernels: Tensor, x: Tensor) -> Tensor:
+    def _kernel_each(self, kernels: Tensor, x: Tensor, **options: Any) -> Tensor:
         """kernels [B, n_0, n_1, k...] and x [B, C, ...]: each example under its own kernel."""
         together = x.reshape(1, -1, *x.shape[2:])
-        y = self._convolve(together, kernels.flatten(0, 1), None, groups=x.shape[0] * self.groups)
+        groups = x.shape[0] * self.groups
+        y = self._convolve(together, kernels.flatten(0, 1), None, groups=groups, **options)
         y = y.reshape(x.shape[0], -1, *y.shape[2:])
         return y if self.bias is None else y + self.bias.view(-1, *[1] * (y.ndim - 2))
 

@@ -54,7 +54,8 @@ class TuckerLinear(DropIn):
             dtype=kernel.dtype,
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # torch's name for it
+        x = input
         masks = self.weight.draw(x.shape[0])
         if draws_in(masks) is not None:
             y = (x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)) @ self.weight.kernel(masks).mT

@@ -1,7 +1,7 @@
 """Transposed convolutions with a randomized Tucker kernel."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,18 +31,37 @@ class _TuckerConvTransposeNd(_TuckerConvNd):
     def transposed(self) -> bool:
         return True
 
+    _output_padding: ClassVar[Any] = nn.modules.conv._ConvTransposeNd._output_padding
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """As the dense layer; `output_size` is that of the output, of all dimensions or the last.
+
+        Raises:
+            ValueError: No output has this size.
+        """
+        if output_size is None:
+            return self._drawn(input)
+        window, spatial = self.kernel_size, len(self.kernel_size)
+        geometry = (self.stride, self.padding, window, spatial, self.dilation)
+        added = self._output_padding(input, output_size, *geometry)
+        return self._drawn(input, output_padding=tuple(added))
+
     def _cheaper_factorized(self, x: Tensor) -> bool:
         return False
 
     def _convolve(
-        self, x: Tensor, kernel: Tensor, bias: Tensor | None, groups: int | None = None
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        groups: int | None = None,
+        output_padding: tuple[int, ...] | None = None,
     ) -> Tensor:
         convolution: Callable[..., Tensor] = type(self).convolution
         groups = groups or self.groups
+        added = self.output_padding if output_padding is None else output_padding
         kernel = laid_out_as(kernel, x)
-        return convolution(
-            x, kernel, bias, self.stride, self.padding, self.output_padding, groups, self.dilation
-        )
+        return convolution(x, kernel, bias, self.stride, self.padding, added, groups, self.dilation)
 
 
 class TuckerConvTranspose1d(_TuckerConvTransposeNd):

@@ -111,7 +111,8 @@ class XnorConvNd(nn.Module):
         weight = self.weight
         return weight if isinstance(weight, Tensor) else cast(Tensor, weight(batch))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # torch's name for it
+        x = input
         if x.ndim == self.window + 1:
             return XnorConvNd.forward(self, x.unsqueeze(0)).squeeze(0)
         kernel = self.kernel(x.shape[0])
@@ -167,7 +168,8 @@ class XnorLinear(XnorConv1d):
     def _drawn(self, batch: int) -> Tensor:
         return super()._drawn(batch).unsqueeze(-1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # torch's name for it
+        x = input
         if x.ndim == 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
         y = super().forward(x.unsqueeze(1).flatten(1, -2).mT)  # [B, C, positions]
