@@ -605,6 +605,30 @@ def test_bad_models_are_one_line() -> None:
             dt.tensorize(nn.Sequential(layer), theta=0.9)
 
 
+SCRIPTED = {
+    "script": torch.jit.script,
+    "trace": lambda model: torch.jit.trace(model, torch.rand(1, 3, 8, 8)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("made", SCRIPTED)
+def test_what_torch_jit_has_compiled_is_refused_in_one_line(made: str, inner: bool) -> None:
+    model = SCRIPTED[made](nn.Sequential(nn.Conv2d(3, 3, 3)))
+    if inner:
+        model = nn.Sequential(nn.Conv2d(3, 3, 3), model)
+    where = "layer '1'" if inner else "the model"
+    for call in (
+        partial(dt.tensorize, theta=0.9),
+        partial(dt.binarize, exclude=[]),
+        dt.detensorize,
+    ):
+        with pytest.raises(UsageError, match=f"^{where} is a .*Module, which holds on to") as why:
+            call(model)
+        assert "\n" not in str(why.value)
+
+
 def test_detensorize_a_binary_network() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3)).eval()

@@ -5,7 +5,7 @@ audit      refuse, by name, a layer with something on it that a replacement woul
 replace    put the new layers in, with everything that hung on the old ones
 """
 
-from .audit import audit
+from .audit import audit, refuse_wrappers
 from .carry import bequeath
 from .choose import Choice, Left, Selector, choose
 from .loading import decompose_on_loading
@@ -20,6 +20,7 @@ __all__ = [
     "bequeath",
     "choose",
     "decompose_on_loading",
+    "refuse_wrappers",
     "replace",
     "warn_of_outsiders",
 ]

@@ -14,7 +14,23 @@ from .hooks import lost
 from .references import Reference, references, registered
 from .weights import unfit
 
-WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "RecursiveScriptModule")
+WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
+
+
+def refuse_wrappers(model: nn.Module) -> None:
+    """Refuse a model that is compiled by torch.jit or wrapped for several devices, or has such a
+    part; asked first, as the registers of torch.jit's modules are no dictionaries.
+
+    Raises:
+        UsageError: By the part's name.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ in WRAPPERS:
+            where = f"layer '{name}'" if name else "the model"
+            raise UsageError(
+                f"{where} is a {type(module).__name__}, which holds on to the weights it was made "
+                "with: change the model first, then script, trace or wrap it"
+            )
 
 
 def audit(
@@ -36,13 +52,6 @@ def audit(
         UsageError: By the layer's name: something on a layer, or someone who holds it or its
             weight, would be lost. Nothing has been changed.
     """
-    for name, module in model.named_modules():
-        if type(module).__name__ in WRAPPERS:
-            where = f"layer '{name}'" if name else "the model"
-            raise UsageError(
-                f"{where} is a {type(module).__name__}, which holds on to the weights it was made "
-                "with: change the model first, then wrap it"
-            )
     for name, layer in layers.items():
         if isinstance(layer, LazyModuleMixin):
             raise UsageError(

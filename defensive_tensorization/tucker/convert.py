@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..replacement import Choice, Selector, audit, choose, replace, warn_of_outsiders
+from ..replacement import (
+    Choice,
+    Selector,
+    audit,
+    choose,
+    refuse_wrappers,
+    replace,
+    warn_of_outsiders,
+)
 from .conv import TuckerConv1d, TuckerConv2d, TuckerConv3d
 from .decompose import Rank, resolve_rank
 from .linear import TuckerLinear
@@ -69,6 +77,7 @@ def tensorize(
             unknown name; a layer with something on it that would be lost. The model is as before.
     """
     _check_arguments(model, theta, modes, min_dim, min_keep)
+    refuse_wrappers(model)
     for name, module in model.named_modules():
         if isinstance(module, TuckerWeight):
             raise UsageError(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
-from ..replacement import audit, replace, warn_of_outsiders
+from ..replacement import audit, refuse_wrappers, replace, warn_of_outsiders
 from .drop_in import DropIn
 from .weight import TuckerWeight
 
@@ -26,6 +26,7 @@ def detensorize(model: M) -> M:
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"detensorize takes a torch.nn.Module, got {type(model).__name__}")
+    refuse_wrappers(model)
     layers = {n: m for n, m in model.named_modules() if isinstance(m, DropIn)}
     others = {
         name: module

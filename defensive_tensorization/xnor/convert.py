@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ..errors import UsageError
-from ..replacement import Choice, Left, Selector, audit, choose, replace, warn_of_outsiders
+from ..replacement import (
+    Choice,
+    Left,
+    Selector,
+    audit,
+    choose,
+    refuse_wrappers,
+    replace,
+    warn_of_outsiders,
+)
 from ..replacement.kinds import read_by_parent
 from .layers import XnorConv1d, XnorConv2d, XnorConv3d, XnorConvNd, XnorLinear
 
@@ -59,6 +68,7 @@ def binarize(
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"binarize takes a torch.nn.Module, got {type(model).__name__}")
+    refuse_wrappers(model)
     choice = _chosen(model, exclude)
     if not choice.layers:
         because = "".join(f"; {each}" for each in choice.left[:4])
