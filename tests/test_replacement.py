@@ -534,6 +534,20 @@ def test_a_dense_state_dict_loads(kind: str) -> None:
         model.load_state_dict({})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_read_of_the_weight_is_a_draw_and_a_clone_or_frozen_is_one(kind: str) -> None:
+    layer = dt.tensorize(KINDS[kind][0](), theta=0.5, include=["*"])
+    sketching.seed(layer, 0)
+    assert not all(torch.equal(layer.weight + 0, layer.weight + 0) for _ in range(20))
+    kernel = layer.weight.clone()
+    assert torch.equal(kernel, kernel + 0) and kernel.requires_grad
+    with sketching.record(layer) as ledger:
+        layer.weight.clone()
+    assert [len(draws) for draws in ledger.draws.values()] == [1]
+    with sketching.frozen(layer, seed=0):
+        assert torch.equal(layer.weight + 0, layer.weight + 0)
+
+
 def test_torchs_transformers_read_the_drawn_weights() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 5, 8)

@@ -16,7 +16,9 @@ class AsTensor(Replicated):
     """A weight module that torch's functions take as a tensor: they get a kernel, drawn anew.
 
     `F.linear(x, layer.weight)` draws like `layer(x)`, and so do the operators and methods of a
-    tensor, as in `2 * layer.weight.flatten(1)`. Subclasses have `core`, `shape` and `sketch`.
+    tensor, as in `2 * layer.weight.flatten(1)`. Every such use is another draw, so
+    `layer.weight - layer.weight` is not zero: `w = layer.weight.clone()` is the kernel of one draw,
+    and `sketching.frozen` gives all uses the same. Subclasses have `core`, `shape` and `sketch`.
     """
 
     __jit_ignored_attributes__: ClassVar = ["data", "T"]  # torch.jit.trace reads the others
