@@ -116,10 +116,10 @@ def test_many_comparisons_share_one_error() -> None:
 
 
 def test_they_share_it_with_the_other_checks_of_their_kind() -> None:
-    """9 comparisons and two of one measurement; `direction` asks for evidence, and has its own."""
+    """9 comparisons and 3 of one measurement; `direction` asks for evidence, and has its own."""
     found = left()
-    error = comparisons.share([*COMPARISONS, AVERAGES], found, others=2)
-    assert error == pytest.approx(0.05 / (len(COMPARISONS) + 3))
+    error = comparisons.share([*COMPARISONS, AVERAGES], found, others=len(checks.MEASURED))
+    assert error == pytest.approx(0.05 / (len(COMPARISONS) + 4))
     [made] = comparisons.comparisons(COMPARISONS[:1], found, attack_suite.WHITE, error)
     assert made.figures["level"] == pytest.approx(1 - 2 * error)
     known = binomtest(20, 64).proportion_ci(1 - 2 * error, method="wilson")
@@ -130,6 +130,7 @@ def test_they_share_it_with_the_other_checks_of_their_kind() -> None:
 def test_the_other_rules_hold_and_break() -> None:
     chance = [checks.unbounded(found, 0.1, 0.05) for found in (left(), left(large=30))]
     blind = [checks.vanishing(np.arange(64) < n, 0.05) for n in (0, 3, 20)]
+    explained = [checks.slope(np.arange(64) / 20, 0.05), checks.slope(np.arange(64) + 0.7, 0.05)]
     up, noise = np.full(50, 0.5) + np.arange(50) / 100, np.zeros(50)
     points = [checks.direction(a, b) for a, b in ((up, noise), (noise, up), (noise, noise))]
     sound = [
@@ -140,6 +141,7 @@ def test_the_other_rules_hold_and_break() -> None:
     signal = [checks.signal(c, 10, True).status for c in (0.1, 0.09, None)]  # 1 / 11 is enough
     assert [c.status for c in chance] == ["pass", "fail"]
     assert [c.status for c in blind] == ["pass", "pass", "fail"]
+    assert [c.status for c in explained] == ["fail", "pass"]  # 16 and 1 of 64 below 0.8
     assert [c.status for c in points] == ["pass", "fail", "fail"]
     assert [c.status for c in sound] == ["pass", "fail", "fail"]
     assert signal == ["pass", "fail", "skipped"]

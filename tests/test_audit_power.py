@@ -70,16 +70,20 @@ class World:
             return counted(self.kept & ~broken & (self.rng.random(self.n) < 0.3))
         return counted(self.kept | ~broken)
 
-    def measured(self, random: bool, names: list[str], blind: float = 0.0) -> Measured:
+    def measured(
+        self, random: bool, names: list[str], blind: float = 0.0, partial: float = 0.0
+    ) -> Measured:
         names = [*names, *(["draws"] if random else [])]
         found = {name: self.answers(name) for name in names}
         at = [n for n in names if n not in ("clean", "zero", "double", "large")]
         best = min((found[n] for n in at if n in WHITE), key=lambda a: a.accuracy)
+        vanishes, misses = (self.rng.random(self.n) < share for share in (blind, partial))
         return Measured(
             answers=found | {"best": best},
             at_epsilon=at,
             moved=0.0,
-            blind=self.rng.random(self.n) < blind,
+            blind=vanishes,
+            explained=np.where(vanishes, 0.0, np.where(misses, 0.5, 0.99)),
             along=self.rng.normal(1.0, 0.3, self.n),
             beside=self.rng.normal(0.0, 0.3, self.n),
             cosine=0.5 if random else None,
@@ -121,8 +125,14 @@ def blinded(rng: Rng, n: int, b: Budget, truth: float) -> Measured:
     return World(rng, n, b, kept, 0.0, 0.0).measured(False, NAMES, blind=0.2)
 
 
+def partly(rng: Rng, n: int, b: Budget, truth: float) -> Measured:
+    """The gradient of a fifth of the images misses half of the slope, which alone keeps them."""
+    kept = np.tile(rng.random(n) < truth + 0.2, (1, 1))
+    return World(rng, n, b, kept, 0.0, 0.0).measured(False, NAMES, partial=0.2)
+
+
 WORLDS: dict[str, Callable[[Rng, int, Budget, float], Measured]] = {
-    made.__name__: made for made in (sound, slow, scattered, members, blinded)
+    made.__name__: made for made in (sound, slow, scattered, members, blinded, partly)
 }
 BUDGETS = {
     "one image": (1, Budget(8, steps=20, draws=10, scored=30)),

@@ -16,7 +16,8 @@ from .check import ATHALYE, CARLINI, ERROR, LEVEL, Check, percent
 
 ROUNDING = 0.005  # the share of answers that a device's arithmetic may change
 BLIND = 0.05  # the share of images without a gradient that an attack may be blind on
-MEASURED = ("unbounded", "vanishing")  # share the error with the comparisons of their kind
+EXPLAINED = 0.8  # of an image's slope, by its gradient
+MEASURED = ("unbounded", "vanishing", "slope")  # share the error with the comparisons of their kind
 SIGNAL = 1.0  # the least energy of an averaged gradient's signal, in units of its noise
 
 
@@ -76,6 +77,43 @@ def vanishing(blind: NDArray[Any], error: float) -> Check:
         f"{percent(found.high)}]",
         {"share": asdict(found)},
         hides=wilson(float(blind.mean()), len(blind), LEVEL).high,
+    )
+
+
+def slope(explained: NDArray[Any] | None, error: float) -> Check:
+    """explained [N]: the share of an image's slope that its gradient explains (`slopes`); NaN: it
+    has no slope to tell by, which counts for what may be hidden. None: it cannot be measured.
+
+    An image without gradient is one more that the gradient does not explain: the share that is
+    tolerated is that of `vanishing`.
+    """
+    told = (
+        "slope",
+        "The gradient explains the slope",
+        "masking",
+        f"share of images of whose slope, along random signs, the gradient explains less than "
+        f"{EXPLAINED:.0%} <= {BLIND:.0%} + noise",
+        "Athalye et al. 2018, 3; Carlini et al. 2019; finite differences",
+    )
+    if explained is None:
+        why = "equal seeds do not give equal draws, on which both must be measured"
+        return Check(*told, "skipped", why, hides=1.0)  # type: ignore[arg-type]
+    n, flat = len(explained), np.isnan(explained)
+    missed = explained < EXPLAINED
+    found = wilson(float(missed.mean()), n, 1 - 2 * error)
+    median = float(np.median(explained[~flat])) if not flat.all() else None
+    reason = (
+        f"{int(missed.sum())} of {n} images have less: [{percent(found.low)}, "
+        f"{percent(found.high)}]"
+        + ("" if median is None else f"; median {percent(median)}")
+        + (f"; {int(flat.sum())} have no slope to tell by" if flat.any() else "")
+    )
+    return Check(
+        *told,  # type: ignore[arg-type]
+        "fail" if found.low > BLIND else "pass",
+        reason,
+        {"share": asdict(found), "median": median, "flat": int(flat.sum())},
+        hides=wilson(float((missed | flat).mean()), n, LEVEL).high,
     )
 
 

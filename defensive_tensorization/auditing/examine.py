@@ -6,14 +6,14 @@ from typing import Any
 
 from ..attacks import Attack
 from ..results.scores import Answers, interval
-from . import gradients
+from . import gradients, slopes
 from .comparisons import TITLES
 from .judge import Measured, judge
 from .measure import AuditResults, run_attacks
 from .store import Store
 from .target import AuditTarget, Budget
 
-VERSION = 9  # raise it when the same settings measure or judge otherwise
+VERSION = 10  # raise it when the same settings measure or judge otherwise
 
 
 def examine(
@@ -37,6 +37,7 @@ def examine(
         blind=blind,
         along=rise["gradient"],
         beside=rise["random"],
+        explained=slopes.explained(of, budget, seed),
         cosine=layers[0].cosine,
         images=len(of.x),
         available=of.available,

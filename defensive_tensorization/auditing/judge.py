@@ -32,6 +32,7 @@ class Measured:
     blind      [N], images whose gradient vanishes in every draw.
     along      [N], how much the margin rises a quarter of epsilon along the gradient's sign.
     beside     [N], the same along random signs.
+    explained  [N], the share of an image's slope that its gradient explains (`slopes`).
     cosine     of two draws' gradients; None: deterministic.
     available  images that there are, `images` of which were audited.
     shared     whether a batch meets one draw; None: nothing is random.
@@ -45,6 +46,7 @@ class Measured:
     blind: NDArray[Any]
     along: NDArray[Any]
     beside: NDArray[Any]
+    explained: NDArray[Any] | None
     cosine: float | None
     images: int
     available: int
@@ -78,6 +80,7 @@ def judge(m: Measured, budget: Budget, claim: float | None) -> tuple[list[Check]
         *comparisons(masking, m.answers, WHITE, error, paired=paired),
         checks.unbounded(m.answers, chance, error),
         checks.vanishing(m.blind, error),
+        checks.slope(m.explained, error),
         checks.direction(m.along, m.beside),
         *_without_limit(comparisons(one_draw, m.answers, WHITE, paired=paired)),
         checks.draws_met(best.accuracy, met, m.shared),

@@ -3,7 +3,9 @@
 In this order:
 
     inconclusive   the harness is wrong: an attack of size 0 does something
-    masked         a gradient attack loses to what it must beat: its figures say nothing
+    masked         a gradient attack loses to what it must beat: its figures say nothing; a gradient
+                   that does not explain the slope is no more than a warning once the best attack
+                   leaves less than the claim: many a straight-through gradient breaks its network
     no claim       none was made: what is left, with its interval, and what was checked
     masked         the ordinary attack, one draw a step, leaves more than the claim, while
                    averaging leaves significantly less and the best attack no more than the claim
@@ -62,8 +64,15 @@ def verdict(
     if failed["harness"]:
         titles = _titles(failed["harness"])
         return say(f"{INCONCLUSIVE}the audit again on a sound harness", f"failed: {titles}")
-    if failed["masking"]:
-        reason = f"gradient attacks lose to what they must beat: {_titles(failed['masking'])}"
+    lost = [c for c in failed["masking"] if c.name != "slope"]
+    broken = level is not None and left.high <= level
+    if lost or (failed["masking"] and not broken):
+        reason = (
+            f"gradient attacks lose to what they must beat: {_titles(failed['masking'])}"
+            if lost
+            else "gradient attacks follow a gradient that is not the network's: "
+            + _titles(failed["masking"])
+        )
         return say(MASKED, f"{reason}; {amount}")
     if level is None:
         return say(UNCLAIMED, f"{amount}; {_checked(checks)}")
@@ -87,7 +96,10 @@ def verdict(
         reasons, more = _lacking(checks, left, level, budget, most, random)
     if not reasons:
         return say(ROBUST, amount)
-    words = " ".join(f"{key}={value}" for key, value in more.items()) or "it on more data"
+    without = "it on more data"
+    if any(_unmeasurable(c) and c in power.powerless(checks, left, level) for c in checks):
+        without = "it with draws that seeds control"
+    words = " ".join(f"{key}={value}" for key, value in more.items()) or without
     reason = f"{'; '.join(reasons)}; {amount}"
     return Verdict(INCONCLUSIVE + words, reason, level, strongest, left, more)
 
@@ -115,8 +127,9 @@ def _lacking(
     shown = ", ".join(f"{100 * (c.hides or 0):.1f} by '{c.title}'" for c in blind)
     matters = 100 * (left.low - level)
     reasons.append(f"checks may hide as much as matters ({matters:.1f} points): up to {shown}")
-    needed = power.images([c for c in blind if c.name != "draws_met"], left, level, _n(budget))
-    if any(c.name != "draws_met" for c in blind):
+    by_images = [c for c in blind if c.name != "draws_met" and not _unmeasurable(c)]
+    needed = power.images(by_images, left, level, _n(budget))
+    if by_images:
         wanted = min(needed, most["audit.images"])
         if wanted > _n(budget):
             more["audit.images"] = wanted
@@ -130,6 +143,11 @@ def _lacking(
         if setting and power.doublings(setting, budget) > 1:
             more[setting] = max(more.get(setting, 0), 2 * budget[setting])
     return reasons, more
+
+
+def _unmeasurable(check: Check) -> bool:
+    """Whether no budget lets the check see anything: no more images make draws controllable."""
+    return check.name == "slope" and check.status == "skipped"
 
 
 def _n(budget: Mapping[str, int]) -> int:
