@@ -4,7 +4,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import defensive_tensorization as dt
 from defensive_tensorization.auditing import api, evaluation, inputs
 from defensive_tensorization.auditing.verdict import MASKED, NOT_ROBUST, ROBUST, UNCLAIMED
+from defensive_tensorization.auditing.whole import Whole
 from defensive_tensorization.errors import UsageError
 
 SIZE, CLASSES = 8, 2
@@ -327,13 +328,53 @@ def test_a_stranger_s_parts_have_the_names_that_the_stranger_gave() -> None:
     assert "nothing is random" not in "".join(check.reason for check in report.checks)
 
 
-def test_a_gradient_that_is_cut_is_masked() -> None:
-    class Cut(Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x.detach()).detach()
+@torch.no_grad()
+def without_grad(x: Tensor) -> Tensor:
+    return 1.0 * x
 
-    report = dt.audit(Cut(), data(60, 0.05), epsilon=0.1, claim=0.5, **QUICK)
-    assert report.verdict == MASKED and "do not vanish" in report.reason
+
+CUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "detach": lambda x: x.detach(),
+    "bytes": lambda x: (255 * x).round().byte().float() / 255,
+    "numpy": lambda x: torch.as_tensor(x.detach().numpy().round(2)),
+    "no_grad": without_grad,
+}
+
+
+class Cut(Linear):
+    """No gradient of the logits by the input; that by the parameters is as it was."""
+
+    def __init__(self, cut: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.cut(x))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_gradient_that_is_cut_is_masked_whether_or_not_parameters_have_one(cut: str) -> None:
+    trainable, fixed = Cut(CUTS[cut]), Cut(CUTS[cut]).requires_grad_(False)
+    found = [
+        dt.audit(model, data(60, 0.05), epsilon=0.1, claim=0.5, **QUICK)
+        for model in (trainable, fixed)
+    ]
+    assert {each.verdict for each in found} == {MASKED} and "do not vanish" in found[0].reason
+    assert found[0].reason == found[1].reason and found[0].accuracy == found[1].accuracy
+
+
+def test_a_gradient_of_zero_is_added_without_a_change_even_of_large_half_precision() -> None:
+    """A sum of 70,000 ones is infinite in float16, and zero times it no number."""
+    x = torch.ones(1, 70_000, dtype=torch.float16, requires_grad=True)
+    logits = Whole(nn.Sequential(Constant()))(x)
+    assert logits.tolist() == [[1.0, 2.0]]
+    (gradient,) = torch.autograd.grad(logits.sum(), x)
+    assert not gradient.any()
+
+
+class Constant(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tensor([[1.0, 2.0]]).expand(len(x), 2)
 
 
 def test_an_interrupted_audit_goes_on_where_it_was(

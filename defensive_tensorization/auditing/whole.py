@@ -12,7 +12,8 @@ class Whole(nn.Module):
     """The model, its logits in float32 or finer, with a gradient by the input in any case.
 
     Where the model itself has none (a detach, a rounding, no_grad in its forward) the gradient is
-    zero: attacks that follow it find nothing, which is what the audit then says.
+    zero: attacks that follow it find nothing, which is what the audit then says. Logits with a
+    gradient by the parameters need not have one by the input, so zero is always added.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -39,6 +40,6 @@ class Whole(nn.Module):
             )
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
-        if torch.is_grad_enabled() and x.requires_grad and not logits.requires_grad:
-            logits = logits + 0 * x.flatten(1).sum(1, keepdim=True)
+        if torch.is_grad_enabled() and x.requires_grad:
+            logits = logits + 0 * x.flatten(1)[:, :1]  # a sum of float16 might be infinite
         return logits
