@@ -245,6 +245,22 @@ def test_an_attack_that_overwrites_its_images_spoils_them_for_no_other() -> None
     assert found["fgsm"].accuracy == found.clean.accuracy == 1.0
 
 
+def test_a_model_that_overwrites_its_input_is_audited_as_one_that_does_not() -> None:
+    class Shifting(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.mul_(0.9))
+
+    class Copying(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * 0.9)
+
+    x, y = data(20, 0.1)
+    kept, budget = x.clone(), {"steps": 2, "queries": 5, "images": 20}
+    found, wanted = (dt.audit(of(), (x, y), epsilon=0.1, **budget) for of in (Shifting, Copying))
+    assert torch.equal(x, kept)
+    assert (found.accuracy, found.verdict) == (wanted.accuracy, wanted.verdict)
+
+
 def test_one_attack_may_stand_without_a_list() -> None:
     attack = dt.attacks.fgsm(epsilon=0.1)
     one, listed = (dt.evaluate(Linear(), data(9, 0.2), given) for given in (attack, [attack]))

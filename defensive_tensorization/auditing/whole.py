@@ -31,7 +31,7 @@ class Whole(nn.Module):
         yield from self.network.named_modules(memo, prefix, remove_duplicate)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.network(x)
+        logits = self.network(x.clone())  # which it may overwrite
         if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
             found = [*logits.shape] if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(
