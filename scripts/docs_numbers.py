@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- begin: (?P<words>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 TYPED = re.compile(r"\d+(?:\.\d+)?(?:\s?%| points?\b)")
 WORDS = {  # of fields, where a reader needs others
+    "gradient_cosine": "cosine of two draws' gradients",
     "epsilon": "ε",
     "stopped": "stopped at the first miss",
     "full": "full budget",
