@@ -186,6 +186,29 @@ def test_failed_build_leaves_nothing_behind_and_frees_the_lock(tmp_path: Path) -
     assert same(load(Builder(content()), tmp_path)[0], content())
 
 
+def test_processes_without_data_all_give_the_true_reason(tmp_path: Path) -> None:
+    """Each removes the folder that it made, under the feet of those that wait for its lock."""
+    told: list[str] = []
+
+    def fail() -> Content:
+        time.sleep(0.001)
+        raise UsageError("no data")
+
+    def job() -> None:
+        for _ in range(10):
+            try:
+                cached(fail, folder=tmp_path / "runs" / "cache", name="pets", source="tar 1")
+            except UsageError as error:
+                told.append(str(error))
+
+    threads = [threading.Thread(target=job) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == ["no data"] * 40
+
+
 def test_unwritable_folder(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()

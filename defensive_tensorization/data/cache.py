@@ -21,6 +21,7 @@ from defensive_tensorization.data.task import Split
 from defensive_tensorization.errors import UsageError
 
 FORMAT = 1  # raise it when what a reader makes of the same source changes
+_TRIES = 100  # of a folder that other processes, refused like this one, take away again
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,8 @@ def cached(
         return content, digest(content)
     key = _hash(f"{FORMAT} {name} {source}")
     path = Path(folder) / f"{name}-{key}.pt"
-    made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
+        lock, made = _locked(path)
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
@@ -87,6 +85,25 @@ def cached(
     finally:
         lock.release()
     return found
+
+
+def _locked(path: Path) -> tuple[FileLock, list[Path]]:
+    """Lock `path`, in a folder that is made where there is none.
+
+    Returns: the lock, held, and the folders that were made, innermost first.
+    Raises: OSError for a folder that cannot be made or written.
+    """
+    lock = FileLock(path.with_suffix(".lock"))
+    for tried in range(1, _TRIES + 1):
+        made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            break
+        except FileNotFoundError:  # a process whose source was refused has just removed the folder
+            if tried == _TRIES:
+                raise
+    return lock, made
 
 
 def _read(path: Path, key: str) -> tuple[Content, str] | None:
