@@ -23,6 +23,10 @@ locked) shared=false ;;
 system) shared=true ;;
 *) end "TORCH must be locked or system, got '$torch': leave it out for the lock's torch" ;;
 esac
+if [ -L "$venv" ]; then # the environment of another checkout, whose commands would import this one
+    end "$venv is a link to $(readlink "$venv"): this would change the install there; remove the \
+link and run make setup"
+fi
 if [ -n "$given" ] || ! served "$py"; then
     served "$python" || end "Python 3.10 to 3.14 with venv is needed, found '$python': install it \
 (Debian, Ubuntu: python3-venv), or name it: make setup PYTHON=/path/to/python3.12"

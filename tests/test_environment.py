@@ -188,6 +188,24 @@ def test_a_set_up_that_cannot_be_is_refused_in_one_line(
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.parametrize("words", [(sys.executable, "locked"), (sys.executable, "system", "given")])
+def test_a_linked_environment_is_never_changed(words: tuple[str, ...], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin" / "python").symlink_to(sys.executable)  # one that runs
+    before = sorted(other.rglob("*"))
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / ".venv").symlink_to(other)
+    made = set_up(here, *words)
+    assert made.returncode == 2
+    assert made.stderr == (
+        f"error: .venv is a link to {other}: this would change the install there; remove the "
+        "link and run make setup\n"
+    )
+    assert sorted(other.rglob("*")) == before and (here / ".venv").is_symlink()
+
+
 @pytest.mark.slow
 def test_the_machine_s_own_torch_is_used_and_none_installed(tmp_path: Path) -> None:
     """A lock of the installer, of one small package, and of a torch that is not to be had."""
