@@ -243,15 +243,43 @@ def refused(*overrides: Any, read: Callable[..., Any] = lambda *each: composed([
 def test_an_unknown_key_is_named(plus: str, key: str) -> None:
     top = key.partition(".")[0]
     file = "configs/config.yaml" if top == key else f"configs/{top}/"
-    wanted = NO_SUCH_KEY.format(f"{plus}{key}=1", file)
-    if key in ("dataset.foo", "defence.conv.foo", "attack.pgd.foo"):
-        at, _, name = key.rpartition(".")
-        wanted += f", or give a parameter of your own as {at}.options.{name}"
-    assert refused(f"{plus}{key}=1") == wanted
+    assert refused(f"{plus}{key}=1") == NO_SUCH_KEY.format(f"{plus}{key}=1", file)
 
 
 def test_a_key_that_is_nearly_right_is_suggested() -> None:
     assert refused("tucker.rnk=full") == "unknown key tucker.rnk=full: did you mean tucker.rank?"
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("fgsm attack.fgsm.steps=3", "fgsm takes one step and has no steps: take bim or pgd"),
+        ("pgd attack.pgd.draws=3", "pgd has no draws: take one of apgd_ce, eot_pgd, square"),
+        ("square attack.square.loss=ce", "square has no loss: take apgd_ce"),
+        ("pgd attack.pgd.setps=3", "did you mean attack.pgd.steps?"),
+        ("pgd +attack.pgd.setps=3", "did you mean attack.pgd.steps?"),
+        ("pgd attack.eot_pdg.steps=3", "did you mean attack.eot_pgd?"),
+        ("eot_pgd_long attack.eot_pgd_long.level=2", "write +attack.eot_pgd_long.level=2"),
+        (
+            "pgd attack.pgd.knowledge=frozen",
+            "write attack.knowledge=frozen for all attacks, or +attack.pgd.knowledge=frozen for "
+            "pgd alone",
+        ),
+    ],
+)
+def test_a_key_that_an_attack_of_ours_lacks_has_a_remedy_that_helps(
+    words: str, wanted: str
+) -> None:
+    attack, asked = words.split()
+    assert refused(f"attack=[{attack}]", asked) == f"unknown key {asked}: {wanted}"
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+@pytest.mark.parametrize("key", ["steps", "draws", "nosuch"])
+def test_an_attack_that_is_not_selected_is_said_to_be_so(plus: str, key: str) -> None:
+    asked = f"{plus}attack.eot_pgd.{key}=3"
+    said = refused("attack=[fgsm,pgd]", asked)
+    assert said == f"{asked}: eot_pgd is not selected: write attack=[fgsm,pgd,eot_pgd]"
 
 
 @pytest.mark.parametrize(
@@ -787,7 +815,7 @@ def test_an_experiment_s_settings_of_attacks_that_are_left_out_go_with_them() ->
     chosen = composed(["experiment=width", "method=width_8", "attack=[eot_pgd]"])
     assert list(chosen.attack) == ["eot_pgd"] and chosen.attack["eot_pgd"].steps == 10
     typed = ["experiment=width", "method=width_8", "attack=[pgd]", "attack.eot_pgd.steps=3"]
-    with pytest.raises(UsageError, match="attack.eot_pgd is no attack: choose with attack="):
+    with pytest.raises(UsageError, match="eot_pgd is not selected: write attack=.pgd,eot_pgd]"):
         composed(typed)
 
 

@@ -101,6 +101,8 @@ def test_a_network_without_them_keeps_its_identity() -> None:
         ("attack.corner.options.corner=3", "unknown key attack.corner.options.corner"),
         ("+attack.corner.options.corner=3", "corner.corner: it takes no corner; it takes epsilon"),
         ("+attack.corner.corners=3", "own as attack.corner.options.corners"),
+        ("attack.corner.edges=3", r"own as \+attack.corner.options.edges"),
+        ("attack.corner.options.cornrs=3", "did you mean attack.corner.options.corners?"),
         ("+defence.input.share=3", "own as defence.input.options.share"),
         ("+attack.corner.options.epsilon=3", "options.epsilon is given beside epsilon"),
         ("attack.corner.options.corners='1 2'", "a row keeps no spaces"),

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
-from .files import CONFIGS
 from .identity import batchnorm
 from .network_schema import DefenceConfig, PrecisionConfig
 from .randomness import has_random_kernels
 from .refuse import options
 from .schema import AttackConfig, Config
+from .unknown import not_selected
 
 _SURROGATES = ("identity", "tanh", "tanh075")
 _KNOWLEDGE = ("fresh", "frozen", "transfer", "omniscient", "blackbox")
@@ -28,12 +28,15 @@ def keep_chosen(attacks: dict[str, Any], overrides: Sequence[str]) -> None:
     """
     for name, node in list(attacks.items()):
         if isinstance(node, dict) and "_target_" not in node:
-            typed = any(word.lstrip("+").startswith(f"attack.{name}.") for word in overrides)
-            if not typed and (CONFIGS / "attack" / f"{name}.yaml").is_file():
+            typed = [word for word in overrides if word.lstrip("+").startswith(f"attack.{name}.")]
+            chosen = [each for each, other in attacks.items() if "_target_" in (other or ())]
+            unselected = not_selected(name, chosen, (typed or [f"attack.{name}"])[0])
+            if not typed and unselected:
                 del attacks[name]
                 continue
             raise UsageError(
-                f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
+                unselected
+                or f"attack.{name} is no attack: choose with attack=[fgsm,pgd] among "
                 f"{options('attack')}"
             )
 

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
-from typing import get_args, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,8 +12,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
-from .files import CONFIGS, shown
+from .files import CONFIGS
 from .schema import Config
+from .unknown import explained, unknown
 
 _NAMED = ("dataset", "model", "precision", "defence", "train", "scale")
 _KINDS = {"Float": "a number", "Integer": "a whole number"}
@@ -63,9 +63,10 @@ def usage_error(error: Exception, overrides: Sequence[str] = ()) -> UsageError:
     for pattern, reading in _READINGS:
         found = re.search(pattern, text)
         if found:
-            return UsageError(reading(key, [part for part in found.groups() if part], overrides))
+            parts = [part for part in found.groups() if part]
+            return UsageError(reading(key, parts, overrides, getattr(cause, "parent_node", None)))
     first = " ".join(str(cause).split("\n")[0].split())
-    return UsageError(f"{f'{key}: ' if key else ''}{first}; see {_explained(key)}")
+    return UsageError(f"{f'{key}: ' if key else ''}{first}; see {explained(key)}")
 
 
 def options(group: str) -> str:
@@ -78,11 +79,11 @@ def options(group: str) -> str:
     return ", ".join(sorted(names))
 
 
-def _no_option(key: str, found: list[str], overrides: Sequence[str]) -> str:
+def _no_option(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
     return f"{found[0]} does not exist: choose one of {options(found[0].rpartition('/')[0])}"
 
 
-def _null_group(key: str, found: list[str], overrides: Sequence[str]) -> str:
+def _null_group(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
     groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
     asked = [o for o in overrides if o.partition("=")[0] in groups]
     at = next((o for o in asked if o.endswith("=null")), (asked or ["a group"])[-1])
@@ -105,34 +106,23 @@ def _in_nothing(overrides: Sequence[str]) -> UsageError | None:
     return None
 
 
-def _unknown(key: str, found: list[str], overrides: Sequence[str]) -> str:
-    key = key or found[0]
-    asked = next((o for o in overrides if o.lstrip("+").partition("=")[0] == key), key)
-    parent, dot, name = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in _keys(Config) if k.rpartition(".")[0] == parent]
-    near = get_close_matches(name, siblings, 1)
-    remedy = f"see {_explained(key)} for the keys there are"
-    in_slot = "." in parent and parent.startswith(("attack.", "defence."))
-    if in_slot or parent in ("dataset", "model"):
-        remedy += f", or give a parameter of your own as {parent}.options.{name}"
-    if near:
-        remedy = f"did you mean {parent}{dot}{near[0]}?"
-    return f"unknown key {asked}: {remedy}"
+def _unknown_key(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
+    return unknown(key or found[0], overrides, node)
 
 
-def _wrong_type(key: str, found: list[str], overrides: Sequence[str]) -> str:
+def _wrong_type(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
     value, kind = found
-    return f"{key} must be {_KINDS.get(kind, kind)}, got {value!r}: see {_explained(key)}"
+    return f"{key} must be {_KINDS.get(kind, kind)}, got {value!r}: see {explained(key)}"
 
 
-def _wrong_bool(key: str, found: list[str], overrides: Sequence[str]) -> str:
-    return f"{key} must be true or false, got {found[0]!r}: see {_explained(key)}"
+def _wrong_bool(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
+    return f"{key} must be true or false, got {found[0]!r}: see {explained(key)}"
 
 
-def _not_a_value(key: str, found: list[str], overrides: Sequence[str]) -> str:
+def _not_a_value(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
     if found[0] == "AttackConfig" and not key.startswith("attack."):
         return f"attack.{key} is no attack: choose with attack=[fgsm,pgd] among {options('attack')}"
-    return f"{key} is a group of keys, not a value: set one of them, see {_explained(key)}"
+    return f"{key} is a group of keys, not a value: set one of them, see {explained(key)}"
 
 
 _READINGS = (
@@ -140,39 +130,26 @@ _READINGS = (
     (r"Could not find '([^']+)'.*Available options in", _no_option),
     (
         r"An item is already at '([^']+)'.*Either remove \+ prefix: '([^']+)'",
-        lambda key, found, _: f"{found[0]} exists already: write {found[1]} without the +",
+        lambda key, found, *_: f"{found[0]} exists already: write {found[1]} without the +",
     ),
     (
         r"force-add of config groups is not supported: '\+\+([^']+)'",
-        lambda key, found, _: f"++{found[0]}: a group takes no ++, write {found[0]}",
+        lambda key, found, *_: f"++{found[0]}: a group takes no ++, write {found[0]}",
     ),
     (
         r"Ambiguous value for argument '([^']+)'",
-        lambda key, found, _: f"{found[0]} is a sweep: add -m, or quote the value",
+        lambda key, found, *_: f"{found[0]} is a sweep: add -m, or quote the value",
     ),
-    (r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", _unknown),
+    (r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", _unknown_key),
     (
         r"field '([^']+)' is not Optional",
-        lambda key, found, _: f"{found[0]} needs a value, got None: see {_explained(found[0])}",
+        lambda key, found, *_: f"{found[0]} needs a value, got None: see {explained(found[0])}",
     ),
     (r"Value '(.*)' of type '\w+' could not be converted to (\w+)", _wrong_type),
     (r"Value '(.*)' is not a valid bool", _wrong_bool),
     (r"Invalid type assigned: \w+ is not a subclass of (\w+)", _not_a_value),
     (r"Config group override must be a string or a list", _null_group),
 )
-
-
-def _explained(key: str) -> str:
-    """The file that explains a key."""
-    top = key.partition(".")[0]
-    return shown(f"{top}/" if (CONFIGS / top).is_dir() and top else "config.yaml")
-
-
-def _keys(node: type, at: str = "") -> Iterator[str]:
-    for f in fields(node):
-        yield f"{at}{f.name}"
-        if is_dataclass(f.type) and isinstance(f.type, type):
-            yield from _keys(f.type, f"{at}{f.name}.")
 
 
 def _optional(node: type, at: str = "") -> Iterator[str]:
