@@ -418,7 +418,7 @@ def test_an_epsilon_in_a_configuration_that_cannot_be_read_is_named(
     plus: str, value: str, shown: str
 ) -> None:
     for key in ("eval.epsilon", "attack.fgsm.epsilon"):
-        assert refused(f"{plus}{key}={value}") == EPSILON.format("attack.fgsm.epsilon", shown)
+        assert refused(f"{plus}{key}={value}") == EPSILON.format(key, shown)
 
 
 @pytest.mark.parametrize(
@@ -463,7 +463,7 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
         ("train.milestones=[2]", "train.milestones are shares of the schedule, between 0 and 1, "),
         ("dataset.unit=0", "dataset.unit must be positive, got 0: such as 1/255"),
         ("tucker.modes=[[1]]", "tucker.modes must list modes of the core (0 filters, 1 channels, "),
-        ("eval.epsilon=[]", "attack.fgsm.epsilon=[] has no epsilon: write one, such as [8], or "),
+        ("eval.epsilon=[]", "eval.epsilon=[] has no epsilon: write one, such as [8], or "),
         ("eval.images=0", "eval.images must be at least 1, got 0"),
         ("train.images=0", "train.images must be at least 1, got 0"),
         ("train.warmup=-1", "train.warmup must be between 0 and 1, got -1.0"),

@@ -99,7 +99,10 @@ def test_a_network_without_them_keeps_its_identity() -> None:
     ("word", "complaint"),
     [
         ("attack.corner.options.corner=3", "unknown key attack.corner.options.corner"),
-        ("+attack.corner.options.corner=3", "corner.corner: it takes no corner; it takes epsilon"),
+        (
+            "+attack.corner.options.corner=3",
+            "attack.corner.options.corner=3: corner.corner takes no corner, leave it out",
+        ),
         ("+attack.corner.corners=3", "own as attack.corner.options.corners"),
         ("attack.corner.edges=3", r"own as \+attack.corner.options.edges"),
         ("attack.corner.options.cornrs=3", "did you mean attack.corner.options.corners?"),

@@ -430,8 +430,18 @@ def options(group: str) -> str:
         ("dataset=nosuch", f"dataset/nosuch does not exist: choose one of {options('dataset')}"),
         (
             "eval.epsilon=[big]",
-            "attack.fgsm.epsilon=big cannot be read: write a number >= 0 (8 means 8/255 on images) "
-            "or a fraction such as 8/255",
+            "eval.epsilon=big cannot be read: write a number >= 0 (8 means 8/255 on images) or a "
+            "fraction such as 8/255",
+        ),
+        (
+            "dataset.root=/nope",
+            "dataset.root=/nope: defensive_tensorization.data.digits.load takes no root, leave it "
+            "out; it takes name, unit, cache",
+        ),
+        (
+            "attack=[fgsm] +attack.fgsm.steps=3",
+            "attack.fgsm.steps=3: defensive_tensorization.attacks.in_units.fgsm takes no steps, "
+            "leave it out; it takes epsilon, unit",
         ),
         (
             "dataset=cifar10 dataset.source=folder dataset.root=nowhere",

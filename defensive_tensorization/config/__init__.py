@@ -5,8 +5,9 @@ With run.py, the only room that knows Hydra and OmegaConf.
 
 from .autocast import others, told
 from .build import OURS, build, construct, named, persons_source
-from .check import checked, parse_epsilon, restored
+from .check import checked, restored
 from .compose import amended, composed, jobs, launched, plane_of
+from .epsilon import parse_epsilon
 from .files import CONFIGS, PAPER
 from .flags import flags, home, in_one_line
 from .identity import (

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
@@ -34,6 +34,28 @@ def construct(target: str, *, through: Callable[[Any], Any] | None = None, **opt
 
     through: what makes of it the thing that is called.
     """
+    return _called(target, options, {}, through)
+
+
+def build(
+    node: Any, *, at: str = "", through: Callable[[Any], Any] | None = None, **extra: Any
+) -> Any:
+    """Call what the node's `_target_` names with its other values; None means: not given.
+
+    at: the key of the node, such as "dataset", which an error names.
+    """
+    given, own = arguments(node), getattr(node, "options", {})
+    keys = {name: f"{at}.options.{name}" if name in own else f"{at}.{name}" for name in given}
+    return _called(node._target_, {**given, **extra}, keys if at else {}, through)
+
+
+def _called(
+    target: str,
+    options: Mapping[str, Any],
+    keys: Mapping[str, str],
+    through: Callable[[Any], Any] | None,
+) -> Any:
+    """keys: of options that the configuration sets, where it does."""
     call = named(target)
     if through is not None:
         call = through(call)
@@ -43,17 +65,15 @@ def construct(target: str, *, through: Callable[[Any], Any] | None = None, **opt
     except ValueError as error:
         raise UsageError(f"_target_={target} cannot be called: {error}") from None
     except TypeError as error:
-        strange = ", ".join(key for key in options if key not in takes.parameters)
-        raise UsageError(
-            f"{target}: {f'it takes no {strange}' if strange else error}; "
-            f"it takes {', '.join(takes.parameters)}"
-        ) from None
+        strange = [key for key in options if key not in takes.parameters]
+        if strange and strange[0] in keys:
+            key = strange[0]
+            said = f"{keys[key]}={options[key]}: {target} takes no {key}, leave it out"
+        else:
+            names = ", ".join(strange)
+            said = f"{target}: {f'it takes no {names}' if strange else error}"
+        raise UsageError(f"{said}; it takes {', '.join(takes.parameters)}") from None
     return call(**options)
-
-
-def build(node: Any, **extra: Any) -> Any:
-    """Call what the node's `_target_` names with its other values; None means: not given."""
-    return construct(node._target_, **arguments(node), **extra)
 
 
 def persons_source(target: str | None) -> str | None:

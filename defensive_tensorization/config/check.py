@@ -1,7 +1,5 @@
 """The rules a composed configuration must keep: a breach is one line with key, value, remedy."""
 
-import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from math import isfinite
@@ -13,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
-from ..system import epsilon as epsilons
 from .attack import (
     check_attack,
     check_control,
@@ -26,6 +23,7 @@ from .attack import (
 )
 from .autocast import resolve
 from .defence import check_defence, check_input
+from .epsilon import check_epsilons, parse_epsilon
 from .flags import at_home, home
 from .landscape import check_landscape
 from .network_schema import PrecisionConfig, TuckerConfig
@@ -33,7 +31,6 @@ from .refuse import usage_error
 from .schema import Composed, Config, ParallelConfig, ScaleConfig
 from .sections import typed
 
-log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=Composed)
 OmegaConf.register_new_resolver("home", lambda path: home(path, "paths.runs"), replace=True)
 
@@ -165,13 +162,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         raise UsageError("audit.epsilon must be positive, got 0: nothing would be attacked")
     if audited.scored > 255:
         raise UsageError(f"audit.scored must be at most 255, got {audited.scored}")
-    for name, attack in config.attack.items():
-        values = attack.epsilon if isinstance(attack.epsilon, list) else [attack.epsilon]
-        key = f"attack.{name}.epsilon"
-        if not values:
-            raise UsageError(f"{key}=[] has no epsilon: write one, such as [8], or attack=[]")
-        read = [parse_epsilon(value, config.dataset.unit, key=key) for value in values]
-        attack.epsilon = list(dict.fromkeys(read))  # 8 and 8/255 are one epsilon
+    check_epsilons(config)
     return config
 
 
@@ -227,24 +218,3 @@ def _check_precision(precision: PrecisionConfig) -> None:
         if binary and value not in allowed:
             choices = ", ".join(str(each).lower() for each in allowed)
             raise UsageError(f"precision.{name} must be one of {choices}, got {value!r}")
-
-
-def parse_epsilon(value: Any, unit: float, *, key: str = "epsilon") -> float:
-    """An epsilon in the data's unit: `8` counts units, `8/255` is an amplitude in [0, 1]."""
-    text = str(value).strip()
-    fraction = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)", text)
-    try:
-        number = float(fraction[1]) / float(fraction[2]) / unit if fraction else float(text)
-    except (ValueError, ZeroDivisionError):
-        number = -1.0
-    if not (isfinite(number) and number >= 0):
-        raise UsageError(
-            f"{key}={text} cannot be read: write a number >= 0 (8 means 8/255 on images) or a "
-            "fraction such as 8/255"
-        )
-    number = number if unit == 1 else round(number, 9)
-    if fraction:
-        epsilons.settled(number)  # its unit is written down
-    elif line := epsilons.warning(number, unit):
-        log.warning("%s", line)
-    return number

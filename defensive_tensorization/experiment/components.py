@@ -90,7 +90,7 @@ def deployed(p: Plan, network: nn.Module) -> nn.Module:
 def classifier(p: Plan, network: nn.Module) -> Classifier:
     """The network as it is deployed: what attackers and scorers get."""
     c = p.config
-    transform = None if c.defence.input is None else cfg.build(c.defence.input)
+    transform = None if c.defence.input is None else cfg.build(c.defence.input, at="defence.input")
     made = Classifier(deployed(p, network), c.eval.autocast, transform)
     made.draws = cfg.draws_outside(c.defence)
     return made

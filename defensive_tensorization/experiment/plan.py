@@ -88,7 +88,7 @@ def plan(config: Config) -> Plan:
             f"defence={config.defence.name} squeezes the colours of images, model="
             f"{config.model.name} reads {reads}: take another defence"
         )
-    task: Task = cfg.build(replace(config.dataset, level=None, smoke_images=None))
+    task: Task = cfg.build(replace(config.dataset, level=None, smoke_images=None), at="dataset")
     if reads not in (None, task.kind):
         raise UsageError(
             f"model={config.model.name} reads {reads}, dataset={config.dataset.name} holds "
@@ -133,7 +133,7 @@ def attacks(config: Config) -> list[Attack]:
 
     def built(key: str, node: AttackConfig, **at: Any) -> Attack:
         bare = replace(node, **at, surrogate=None, knowledge=None, input=None)
-        attack: Attack = cfg.build(bare, unit=config.dataset.unit)
+        attack: Attack = cfg.build(bare, at=f"attack.{key}", unit=config.dataset.unit)
         own = () if attack.name == key else (("algorithm", attack.name),)
         return replace(
             attack,
