@@ -3,8 +3,9 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from traceback import walk_tb
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from .system import output
 
 _STORAGE = "ENOSPC EDQUOT EFBIG EIO ESTALE EROFS EACCES EPERM ENOTDIR EISDIR EEXIST".split()
 _STORAGE += ["ENAMETOOLONG", "ELOOP"]
+_MANY = 20  # names in one line
 
 
 class UsageError(ValueError):
@@ -29,6 +31,22 @@ class UnknownName(UsageError, KeyError):
 
 class MissingExtra(UsageError, ImportError):
     """A package that an extra of this one installs is not there: one line names the extra."""
+
+
+def did_you_mean(name: str, known: Iterable[str], all_of_them: str) -> str:
+    """Return the remedy for a name that is not there: the nearest, else those there are.
+
+    Args:
+        name: what a person wrote.
+        known: the names there are.
+        all_of_them: where to see them all, such as "make list shows all".
+    """
+    names = list(known)
+    parts = [each for each in names if len(name) > 2 and name.lower() in each.lower()]
+    if near := get_close_matches(name, names, 1) or parts[:3]:
+        return f"did you mean {' or '.join(near)}? ({all_of_them})"
+    more = f" and {len(names) - _MANY} more ({all_of_them})" if len(names) > _MANY else ""
+    return f"choose one of {', '.join(names[:_MANY]) or 'none'}{more}"
 
 
 EXTRAS = {  # top-level modules

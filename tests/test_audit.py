@@ -485,7 +485,9 @@ def test_members_that_were_not_run_are_named_and_no_verdict_counts_for_them(
     known = "trained on adversarial examples; deterministic and smooth"
     assert f"| PGD training | {known} | {ROBUST} | not run |" in page
     assert len(list((table.parent / "audits").glob("*.json"))) == 2
-    with pytest.raises(UsageError, match="members=nosuch is none of the panel: take of undefended"):
+    with pytest.raises(
+        UsageError, match="members=nosuch is none of the panel: choose one of undef"
+    ):
         panel([*words, "members=pgd,nosuch"])
 
 

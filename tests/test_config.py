@@ -246,6 +246,20 @@ def test_an_unknown_key_is_named(plus: str, key: str) -> None:
     assert refused(f"{plus}{key}=1") == NO_SUCH_KEY.format(f"{plus}{key}=1", file)
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("method=our_0.9", "method/our_0.9 does not exist: did you mean ours_0.9? (all: {})"),
+        ("attack=[fgms]", "attack/fgms does not exist: did you mean fgsm? (all: {})"),
+        ("model=resnet_18", "model/resnet_18 does not exist: did you mean resnet18? (all: {})"),
+        ("experiment=tabel1", "experiment/tabel1 does not exist: did you mean table1? (all: {})"),
+        ("dataset=cifar", "dataset/cifar does not exist: did you mean cifar10? (all: {})"),
+    ],
+)
+def test_an_option_that_is_nearly_right_is_suggested(word: str, said: str) -> None:
+    assert refused(word) == said.format(f"configs/{word.partition('=')[0]}/")
+
+
 def test_a_key_that_is_nearly_right_is_suggested() -> None:
     assert refused("tucker.rnk=full") == "unknown key tucker.rnk=full: did you mean tucker.rank?"
 
@@ -311,9 +325,11 @@ def options(group: str) -> str:
 
 @pytest.mark.parametrize("group", ["attack", "dataset", "experiment"])
 def test_a_missing_option_lists_those_there_are(group: str) -> None:
-    assert refused(f"{group}=nosuch") == f"{group}/nosuch does not exist: choose one of " + options(
-        group
-    )
+    names = options(group).split(", ")
+    wanted = f"{group}/nosuch does not exist: choose one of {', '.join(names[:20])}"
+    if len(names) > 20:
+        wanted += f" and {len(names) - 20} more (all: configs/{group}/)"
+    assert refused(f"{group}=nosuch") == wanted
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_hydra_is_not_needed(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("{}/digits-resnet18-w2/theta-0.7", "is no released network of .*: take one of digits"),
+        ("{}/digits-resnet18-w2/theta-0.7", "is no released network of .*: did you mean digits"),
         ("theta-0.9", "is no name of a network: write GROUP/NETWORK"),
         ("{}/nowhere/a/b", "nowhere/manifest.json cannot be read .No such file"),
         ("file://{}/nowhere/a/b", "nowhere/manifest.json cannot be read .*No such file"),

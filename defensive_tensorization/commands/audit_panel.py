@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import config as cfg
 from ..auditing.panel import CLAIM, MEMBERS, Member
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..report import audit_panel
 from ..system import provenance
 from ..tables.table_spec import folder_of
@@ -45,7 +45,10 @@ def _members(words: Sequence[str]) -> list[Member]:
     names = {name for word in words for name in word.partition("=")[2].split(",") if name}
     known = [member.name for member in MEMBERS]
     if unknown := sorted(names - set(known)):
-        raise UsageError(f"members={unknown[0]} is none of the panel: take of {', '.join(known)}")
+        raise UsageError(
+            f"members={unknown[0]} is none of the panel: "
+            + did_you_mean(unknown[0], known, "docs/audit.md describes all")
+        )
     return [member for member in MEMBERS if member.name in names or not names]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import config as cfg
-from ..errors import UsageError, in_one_line
+from ..errors import UsageError, did_you_mean, in_one_line
 from ..results import store
 from ..results.row import Row
 from ..results.scores import Answers, Interval, difference, interval
@@ -54,10 +54,10 @@ def rows_of(run: str, folders: Sequence[Path]) -> list[Row]:
         found = found or [f for f in files if len(run) >= 8 and f.stem.endswith(run[:8])]
     rows = store.read(found[:1])
     if len(found) != 1 or not rows:
-        names = ", ".join(file.stem for file in files) or "none"
+        remedy = did_you_mean(run, [file.stem for file in files], "make list shows all")
         raise UsageError(
-            f"{run} has no rows in {', '.join(map(str, folders))}: take a file of rows, or a name "
-            f"or 8 digits of a fingerprint of {names}"
+            f"{run} has no rows in {', '.join(map(str, folders))}: {remedy}; a file of rows or 8 "
+            "digits of a fingerprint will do"
         )
     return rows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import config as cfg
 from ..config import Config
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from ..experiment.released_networks import configured
 from ..training import checkpoint
 
@@ -26,10 +26,10 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
         mine = [file for file in files if file.stem.endswith(f"-{model[:8]}")]
         found = [file for file in mine if checkpoint.described(file)[0].startswith(model)]
     if len(found) != 1:
-        names = ", ".join(file.stem for file in files) or "none"
+        remedy = did_you_mean(model, [file.stem for file in files], "make list shows all")
         raise UsageError(
-            f"MODEL={model} is no trained run of {folder}: take a name or 8 to 16 digits of a "
-            f"fingerprint of {names}"
+            f"MODEL={model} is no trained run of {folder}: {remedy}; 8 to 16 digits of its "
+            "fingerprint will do"
         )
     fingerprint, plain = checkpoint.described(found[0])
     was = cfg.restored(plain)

@@ -2,8 +2,8 @@
 
 from math import isfinite
 
-from ..errors import UsageError
-from .files import CONFIGS
+from ..errors import UsageError, did_you_mean
+from .files import CONFIGS, shown
 from .refuse import options
 from .schema import LandscapeConfig
 
@@ -31,8 +31,10 @@ def check_landscape(landscape: LandscapeConfig) -> None:
         )
     if landscape.directions != OWN and not _is_method(landscape.directions):
         raise UsageError(
-            f"landscape.directions must be own or a method, got {landscape.directions!r}: choose "
-            f"one of {options('method')}"
+            f"landscape.directions must be own or a method, got {landscape.directions!r}: "
+            + did_you_mean(
+                landscape.directions, options("method").split(", "), f"all: {shown('method')}/"
+            )
         )
 
 

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UsageError
-from .files import CONFIGS
+from ..errors import UsageError, did_you_mean
+from .files import CONFIGS, shown
 from .schema import Config
 from .unknown import explained, unknown
 
@@ -80,7 +80,9 @@ def options(group: str) -> str:
 
 
 def _no_option(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
-    return f"{found[0]} does not exist: choose one of {options(found[0].rpartition('/')[0])}"
+    group, _, name = found[0].rpartition("/")
+    there = options(group).split(", ")
+    return f"{found[0]} does not exist: {did_you_mean(name, there, f'all: {shown(group)}/')}"
 
 
 def _null_group(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:

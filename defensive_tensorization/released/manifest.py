@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 from .architecture import Architecture
 from .source import Source
 
@@ -100,11 +100,11 @@ class Manifest:
         return cls(source, {each.name: each for each in entries})
 
     def entry(self, name: str) -> Entry:
-        """Raises UsageError for a name that is not there, with those that are."""
+        """Raises UsageError for a name that is not there, with the nearest that is."""
         if name not in self.entries:
             raise UsageError(
-                f"{name} is no released network of {self.source}: take one of "
-                f"{', '.join(self.entries) or 'none'}"
+                f"{name} is no released network of {self.source}: "
+                + did_you_mean(name, self.entries, f"all: {self.source.shown(FILE)}")
             )
         return self.entries[name]
 
