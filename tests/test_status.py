@@ -145,6 +145,26 @@ def test_the_list_names_networks_tables_and_what_was_measured(
     assert capsys.readouterr().err.startswith("error: scale/nosuch does not exist")
 
 
+def test_a_run_whose_own_code_is_elsewhere_is_listed_with_a_line(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cfg, "jobs", lambda overrides: jobs(layout))
+    own = deepcopy(layout.cells["ours_1"])
+    own.dataset._target_ = "stripes_of_a_person.load"
+    saved(Path("runs/checkpoints"), "stripes-two_layers", own, epochs=1)
+    saved(Path("runs/checkpoints"), "one", layout.cells["ours_1"], epochs=1)
+    text = overview([*SMALL, "paths.results=runs/quickstart"], ["quickstart"])
+    assert (
+        "\nstripes-two_layers: its code is not on the path: add "
+        "ARGS=\"'hydra.searchpath=[file://FOLDER]'\"\n"
+    ) in text
+    assert text.startswith("2 checkpoints in runs, ") and "\none: its code" not in text
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "stripes_of_a_person.py").write_text("def load(): ...\n")
+    assert "its code" not in overview([*SMALL, "paths.results=runs/quickstart"], ["quickstart"])
+
+
 FIGURE = ["experiment=figure2", "scale=smoke", "logger=none"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import config as cfg
 from ..config import Config
+from ..errors import UsageError
 from ..results.row import Row, summarise
 from ..system.table import console
 
@@ -34,6 +35,24 @@ def trainings(folder: Path) -> list[Training]:
     """Of every checkpoint that can be read; its weights stay on disk."""
     found = (_training(path) for path in sorted(folder.glob("*.pt")))
     return [each for each in found if each is not None]
+
+
+def of_code_at_hand(made: Sequence[Training]) -> tuple[list[Training], list[str]]:
+    """Return the trainings whose code can be imported, and a line for each of the others.
+
+    A person's own code, from hydra.searchpath, is a part of what a network is.
+    """
+    found, lines = [], []
+    for each in made:
+        try:
+            cfg.train_config_hash(each.config)
+            found.append(each)
+        except UsageError:
+            lines.append(
+                f"{each.name}: its code is not on the path: add "
+                "ARGS=\"'hydra.searchpath=[file://FOLDER]'\""
+            )
+    return found, lines
 
 
 def _training(path: Path) -> Training | None:

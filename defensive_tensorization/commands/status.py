@@ -12,7 +12,7 @@ from ..system.table import console
 from ..tables import landscapes
 from ..tables.catalogue import catalogue
 from ..tables.table_spec import folder_of, laid, precision_words
-from .inventory import listed, size, trainings
+from .inventory import listed, of_code_at_hand, size, trainings
 from .lacking import lacking
 from .rates import Rates, estimate
 from .work import Work
@@ -25,7 +25,8 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     made = trainings(runs / "checkpoints")
     own = store.read([runs / "rows"])
     every = store.read([runs / "rows", *sorted(results.glob("*/rows"))])
-    rates = Rates(made, every)
+    usable, strange = of_code_at_hand(made)
+    rates = Rates(usable, every)
     kept = (
         p for path in sorted(results.glob("*/figure*.npz")) for p in landscape_panels.load(path)
     )
@@ -36,7 +37,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
         name = each.experiment.name
         named = precision_words(laid(name, overrides).config) if each.autocast_auto else ()
         jobs = cfg.jobs([f"experiment={name}", *overrides, *named])
-        cells, missing, work = lacking(jobs, every, own, made)
+        cells, missing, work = lacking(jobs, every, own, usable)
         total.add(work)
         counts = [len(work.trainings), len(work.scorings)]
         told = [str(count or "—") for count in counts]
@@ -62,6 +63,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
             listed(made, every),
             "",
             "Accuracies in %, means over evaluation seeds; ~: after its last epoch, no rows yet.",
+            *strange,
             "",
             f"What the tables at {scale} scale lack (make reproduce-TABLE SCALE={scale})",
             "",

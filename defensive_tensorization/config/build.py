@@ -26,7 +26,11 @@ def named(target: str) -> Any:
     try:
         return resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"_target_={target} cannot be called: {error}") from None
+        own = not target.startswith(f"{OURS}.") and isinstance(error, ImportError)
+        remedy = (
+            "; name the folder of your own code: hydra.searchpath=[file://FOLDER]" if own else ""
+        )
+        raise UsageError(f"_target_={target} cannot be called: {error}{remedy}") from None
 
 
 def construct(target: str, *, through: Callable[[Any], Any] | None = None, **options: Any) -> Any:
