@@ -133,6 +133,25 @@ def test_caption_states(statement: str) -> None:
     assert statement in render(TABLE, table_rows(), PUBLISHED).caption
 
 
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ("1000", "up to 1,000 sizes up to ε, until the first miss"),
+        ("20", "up to 20 sizes up to ε, until the first miss"),
+        ("listed", "one step of ε, then of sizes below it, until the first miss"),
+        ("single", "one step of ε"),
+    ],
+)
+def test_caption_states_the_sizes_that_fgsm_tries_before_it_stops(sizes: str, said: str) -> None:
+    stops = [
+        replace(each, attack="foolbox1_fgsm", options=f"sizes={sizes} not_found=clean")
+        for each in table_rows()
+        if each.attack == "fgsm"
+    ]
+    caption = render(replace(TABLE, lines=(("foolbox1_fgsm", 8),)), stops, {}).caption
+    assert f"Attacks: FGSM stopped at the first miss: {said}. " in caption
+
+
 def test_caption_lists_disagreements() -> None:
     rows = table_rows(seeds=1)
     rows[0] = replace(rows[0], commit="fedcba9876543210", dirty=True, hardware="H100", scale="fast")

@@ -131,7 +131,7 @@ def _attacks(columns: Sequence[Column], rows: Sequence[Row]) -> str:
         ]
         name = shown(attack)
         if set(steps) == {"1"} and all(_same(row.step_size, row.epsilon_absolute) for row in mine):
-            clause = f"{name}: one step of ε"
+            clause = f"{name}: {' or '.join(sorted({_one_step(row) for row in mine}))}"
         else:
             by_size = sorted(mine, key=lambda row: row.epsilon)
             sizes = ", ".join(dict.fromkeys(_step(row) for row in by_size))
@@ -142,6 +142,16 @@ def _attacks(columns: Sequence[Column], rows: Sequence[Row]) -> str:
         whose = labels(mine)
         clauses.append(clause if whose == everybody else f"{clause} ({', '.join(whose)})")
     return "; ".join(clauses) if clauses else "none"
+
+
+def _one_step(row: Row) -> str:
+    """What a one-step attack tries; FGSM that stops tries several sizes of its step."""
+    sizes = row.settings.get("sizes", "single")
+    if sizes == "single":
+        return "one step of ε"
+    if sizes == "listed":
+        return "one step of ε, then of sizes below it, until the first miss"
+    return f"up to {int(sizes):,} sizes up to ε, until the first miss"
 
 
 def _same(left: float, right: float) -> bool:
