@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from defensive_tensorization.report.evidence import grid, lines, sentence
 from defensive_tensorization.report.evidence import records as evidence_records
 from defensive_tensorization.report.evidence_figure import accuracies, draw
 from defensive_tensorization.report.formats import latex, markdown, records, text, tidy
-from defensive_tensorization.report.tables import Averaged, Cell, render
+from defensive_tensorization.report.tables import Averaged, Cell, Rendered, render
 from defensive_tensorization.results.scores import Interval
 
 
@@ -32,6 +32,21 @@ def test_the_four_stand_side_by_side() -> None:
         ["Ours θ = 0.95", "Clean", "", "94.5", "", "81.0 ± 1.4", "—"],
         ["", "PGD", "8", "27.0", "32.0 ± 2.8", "1.0 ± 1.4", "0.5 [0.0, 2.0]"],
     ]
+
+
+@pytest.mark.parametrize("page", [markdown, text, latex])
+def test_the_caption_says_what_the_brackets_of_this_page_hold(
+    page: Callable[[Rendered], str],
+) -> None:
+    """Intervals where there are four columns, else what is published."""
+    four = " ".join(page(rendered()).split())
+    assert "[0.0, 2.0]" in four and "27.0" in four
+    assert "in a column of its own the published value" in four
+    assert "in brackets its 95" in four and "in brackets the published" not in four
+    plain = page(render(replace(TABLE, lines=LINES[::2]), seeds("pgd", 8, 0.0, 0.02), PUBLISHED))
+    assert "(27.0)" in plain and "in brackets the published value" in " ".join(plain.split())
+    alone = " ".join(page(render(TABLE, seeds("pgd", 8, 0.0, 0.02), PUBLISHED)).split())
+    assert "in brackets" not in alone  # no interval there, and nothing else in brackets
 
 
 def test_what_the_surface_does_not_confirm_is_marked() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from defensive_tensorization.report.attack_names import STOPS, shown
-from defensive_tensorization.report.tables import Averaged, Cell, Rendered
+from defensive_tensorization.report.tables import BRACKETS, Averaged, Cell, Rendered
 from defensive_tensorization.results.row import given
 
 Value = str | float | int | None
@@ -22,8 +22,8 @@ HEADINGS = (
 ABOUT = (
     "As Foolbox 1.x ran it: the attack on an image ends at the first forward that misses. Full "
     "budget: it takes all its steps. Averaged over draws: the strongest of all attacks, those "
-    "whose gradients average over draws included, with its 95% interval; it belongs to the network "
-    "and ε, so it is the same on each of their lines"
+    "whose gradients average over draws included, {interval}; it belongs to the network and ε, so "
+    "it is the same on each of their lines"
 )
 NOT_FLAT = "†: an upper bound, since more steps or draws were not tried or still lower it"
 
@@ -112,7 +112,9 @@ def legend(rendered: Rendered) -> str:
     counts = ", ".join(f"{n:,}" for n in sorted({each.n for each in found}))
     scored = f", scored on n = {counts} images" if found else ""
     refused = any(each.refused for each in found)
-    return f"{rendered.legend}. {ABOUT}{scored}{f'; {NOT_FLAT}' if refused else ''}"
+    head = rendered.legend.replace(BRACKETS, "in a column of its own the published value")
+    about = ABOUT.format(interval=f"{'in brackets' if found else 'with'} its 95% interval")
+    return f"{head}. {about}{scored}{f'; {NOT_FLAT}' if refused else ''}"
 
 
 def record(attack: str, cell: Cell, averaged: Averaged | None) -> dict[str, Value]:

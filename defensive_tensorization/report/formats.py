@@ -74,9 +74,10 @@ def latex(rendered: Rendered) -> str:
     """A booktabs table; LaTeX numbers it, so a leading "Table 1:" is dropped from the caption."""
     header, *lines = _grid(rendered)
     left = _left(rendered)
+    caption = rendered.caption.replace(rendered.legend, _legend(rendered))
     return fill(
         "table.tex",
-        caption=re.sub(r"^Table \w+: ", "", rendered.caption),
+        caption=re.sub(r"^Table \w+: ", "", caption),
         name=rendered.table.name,
         columns="".join("l" if i in left else "r" for i in range(len(header))),
         header=header,
