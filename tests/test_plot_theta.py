@@ -70,3 +70,27 @@ def test_without_theta_all_that_has_rows_is_shown(asked: list[str]) -> None:
 def test_what_has_no_sweep_is_refused(asked: list[str], words: list[str], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         plotted([*asked, *words])
+
+
+def test_what_has_no_rows_is_named_with_the_command(
+    asked: list[str], rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of theta = 0.7; of 0.9 FGSM at ε = 8, and PGD."""
+    runs = next(Path(word.partition("=")[2]) for word in asked if word.startswith("paths.runs="))
+    recipe = next(row.recipe for row in rows if row.theta == 0.9)
+    (runs / "rows").rename(runs / "before")
+    for row in rows:
+        gone = row.attack == "pgd" or (row.attack, row.epsilon) == ("fgsm", 8)
+        if not (row.recipe == recipe and gone):
+            store.append(runs / "rows" / f"{row.run_id}.jsonl", row)
+    plotted([*asked, "theta=1,0.9,0.7"])
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "no rows" in each]
+    command = f"python -m defensive_tensorization -m {' '.join(asked)} theta=1,0.9,0.7"
+    assert line == (
+        "no rows of fgsm (ε = 8) at theta=0.9; pgd at theta=0.9, 0.7; clean at theta=0.7; "
+        f"fgsm at theta=0.7: run {command}"
+    )
+    plotted([*asked, "theta=1,0.8"])
+    assert "no rows" not in capsys.readouterr().out
+    plotted(asked)  # of the thetas that there are
+    assert "theta=0.7" not in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """The question that a theta sweep ends with: how accuracy goes with theta, for one recipe."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import config as cfg
@@ -47,6 +47,10 @@ def plotted(words: Sequence[str]) -> list[Path]:
         )
     about = _about(base, rows)
     print(text(points, about))
+    had = {point.theta for point in points}
+    shown = {f"{t:g}": cell for t, cell in cells.items() if swept or f"{t:g}" in had}
+    if gaps := missing(points, shown):
+        print(f"no rows of {gaps}: run python -m defensive_tensorization -m {' '.join(words)}")
     name = cfg.run_id(base, cfg.digest([cfg.train_config_hash(c) for c in cells.values()], 8))
     path = runs / "theta" / name.replace(f"theta{base.theta:g}", "theta")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +58,27 @@ def plotted(words: Sequence[str]) -> list[Path]:
     for each in made:
         print(f"wrote {each}")
     return made
+
+
+def missing(points: Sequence[Point], cells: Mapping[str, Config]) -> str:
+    """Return which attacks lack rows at which theta, "pgd at theta=1, 0.9"; "" for none.
+
+    Of an attack that lacks some of its epsilons these are named.
+    """
+    from ..experiment.plan import attacks
+
+    there = {(point.theta, point.attack, point.epsilon) for point in points}
+    at: dict[str, list[str]] = {}
+    for theta, config in cells.items():
+        wanted: dict[str, list[float]] = {"clean": [0.0]}
+        for attack in attacks(config):
+            wanted.setdefault(attack.name, []).append(attack.epsilon)
+        for name, epsilons in wanted.items():
+            lacks = [e for e in epsilons if (theta, name, e) not in there]
+            if lacks:
+                some = f" (ε = {', '.join(f'{e:g}' for e in lacks)})"
+                at.setdefault(name + some * (lacks != epsilons), []).append(theta)
+    return "; ".join(f"{name} at theta={', '.join(thetas)}" for name, thetas in at.items())
 
 
 def _thetas(swept: Sequence[str], rows: Sequence[Row]) -> list[float]:
