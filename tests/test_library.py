@@ -306,6 +306,10 @@ def test_noise_in_front_is_seen_and_hides_nothing() -> None:
     assert report.random.sources == ("torch's global generators",)
     assert report.verdict in (NOT_ROBUST, MASKED)
     assert "torch's global generators" in str(report)
+    result = report.result
+    sizes = f"{result['images']} images, {result['scored']} draws"
+    level = f"{result['budget']['epsilon'] * result['unit']:g}"
+    assert str(report).splitlines()[1] == f"  at ε = {level}, {sizes}: {report.reason}"
 
 
 SCRIPT = np.random.default_rng(0)  # as a script has it at its top

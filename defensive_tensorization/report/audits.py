@@ -26,10 +26,12 @@ def write(result: Result, folder: Path) -> list[Path]:
 
 
 def text(result: Result) -> str:
-    """For a terminal: the verdict and what failed."""
+    """For a terminal: the verdict, what it is of, and what failed."""
     said = result["verdict"]
     failed = [c for c in result["checks"] if c["status"] == "fail"]
-    lines = [f"{result['name']}: {said['words']}", f"  {said['reason']}"]
+    draws = f", {result['scored']} draws" if result["random"] else ""
+    of = f"at ε = {epsilon(result)}, {result['images']:,} images{draws}"
+    lines = [f"{result['name']}: {said['words']}", f"  {of}: {said['reason']}"]
     return "\n".join([*lines, *(f"  FAIL {c['title']}: {c['reason']}" for c in failed)])
 
 
