@@ -78,7 +78,7 @@ def test_the_csv_has_what_is_right_given_that_something_was_found() -> None:
 def test_the_csv_of_the_evidence_has_a_line_for_each_of_the_table() -> None:
     clean, pgd = evidence_records(rendered("1 of 25 cells"))
     assert (clean["stopped"], clean["full"], clean["averaged"]) == (None, 81.0, None)
-    assert (pgd["published"], pgd["stopped"], pgd["stopped_std"]) == (27.0, 32.0, 2.83)
+    assert (pgd["published"], pgd["stopped"], pgd["stopped_std"]) == (27.0, 32.0, 2.8284)
     assert (pgd["full"], pgd["full_n"], pgd["full_seeds"]) == (1.0, 100, 2)
     assert (pgd["averaged"], pgd["averaged_high"]) == (0.5, 2.0)
     assert pgd["upper_bound"] == "1 of 25 cells"

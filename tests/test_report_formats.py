@@ -87,7 +87,7 @@ def test_every_cell_names_the_rows_that_it_is_the_mean_of() -> None:
             if f"rows/{each.run_id}.jsonl" == cell["rows"] and each.protocol == cell["protocol"]
         ]
         assert len(mine) == int(cell["seeds"])
-        assert cell["ours_mean"] == (f"{round(sum(mine) / 3, 2)}" if mine else "")
+        assert cell["ours_mean"] == (f"{round(sum(mine) / 3, 4)}" if mine else "")
     assert [cell["rows"] for cell in found].count("") == 1
 
 

@@ -176,7 +176,7 @@ def _summary(name: str, cell: Cell | None) -> dict[str, float | int | None]:
 
 
 def _percent(value: object) -> float | None:
-    return round(100 * value, 2) if isinstance(value, float) else None
+    return round(100 * value, 4) if isinstance(value, float) else None
 
 
 def _averaged(found: Averaged | None) -> str:

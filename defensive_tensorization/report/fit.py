@@ -186,8 +186,8 @@ def records(found: Sequence[Fit]) -> list[Record]:
             "table": table,
             "batchnorm": fit.handling,
             "reading": fit.reading,
-            "ours": round(100 * ours, 2),
-            "published": round(100 * printed, 2),
+            "ours": round(100 * ours, 4),
+            "published": round(100 * printed, 4),
             "rms": round(fit.rms() or 0.0, 2),
             "rms_of_table": round(fit.rms(table) or 0.0, 2),
         }

@@ -73,7 +73,7 @@ def records(networks: Sequence[Network]) -> list[Record]:
             "network": each.name,
             "attack": attack,
             "epsilon": epsilon,
-            "accuracy": round(100 * left.accuracy, 2),
+            "accuracy": round(100 * left.accuracy, 4),
             "right_given_found": None if left.given_found is None else round(left.given_found, 3),
             "gradient_cosine": each.cosine if attack == "clean" else None,
             "n": left.n,

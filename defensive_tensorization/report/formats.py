@@ -150,7 +150,7 @@ def _grid(rendered: Rendered) -> list[list[str]]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)
+    return None if value is None else round(value, 4)
 
 
 def _cell(cell: Cell) -> str:

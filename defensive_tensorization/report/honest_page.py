@@ -65,7 +65,7 @@ def records(made: Sequence[Line]) -> list[Record]:
     def add(line: Line, score: str, value: float | Interval | None) -> None:
         whole = Interval(value, value, value) if isinstance(value, float) else value
         numbers = (whole.estimate, whole.low, whole.high) if whole else (None, None, None)
-        shown = [None if n is None else round(100 * n, 2) for n in numbers]
+        shown = [None if n is None else round(100 * n, 4) for n in numbers]
         sure = isinstance(value, float)  # a number without an interval
         found.append(
             {

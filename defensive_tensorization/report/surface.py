@@ -157,9 +157,9 @@ def records(columns: Sequence[Column], rows: Sequence[Row]) -> list[Record]:
                         "epsilon": epsilon,
                         "steps": steps,
                         "draws": draws,
-                        "value": round(100 * i.estimate, 2),
-                        "low": round(100 * i.low, 2),
-                        "high": round(100 * i.high, 2),
+                        "value": round(100 * i.estimate, 4),
+                        "low": round(100 * i.low, 4),
+                        "high": round(100 * i.high, 4),
                     }
                 )
     return found
