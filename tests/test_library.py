@@ -473,7 +473,9 @@ def test_more_images_than_there_are_are_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "empty", [(torch.rand(0, 1, 2, 4), torch.zeros(0).long()), [], iter([])], ids=str
+    "empty",
+    [(torch.rand(0, 1, 2, 4), torch.zeros(0).long()), [], iter([])],
+    ids=["pair", "list", "iterator"],
 )
 def test_data_without_an_image_is_one_line(empty: Any) -> None:
     for call in (
