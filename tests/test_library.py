@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import defensive_tensorization as dt
 from defensive_tensorization.auditing import api, evaluation, inputs
@@ -259,6 +259,23 @@ def test_a_model_that_overwrites_its_input_is_audited_as_one_that_does_not() -> 
     found, wanted = (dt.audit(of(), (x, y), epsilon=0.1, **budget) for of in (Shifting, Copying))
     assert torch.equal(x, kept)
     assert (found.accuracy, found.verdict) == (wanted.accuracy, wanted.verdict)
+
+
+def test_an_attack_named_clean_leaves_the_clean_score() -> None:
+    def clean(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return torch.full_like(x, 0.5)
+
+    found = dt.evaluate(Linear(), data(20, 0.1), clean)
+    assert [score.name for score in found.scores] == ["clean", "clean #2"]
+    assert found.clean.accuracy == 1.0 > found["clean #2"].accuracy
+
+
+def test_a_loader_of_unknown_length_is_read_to_its_end() -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return iter(zip(*data(25, 0.1), strict=True))
+
+    assert dt.evaluate(Linear(), DataLoader(Stream(), batch_size=10)).images == 25
 
 
 def test_one_attack_may_stand_without_a_list() -> None:

@@ -209,9 +209,18 @@ class OneByOne(Joined):
         return logits
 
 
+class Functional(Joined):
+    """The convolution's weight alone is used, so that no layer meets the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.conv.weight.clone()
+        logits: Tensor = self.head(nn.functional.conv2d(x, kernel, padding=1).relu().mean((2, 3)))
+        return logits
+
+
 class Plain(Joined):
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.conv(x).relu().mean((2, 3)))
+        logits: Tensor = self.head(self.conv(input=x).relu().mean((2, 3)))
         return logits
 
 
@@ -222,7 +231,7 @@ def sketched(model: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("batch", [1, 10])
-@pytest.mark.parametrize("model", [Joined, Prompted, OneByOne, Plain])
+@pytest.mark.parametrize("model", [Joined, Prompted, OneByOne, Functional, Plain])
 def test_draws_run_together_only_where_every_layer_meets_the_batch(
     model: type[nn.Module], batch: int
 ) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class GradientSums:
     """Over draws, for B images: sums of gradients, of unit gradients and of squared lengths.
 
-    A gradient that is not finite counts as zero.
+    Entries that are not finite count as zero.
     """
 
     def __init__(self) -> None:

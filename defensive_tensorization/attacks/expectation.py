@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,18 +74,22 @@ def whole_batches(model: nn.Module, x: Tensor) -> bool:
     x = x if len(x) > 1 else torch.cat([x, x])  # one may be a batch of a layer's own
     references = (getattr(module, "reference", None) for module in modules)
     sizes = {len(x), *(len(each) for each in references if isinstance(each, Tensor))}
-    met: set[int] = set()
-    hooks = []
-    for name in sketching.sketches(model):
-        layer = model.get_submodule(re.sub(r"(^|\.)weight$", "", name))
-        hooks.append(layer.register_forward_pre_hook(lambda _, given: met.add(len(given[0]))))
+    met: dict[nn.Module, set[int]] = {
+        model.get_submodule(re.sub(r"(^|\.)weight$", "", name)): set()
+        for name in sketching.sketches(model)
+    }
+
+    def meet(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        met[layer].add(len([*given, *named.values()][0]))
+
+    hooks = [layer.register_forward_pre_hook(meet, with_kwargs=True) for layer in met]
     try:
         with torch.no_grad(), sketching.disabled(model):
             model(x)
     finally:
         for hook in hooks:
             hook.remove()
-    return met <= sizes
+    return all(each and each <= sizes for each in met.values())
 
 
 def batching_note(model: nn.Module, batch: int, device: torch.device) -> str:

@@ -109,7 +109,7 @@ def _depends_on(logits: Tensor, x: Tensor) -> bool:
     """Whether a gradient can come from the logits to x: a walk through the graph between them."""
     start, goal = logits.grad_fn, x.grad_fn
     if start is None:
-        return logits is x
+        return False
     queue, seen = [start], {start}
     while queue:
         node = queue.pop()

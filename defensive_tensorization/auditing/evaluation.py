@@ -170,7 +170,7 @@ def _seen(data: Data, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
 def _named(
     attacks: Sequence[Attack | Anybodys] | Attack | Anybodys,
 ) -> dict[str, Attack | Anybodys]:
-    """By name; a name that comes again gets a number."""
+    """By name; a name that comes again, or is that of the clean score, gets a number."""
     if not isinstance(attacks, Iterable | Callable):
         raise UsageError(
             f"attacks must be a list, got {type(attacks).__name__}: such as [dt.attacks.pgd(...)]"
@@ -183,7 +183,8 @@ def _named(
                 "take one of dt.attacks"
             )
         name = getattr(attack, "name", getattr(attack, "__name__", type(attack).__name__))
-        again = sum(each == name or each.startswith(f"{name} #") for each in found)
+        taken = ["clean", *found]
+        again = sum(each == name or each.startswith(f"{name} #") for each in taken)
         found[f"{name} #{again + 1}" if again else name] = attack
     return found
 

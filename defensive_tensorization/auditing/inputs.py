@@ -28,7 +28,10 @@ def count(data: Data, size: int) -> int | None:
         return -(-len(pair[0]) // size)
     given = getattr(data, "batch_size", None)
     small = isinstance(given, int) and given <= size
-    return len(data) if small and hasattr(data, "__len__") else None  # type: ignore[arg-type]
+    try:
+        return len(data) if small else None  # type: ignore[arg-type]
+    except TypeError:  # an iterator, or a DataLoader of a dataset without a length
+        return None
 
 
 def available(data: Data, taken: int) -> int:

@@ -50,8 +50,7 @@ def unknown(key: str, overrides: Sequence[str], node: Any) -> str:
         overrides: the words of the command line.
         node: the configuration around the key; None where it is not known.
     """
-    inside = (key, f"{key}.")
-    words = [o for o in overrides if o.lstrip("+").partition("=")[0].startswith(inside)]
+    words = [o for o in overrides if f"{o.lstrip('+').partition('=')[0]}.".startswith(f"{key}.")]
     asked = next((o for o in words if o.lstrip("+").partition("=")[0] == key), (words or [key])[0])
     it = Unknown(key, asked, _values(node))
     if it.parent == "attack":
