@@ -152,11 +152,30 @@ def test_random_networks_have_a_panel_each_and_the_others_a_line() -> None:
     assert heading == "Ours\nε = 2" and [label for label, _ in lines] == [f"K = {k}" for k in DRAWS]
     assert [mean for mean, _, _ in lines[0][1].values()] == [50, 25, 25, 25, 25]
     assert all(low < mean < high for mean, low, high in lines[0][1].values())
-    first, rest = fixed_panels(rows, columns)
+    (first,), (rest,) = fixed_panels(rows, columns)
     assert [label for label, _ in first[1]] == [f"Fixed {i}" for i in range(8)]
     assert first[0] == rest[0] == "ε = 2"
     ((label, line),) = rest[1]
     assert label == "Fixed 8" and {mean for mean, _, _ in line.values()} == {20}
+
+
+def test_every_line_of_the_figure_is_named_by_a_legend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    columns = [Column(f"Fixed {i}", "", f"fixed-{i}", PLACES) for i in range(9)]
+    rows = [
+        replace(cell(s, 1, i), recipe=f"fixed-{i}", random=False) for i in range(9) for s in STEPS
+    ]
+    figure(rows, columns, tmp_path / "s.png", title="Surface")
+    monkeypatch.undo()
+    (drawn,) = kept
+    named = [[t.get_text() for of in part.legends for t in of.texts] for part in drawn.subfigs]
+    assert named == [[f"Fixed {i}" for i in range(8)], ["Fixed 8"]]
+    pyplot.close(drawn)
 
 
 def test_the_figure_fits_a_printed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

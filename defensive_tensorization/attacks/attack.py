@@ -141,10 +141,8 @@ class Attack:
         ends = self.step_checkpointed(
             entry.model, entry.x, entry.y, bounds, self.radius, step_checkpoints
         )
-        for (
-            _
-        ) in step_checkpoints:  # guarded step by step: the caller's code between them is its own
-            with guarded(entry):
+        for _ in step_checkpoints:
+            with guarded(entry):  # step by step: the caller's code between them is its own
                 end = within(next(ends).detach(), entry.x, self.radius)
             yield end
 

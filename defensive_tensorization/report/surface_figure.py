@@ -36,12 +36,12 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
     """
     from defensive_tensorization.report.agg import pyplot
 
-    random, fixed = random_panels(rows, columns), fixed_panels(rows, columns)
+    grids = [(random_panels(rows, columns), ACROSS, "Networks of random kernels, K draws a step")]
+    for group in fixed_panels(rows, columns):
+        grids.append((group, 2, "Networks in which nothing is random"))
+    grids = [each for each in grids if each[0]]
     under = wrapped(ABOUT, 0.98 * PAGE, 8)
-    heights = [0.7 + 1.8 * -(-len(random) // ACROSS)] if random else []
-    if fixed:
-        lines = max(len(each) for _, each in fixed)
-        heights.append(0.6 + 0.19 * -(-lines // 2) + 2.1 * -(-len(fixed) // 2))
+    heights = [_height(panels, across) for panels, across, _ in grids]
     with pyplot.rc_context({"font.size": 8}):
         drawn = pyplot.figure(
             figsize=(PAGE, 0.5 + sum(heights or [2.0]) + 0.14 * under.count("\n")),
@@ -51,11 +51,8 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
         parts: Any = drawn.subfigures(
             *(max(1, len(heights)), 1), squeeze=False, height_ratios=heights or None
         )
-        halves = list(parts.flat)
-        if random:
-            _grid(halves.pop(0), random, ACROSS, "Networks of random kernels, K draws a step")
-        if fixed:
-            _grid(halves.pop(0), fixed, 2, "Networks in which nothing is random")
+        for part, (panels, across, heading) in zip(parts.flat, grids, strict=False):
+            _grid(part, panels, across, heading)
         return saved(drawn, path, title, ABOUT, under)
 
 
@@ -72,8 +69,11 @@ def random_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[
     return made
 
 
-def fixed_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, list[Line]]]:
-    """By heading, a line a network; no more of them in a panel than there are styles."""
+def fixed_panels(
+    rows: Sequence[Row], columns: Sequence[Column]
+) -> list[list[tuple[str, list[Line]]]]:
+    """By heading, a line a network, in groups of no more networks than there are styles: each has a
+    legend of its own."""
     by_epsilon: dict[float, list[Line]] = {}
     for column in columns:
         for epsilon in epsilons_of(rows, column):
@@ -83,11 +83,21 @@ def fixed_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[s
                 by_epsilon.setdefault(epsilon, []).append((column.label, line))
     most = max(map(len, by_epsilon.values()), default=0)
     return [
-        (f"ε = {epsilon:g}", lines[start : start + len(STYLES)])
+        [
+            (f"ε = {epsilon:g}", lines[start : start + len(STYLES)])
+            for epsilon, lines in sorted(by_epsilon.items())
+            if lines[start:]
+        ]
         for start in range(0, most, len(STYLES))
-        for epsilon, lines in sorted(by_epsilon.items())
-        if lines[start:]
     ]
+
+
+def _height(panels: Sequence[tuple[str, list[Line]]], across: int) -> float:
+    """Inches: of the legend and the rows of panels."""
+    if across == ACROSS:
+        return 0.7 + 1.8 * -(-len(panels) // ACROSS)
+    lines = max(len(each) for _, each in panels)
+    return 0.6 + 0.19 * -(-lines // 2) + 2.1 * -(-len(panels) // across)
 
 
 def _line(found: Surface, k: int) -> dict[int, tuple[float, float, float]]:
