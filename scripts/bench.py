@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,7 @@ from torch import Tensor, nn
 
 from defensive_tensorization.system import malloc, provenance
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "bench"
+RESULTS = Path(__file__).parents[1] / "results" / "bench"
 ROUNDS = 5  # at least
 
 
@@ -119,13 +117,6 @@ def interleaved(
         for name, step in steps.items():
             taken[name].append(timed(step, device))
     return taken
-
-
-def run(words: Sequence[str]) -> None:
-    """Run a command at the root of the repository; where it fails, exit with what it says."""
-    done = subprocess.run(words, cwd=ROOT, capture_output=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(words)} failed:\n{done.stderr.decode()}")
 
 
 def timed(step: Callable[[], object], device: torch.device) -> float:

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from bench import Ratio, interleaved, options, over, report, run
+from bench import Ratio, interleaved, options, over, report
+from bench_commands import run
 
 from defensive_tensorization.data import Split, cifar10
 from defensive_tensorization.data.cache import Content, cached

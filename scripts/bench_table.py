@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from bench import Ratio, interleaved, options, over, report, run
+from bench import Ratio, interleaved, options, over, report
+from bench_commands import run
 
 from defensive_tensorization.system import cores, processor
 
