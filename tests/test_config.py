@@ -976,7 +976,10 @@ def test_pgd_training_of_the_same_budget_computes_as_many_gradients(
     sizes = sizes[sizes < 16]
     most = np.maximum(1, np.floor(np.minimum(sizes + 4, 1.25 * sizes)))
     steps = float(np.mean((1 + most) / 2))
-    assert pgd.train.epochs * (1 + steps) == pytest.approx(2 * ours.train.epochs, rel=0.03)
+    base = cfg.base_of(ours)
+    assert base is not None
+    both = base.train.epochs + ours.train.epochs
+    assert pgd.train.epochs * (1 + steps) == pytest.approx(both, rel=0.03)
     assert cfg.base_of(pgd) is None and not cfg.is_random(pgd)
     assert ours.defence.conv is not None
     ours.defence.conv.theta = 1.0
@@ -1095,6 +1098,27 @@ def test_ours_with_adversarial_training_starts_from_ours_at_theta_1(theta: str) 
     assert config.defence.perturb is not None and config.defence.conv is not None
     assert recipe(theta, "train.init_epochs=7") != recipe(theta)
     assert recipe("theta=1", "train.init_epochs=7") == recipe("theta=1")
+
+
+def test_a_run_from_theta_1_may_have_epochs_of_its_own() -> None:
+    continued = quick("theta=0.9", "train.epochs=10", "train.continued_epochs=3")
+    base = cfg.base_of(continued)
+    assert (continued.train.epochs, base and base.train.epochs) == (3, 10)
+    told = ("train.epochs=3", "train.init_epochs=10")
+    assert cfg.train_config_hash(continued) == recipe("theta=0.9", *told)
+    own = ("train.continued_epochs=3", *told)
+    assert recipe("theta=0.9", *own) == recipe("theta=0.9", *told)
+    for alone in ("theta=1", "defence=none"):
+        assert recipe(alone, "train.continued_epochs=3") == recipe(alone)
+
+
+def test_scale_wide_continues_from_theta_1_in_fewer_epochs() -> None:
+    wide = ("dataset=cifar10", "scale=wide")
+    base = cfg.base_of(cfg.composed([*wide, "theta=0.9"]))
+    assert base and cfg.train_config_hash(base) == cfg.train_config_hash(
+        cfg.composed([*wide, "theta=1"])
+    )
+    assert cfg.composed([*wide, "theta=0.9"]).train.epochs < base.train.epochs
 
 
 def test_a_run_s_name_says_its_defence() -> None:

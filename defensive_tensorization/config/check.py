@@ -25,6 +25,7 @@ from .autocast import resolve
 from .defence import check_defence, check_input
 from .epsilon import check_epsilons, parse_epsilon
 from .flags import at_home, home
+from .identity import base_of
 from .landscape import check_landscape
 from .network_schema import PrecisionConfig, TuckerConfig
 from .refuse import usage_error
@@ -63,7 +64,8 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value >= 1,
         (
             *("model.width", "model.reference", "train.epochs", "train.batch_size"),
-            *("train.images", "train.init_epochs", "eval.batch_size", "eval.runs", "eval.images"),
+            *("train.images", "train.init_epochs", "train.continued_epochs"),
+            *("eval.batch_size", "eval.runs", "eval.images"),
             "eval.gradient_images",
             *("eval.draws", "audit.images", "audit.steps", "audit.draws", "audit.restarts"),
             *("audit.queries", "audit.scored", "audit.rounds"),
@@ -123,6 +125,7 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     check_knowledge("attack", knowledge, config.defence)
     check_input("attack.input", through, config.defence)
     check_defence(config)
+    _split_epochs(config)
     for name, attack in config.attack.items():
         attack.surrogate = attack.surrogate or surrogate
         check_attack(f"attack.{name}", attack, config.experiment.form)
@@ -178,6 +181,14 @@ def restored(plain: Mapping[str, Any]) -> Config:
         return cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise usage_error(error) from error
+
+
+def _split_epochs(config: Config) -> None:
+    """Of a run that starts from another: that one has `epochs`, this one `continued_epochs`."""
+    train = config.train
+    if train.continued_epochs and train.init_epochs is None and base_of(config):
+        train.init_epochs, train.epochs = train.epochs, train.continued_epochs
+    train.continued_epochs = None
 
 
 def _check_parallel(parallel: ParallelConfig) -> None:

@@ -55,6 +55,7 @@ class TrainConfig:
     decay: str = "steps"
     init: str = MISSING
     init_epochs: int | None = None
+    continued_epochs: int | None = None
     lr_scale: float = 1.0
     crop: int = 0
     autocast: str = "float32"
@@ -77,6 +78,7 @@ class ScaleConfig:
     name: str = MISSING
     width: int = MISSING
     epochs: int = MISSING
+    continued_epochs: int | None = None
     audio_epochs: int = MISSING
     adversarial_epochs: int = MISSING
     budget_epochs: int = MISSING
