@@ -199,8 +199,27 @@ def test_load_gives_the_trained_network(runs: Path, form: str) -> None:
         torch.testing.assert_close(mine(x), theirs(x), rtol=0, atol=0)
 
 
+def test_rounded_networks_take_half_the_space_and_are_loaded_as_they_were_rounded(
+    runs: Path, tmp_path: Path
+) -> None:
+    release([*folders(runs)[:1], f"paths.results={tmp_path}", "scale=smoke"], rounded=True)
+    rounded = tmp_path / "smoke" / "networks"
+    exact, found = dt.load(networks(runs) / NAME), dt.load(rounded / NAME)
+    theirs = dict(exact.network.state_dict())
+    for name, weight in found.network.state_dict().items():
+        kernel = weight.is_floating_point() and weight.ndim > 1
+        whole = theirs[name]
+        expected = whole.to(torch.bfloat16).float() if kernel else whole
+        torch.testing.assert_close(weight, expected, rtol=0, atol=0, msg=name)
+    size = [(folder / f"{NAME}.safetensors").stat().st_size for folder in (rounded, networks(runs))]
+    assert size[0] < 0.8 * size[1]
+    assert "rounded to bfloat16" in found.card.card and "rounded" not in exact.card.card
+    p = plan(composed([*fresh(tmp_path / "run"), "theta=0.9", f"networks={rounded}"]))
+    assert trained(p).weights == found.card.weights != exact.card.weights
+
+
 def test_a_name_alone_is_of_the_repository(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "REPOSITORY", networks(runs))
+    monkeypatch.setattr(source, "RESULTS", runs / "results")
     assert dt.load(NAME).card.name == NAME
 
 
@@ -340,7 +359,7 @@ def test_an_audit_finds_a_released_network(runs: Path) -> None:
 def test_networks_any_evaluates_on_other_data_and_says_so(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "REPOSITORY", networks(runs))
+    monkeypatch.setattr(source, "RESULTS", runs / "results")
     p = plan(composed([*fresh(tmp_path), "theta=0.9", "networks=any"]))
     other = Plan(p.config, replace(p.task, digest="0" * 16, title="other digits"))
     mine = plan(composed(words(runs)))

@@ -33,6 +33,7 @@ from .release_names import Finished, finished, names
 log = logging.getLogger(__name__)
 
 LARGEST = 80_000_000  # bytes of the whole folder, which git keeps for ever
+ROUND = "--bfloat16"  # the command's word for `rounded`
 DRAWS = 10  # that score a random network's clean accuracy
 OF_MACHINE = ("paths.", "dataset.root=", "dataset.source=", "dataset.cache=", "device=")
 LICENCES = {
@@ -43,10 +44,17 @@ LICENCES = {
 }
 
 
-def release(overrides: Sequence[str], only: Sequence[str] = ()) -> list[Path]:
+def release(
+    overrides: Sequence[str], only: Sequence[str] = (), *, rounded: bool = False
+) -> list[Path]:
     """Release every finished training of paths.runs at the scale; return the files written.
 
     A network that is released already, with the same weights, is left as it is.
+
+    Args:
+        only: words, one of which the name of a training must have; () takes all.
+        rounded: kernels and factors are rounded to bfloat16, in half the space. What is released,
+            and evaluated from then on, is the rounded network.
     """
     config = cfg.composed(overrides)
     own = [word for word in overrides if not word.startswith("scale=")]
@@ -63,12 +71,12 @@ def release(overrides: Sequence[str], only: Sequence[str] = ()) -> list[Path]:
     entries = dict(old.entries) if old else {}
     written = []
     for name, each in names(found).items():
-        weights = _weights(each)
+        weights = _weights(each, rounded)
         known = entries.get(name)
         if known and known.weights == checkpoint.digest(weights):
             log.info("%s is released already", name)
             continue
-        entries[name], files = _written(name, each, weights, folder)
+        entries[name], files = _written(name, each, weights, folder, rounded)
         written += files
         _save(folder, entries)
         _check(folder, each, weights, name)
@@ -84,17 +92,33 @@ def release(overrides: Sequence[str], only: Sequence[str] = ()) -> list[Path]:
     return written
 
 
-def _weights(each: Finished) -> dict[str, torch.Tensor]:
+def _weights(each: Finished, rounded: bool) -> dict[str, torch.Tensor]:
     state = torch.load(each.path, map_location="cpu", weights_only=True)
-    return dict(state["progress"]["network"])
+    weights = dict(state["progress"]["network"])
+    if rounded:
+        weights |= {name: held.float() for name, held in _halved(weights).items()}
+    return weights
+
+
+def _halved(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Kernels and factors in bfloat16; BatchNorm's statistics and biases stay as they are."""
+    return {
+        name: held.to(torch.bfloat16)
+        for name, held in weights.items()
+        if held.is_floating_point() and held.ndim > 1
+    }
 
 
 def _written(
-    name: str, each: Finished, weights: Mapping[str, torch.Tensor], folder: Path
+    name: str,
+    each: Finished,
+    weights: Mapping[str, torch.Tensor],
+    folder: Path,
+    rounded: bool,
 ) -> tuple[Entry, list[Path]]:
     p, c = each.plan, each.plan.config
     made = architecture(p)
-    content = tensor_file.packed(weights)
+    content = tensor_file.packed({**weights, **_halved(weights)} if rounded else weights)
     file = folder / f"{name}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
@@ -127,6 +151,7 @@ def _written(
         autocast=c.eval.autocast,
         card=(
             f"{name}: {c.model.name}, width {c.model.width}, {c.train.epochs} epochs on {title}, "
+            f"{'weights rounded to bfloat16, ' if rounded else ''}"
             f"clean accuracy {clean}% ({low} to {high}); no defence that an adaptive attacker "
             "respects is claimed"
         ),
@@ -204,10 +229,10 @@ def _save(folder: Path, entries: Mapping[str, Entry]) -> list[Path]:
 
 
 def main() -> None:
-    """python scripts/release_networks.py paths.runs=RUNS scale=cpu [--only WORD ...]"""
+    """release_networks.py paths.runs=RUNS scale=cpu [--bfloat16] [--only WORD ...]"""
     output.log(logging.INFO)
     with in_one_line("paths.results"):
-        words = sys.argv[1:]
+        words = [word for word in sys.argv[1:] if word != ROUND]
         at = words.index("--only") if "--only" in words else len(words)
-        for path in release(words[:at], words[at + 1 :]):
+        for path in release(words[:at], words[at + 1 :], rounded=ROUND in sys.argv):
             log.info("wrote %s", path)

@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 def manifest(config: Config) -> Manifest | None:
     """The list that `networks` names; None for networks=train, and where nothing is released."""
-    named, ours = config.networks, released_source.REPOSITORY
+    return _at(config.networks, released_source.of_scale(config.scale.name))
+
+
+def _at(named: str, ours: Path) -> Manifest | None:
+    """ours: the repository's folder that is meant where `named` is no other."""
     if named == "train" or (named in OURS and not (ours / FILE).exists()):
         return None
     return _read(str(ours) if named in OURS else cfg.home(named, "networks"))
@@ -88,7 +92,7 @@ def trained_from(entry: Entry) -> Config:
 def configured(name: str, overrides: Sequence[str]) -> Config:
     """The configuration that evaluates a released network; UsageError where it trains another."""
     named = [word for word in overrides if word.startswith("networks=")]
-    listed = manifest(cfg.composed(named))
+    listed = _at(cfg.composed(named).networks, released_source.holding(name))
     if listed is None:
         raise UsageError(f"MODEL={name}: no network is released here, name a trained run")
     entry = listed.entry(name)
@@ -118,5 +122,5 @@ def there(p: Plan) -> bool:
 
 def titled(source: Source) -> str:
     """The folder of released networks as a caption names it."""
-    ours = Path(source.at) == released_source.REPOSITORY
-    return "results/cpu/networks" if ours else str(source)
+    folder, ours = Path(source.at), released_source.RESULTS
+    return f"results/{folder.relative_to(ours)}" if folder.is_relative_to(ours) else str(source)

@@ -67,9 +67,10 @@ def load(name: str | os.PathLike[str]) -> ReleasedNetwork:
 
 
 def weights(manifest: Manifest, entry: Entry) -> dict[str, Tensor]:
-    """Return the state dict of a network, its checksum verified."""
+    """Return the state dict of a network in float32, its checksum verified."""
     content = manifest.source.verified(entry.file, entry.sha256)
-    return tensor_file.unpacked(content, manifest.source.shown(entry.file))
+    held = tensor_file.unpacked(content, manifest.source.shown(entry.file))
+    return {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in held.items()}
 
 
 def _reference(manifest: Manifest, entry: Entry) -> Tensor | None:

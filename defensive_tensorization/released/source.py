@@ -10,7 +10,7 @@ from urllib.error import URLError
 
 from ..errors import UsageError
 
-REPOSITORY = Path(__file__).parents[2] / "results" / "cpu" / "networks"
+RESULTS = Path(__file__).parents[2] / "results"
 SCHEMES = ("https://", "http://", "file://")
 TIMEOUT = 60  # seconds without an answer
 
@@ -58,6 +58,17 @@ class Source:
         return content
 
 
+def of_scale(scale: str) -> Path:
+    """Return the repository's folder of the networks of a scale, whether or not it is there."""
+    return RESULTS / scale / "networks"
+
+
+def holding(network: str) -> Path:
+    """Return the repository's folder that has the network; that of scale=cpu where none has."""
+    folders = sorted(RESULTS.glob("*/networks"))
+    return next((f for f in folders if (f / f"{network}.safetensors").exists()), of_scale("cpu"))
+
+
 def split(given: str) -> tuple[Source, str]:
     """Return the source and the network's name, which is always two words: GROUP/NETWORK.
 
@@ -74,5 +85,5 @@ def split(given: str) -> tuple[Source, str]:
             "cifar10-resnet18-w16/theta-0.9, after the folder or URL that holds it, if any"
         )
     if not before and not given.startswith("/"):
-        return Source(str(REPOSITORY)), name
+        return Source(str(holding(name))), name
     return Source(before or "/"), name
