@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..sketching import eager
+from ..system.same_values import same_values
 
 
 class Kept:
@@ -42,8 +43,7 @@ class Kept:
     def _unchanged(self, parameters: Sequence[Tensor]) -> bool:
         """Whether they have the values, types and devices that the results were computed from."""
         return len(parameters) == len(self._values) and all(
-            now.dtype == then.dtype and now.device == then.device and torch.equal(now, then)
-            for now, then in zip(parameters, self._values, strict=True)
+            map(same_values, parameters, self._values)
         )
 
     def __getstate__(self) -> dict[str, Any]:

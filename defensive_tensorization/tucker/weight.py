@@ -182,10 +182,7 @@ class TuckerWeight(AsTensor):
         return self.sketch.kept_fraction
 
     def _keep(self, what: str, compute: Callable[[], Tensor]) -> Tensor:
-        """In evaluation mode, compute once while no gradient is wanted and no parameter changes.
-
-        A write through `.data` moves no version counter and is noticed once the mode is set.
-        """
+        """In evaluation mode, compute once while no gradient is wanted and no parameter changes."""
         if not self.keeps:
             return compute()
         device = self.core.device
