@@ -172,6 +172,29 @@ def test_a_layer_that_the_reference_did_not_pass_is_refused_by_name() -> None:
         net(images(4))
 
 
+class Depths(nn.Module):
+    """Passes one layer as often as `depths` says, forward after forward."""
+
+    def __init__(self, depths: list[int]) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.depths = iter(depths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        for _ in range(next(self.depths)):
+            x = self.norm(x)
+        return x.flatten(1)
+
+
+def test_examples_that_meet_fewer_calls_than_the_reference_are_refused() -> None:
+    net = dt.recalibrate(Depths([2, 2, 2, 0, 2, 1]), images(8)).eval()
+    net(images(4))
+    net(images(4))  # a branch that is not taken at all leaves every other layer right
+    with pytest.raises(UsageError, match="BatchNorm layer 'norm' is called more often"):
+        net(images(4))
+
+
 def test_a_layer_that_one_draw_passes_and_another_does_not_is_refused_by_name() -> None:
     net = dt.recalibrate(dt.tensorize(Branches([1, 1, 0]), theta=0.7), images(8)).eval()
     with (

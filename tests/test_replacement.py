@@ -311,7 +311,16 @@ class InClass(Named):
         return self.head(self.shared(x))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("kind", [InForward, InLambda, InTuple, InFunction, InMethod, InClass])
+class InDecorated(Named):
+    @torch.enable_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.shared(x))  # type: ignore[no-any-return]
+
+
+PAST_ATTRIBUTES = [InForward, InLambda, InTuple, InFunction, InMethod, InClass, InDecorated]
+
+
+@pytest.mark.parametrize("kind", PAST_ATTRIBUTES)
 @pytest.mark.parametrize("change", ["tensorize", "binarize"])
 def test_a_layer_that_code_reaches_past_the_attributes_is_refused(kind: type, change: str) -> None:
     model = nn.Sequential(kind())

@@ -62,6 +62,13 @@ class _Reference:
         left = self.calls.get(norm)
         return left.pop(0) if left else self._refuse(norm)
 
+    def used(self) -> None:
+        """After the examples: they met every call of a layer, or none (a branch not taken)."""
+        assert self.calls is not None
+        for norm, left in self.calls.items():
+            if 0 < len(left) < len(self.met[-1][norm]):
+                self._refuse(norm)
+
     def _refuse(self, norm: _DrawBatchNorm) -> NoReturn:
         name = next((n for n, m in self.network.named_modules() if m is norm), "")
         raise UsageError(
@@ -189,7 +196,9 @@ class Recalibrated(nn.Module):
             self._pass_reference(passes, self._reference_as(x), reference)
             reference.complete()
             with passes.together():
-                return cast(Tensor, self.network(x))
+                answers = cast(Tensor, self.network(x))
+            reference.used()
+            return answers
 
     def _reference_as(self, x: Tensor) -> Tensor:
         """The reference in the type of x, and in its memory layout, which layers pass on."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .hooks import functions
+
 HOLDERS = (
     *(nn.Module, Tensor, FunctionType, types.MethodType, functools.partial),
     *(list, tuple, dict, set, frozenset, deque),
@@ -39,7 +41,8 @@ def class_members(kind: type) -> list[tuple[str, Any]]:
             for inner in ("fget", "func", "__func__"):
                 function = getattr(function, inner, function)
             if isinstance(function, FunctionType):
-                waiting += (n for code in _codes(function.__code__) for n in code.co_names)
+                mine = (each for each in functions(function) if not _of_torch(each.__module__))
+                waiting += (n for f in mine for code in _codes(f.__code__) for n in code.co_names)
     return found
 
 
