@@ -113,7 +113,7 @@ def test_two_data_need_a_choice() -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "At cpu scale: narrower network and short schedule, not the paper's",
+        "At cpu scale: short schedule, not the paper's",
         "Data: CIFAR-10, JPEG q75 (folder)",
         "Network: resnet18, width 16, real weights",
         "Epochs: 12",

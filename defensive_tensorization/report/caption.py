@@ -12,7 +12,7 @@ SCALES = {
     "paper": "the printed schedule and width",
     "fast": "full width, and a short schedule and recipe, not the paper's",
     "wide": "full width, and a short schedule and recipe for two cores, not the paper's",
-    "cpu": "narrower network and short schedule, not the paper's",
+    "cpu": "short schedule, not the paper's; width 16 unless stated",
     "smoke": "seconds of training, shows only that every part runs",
 }
 AS_PRINTED = {  # (scale, data set) that keep the network and the epochs of the paper

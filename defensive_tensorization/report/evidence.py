@@ -21,9 +21,9 @@ HEADINGS = (
 )
 ABOUT = (
     "As Foolbox 1.x ran it: the attack on an image ends at the first forward that misses. Full "
-    "budget: it takes all its steps. Averaged over draws: the strongest of all attacks, those "
-    "whose gradients average over draws included, {interval}; it belongs to the network and ε, so "
-    "it is the same on each of their lines"
+    "budget: it takes all its steps. Averaged over draws: the strongest attack that was run, those "
+    "that average over draws included (they are listed on the page honest_*), {interval}; it "
+    "belongs to the network and ε, so it is the same on each of their lines"
 )
 NOT_FLAT = "†: an upper bound, since more steps or draws were not tried or still lower it"
 

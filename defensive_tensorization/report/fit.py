@@ -21,7 +21,10 @@ from defensive_tensorization.results.row import Row, summarise
 Cells = Mapping[tuple[str, float], float]
 """(attack, epsilon) to an accuracy, a fraction of the clean one."""
 
-COUNTED = {"nothing": "no miss counts as correct", "beyond": "beyond ε counts as correct"}
+COUNTED = {
+    "nothing": "an image without a miss counts as correct",
+    "beyond": "beyond ε counts as correct",
+}
 
 
 @dataclass(frozen=True)

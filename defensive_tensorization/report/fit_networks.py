@@ -46,7 +46,7 @@ def lines(networks: Sequence[Network]) -> list[list[str]]:
     heads = ["Network", "clean accuracy at θ", "clean accuracy at θ = 1"]
     if middle is not None:
         columns = [(SHOWN, middle), *columns]
-        heads += [f"PGD at {middle:g}, stopped", "P(correct given found)"]
+        heads += [f"PGD at {middle:g}, stopped", f"P(correct given found), PGD at {middle:g}"]
         heads += [f"{shown(a)} at {e:g}" for a, e in columns[1:]]
     compared = max((each.compared for each in networks), default=0)
     if compared:

@@ -163,4 +163,4 @@ def _legend(cells: list[Cell], missing: int, used: list[Row], elsewhere: Mapping
         text += f" (*: {', '.join(sorted(set(elsewhere.values())))}, of another network)"
     if unit(used):
         text += f"; ε in {unit(used)}"
-    return f"{text}; missing: {missing} of {len(cells)} cells"
+    return f"{text}; missing: {missing} of {len(cells)} cells measured for this table"
