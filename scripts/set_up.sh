@@ -50,6 +50,8 @@ if [ "$torch" = system ]; then
 else
     cp requirements.lock "$venv/all.lock"
 fi
+# Where Python may not write bytecode, as in many containers, every process would compile torch anew.
+[ -z "${PYTHONDONTWRITEBYTECODE-}" ] || export UV_COMPILE_BYTECODE=1
 "$py" -m uv pip install --python "$py" --no-deps --require-hashes \
     --build-constraints requirements.lock -r "$venv/all.lock"
 "$py" -m uv pip install --python "$py" --no-deps --build-constraints requirements.lock -e .

@@ -71,14 +71,14 @@ def test_every_reading_is_there_and_the_best_comes_first() -> None:
     found = {(fit.attacks, fit.reading): fit.rms() for fit in fits(HELD, rows())}
     assert found == {
         (("fgsm",), "sizes 1000"): pytest.approx(15.0),  # 0.60 against 0.75
-        (("fgsm",), "sizes 1000; an image without a miss counts as correct"): pytest.approx(
+        (("fgsm",), "sizes 1000; images without a miss count as correct"): pytest.approx(
             10.0
         ),  # 0.65
         (("bim", "pgd"), "binary search on"): pytest.approx(10.0),  # 0.50 against 0.40
         (("bim", "pgd"), "binary search on; beyond ε counts as correct"): pytest.approx(15.0),
     }
     ordered = [fit.reading for fit in fits(HELD, rows()) if fit.attacks == ("fgsm",)]
-    assert ordered[0] == "sizes 1000; an image without a miss counts as correct"
+    assert ordered[0] == "sizes 1000; images without a miss count as correct"
 
 
 def test_the_measure_is_over_all_cells_of_all_tables() -> None:

@@ -22,7 +22,7 @@ Cells = Mapping[tuple[str, float], float]
 """(attack, epsilon) to an accuracy, a fraction of the clean one."""
 
 COUNTED = {
-    "nothing": "an image without a miss counts as correct",
+    "nothing": "images without a miss count as correct",
     "beyond": "beyond ε counts as correct",
 }
 
