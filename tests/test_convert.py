@@ -1,7 +1,9 @@
 """tensorize on strangers' models: the same function at theta = 1, and clear refusals."""
 
 import copy
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -150,6 +152,29 @@ def test_linear_equals_its_kernel_under_the_draw() -> None:
         expected = torch.stack([x[i] @ kernels[i].T for i in range(2)]) + layer.bias
         torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(layer.dense()(x), dense(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"modes": []}, {"min_dim": 50}, {"min_keep": 100}], ids=str)
+def test_a_network_without_any_randomness_is_warned_of_once(options: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match="left no layer random at theta = 0.5 with") as seen:
+        model = dt.tensorize(small(), theta=0.5, **options)
+    assert len(seen) == 1 and "\n" not in str(seen[0].message) and seen[0].filename == __file__
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"theta": 1, "modes": []}, {"theta": 0.5, "min_dim": 12}, {"theta": 0.5, "min_keep": 15}),
+        {"theta": 0.5, "modes": [3]},
+    ],
+    ids=str,
+)
+def test_no_warning_where_a_layer_is_random_or_theta_is_1(options: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dt.tensorize(small(), **options)
 
 
 def test_the_report_counts_ranks_parameters_and_errors() -> None:

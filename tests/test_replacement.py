@@ -1,6 +1,7 @@
 """What people hang on a layer goes with it, or the layer is refused by name and nothing changes."""
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune, spectral_norm, weight_norm
 
@@ -342,6 +344,131 @@ def test_a_global_that_the_forward_does_not_use_is_no_reason_to_refuse() -> None
     torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
 
 
+class Plain(nn.Module):
+    """Calls its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.delta = nn.Parameter(torch.zeros(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        base, other = self.base, self.other
+        return other(base(x))  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> Any:
+        return super().train(mode)
+
+    def func(self) -> None:
+        """As the attribute of a functools.partial is called."""
+
+
+class InTheWeightsDtype(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.other(self.base(x.to(self.base.weight.dtype)))  # type: ignore[no-any-return]
+
+
+class ByLocalName(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.base
+        return self.other(F.linear(x, w.weight + self.delta, w.bias))  # type: ignore[no-any-return]
+
+
+class ByEitherName(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:
+            w = self.base
+        else:
+            w = nn.Linear(4, 4)
+        return self.other(F.linear(x, w.weight))  # type: ignore[no-any-return]
+
+
+class ByWalrus(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, (w := self.base).weight, w.bias)
+
+
+class WithoutGradients(Plain):
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.base.weight + self.delta)
+
+
+def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    return call
+
+
+class Wrapped(Plain):
+    @wrapped
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.base.weight + self.delta)
+
+
+class ByLambda(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return (lambda: F.linear(x, self.base.weight))()
+
+
+class ByLambdaOfLocal(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.base
+        return (lambda: F.linear(x, w.weight))()
+
+
+class ByInnerFunction(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        def linear() -> Tensor:
+            return F.linear(x, self.base.weight)
+
+        return linear()
+
+
+class ByProperty(Plain):
+    @property
+    def merged(self) -> Tensor:
+        return self.base.weight + self.delta
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.merged)
+
+
+class OnTheObject(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = lambda x: F.linear(x, self.base.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+RAW = [
+    *(ByLocalName, ByEitherName, ByWalrus, WithoutGradients, Wrapped, ByLambda, ByLambdaOfLocal),
+    *(ByInnerFunction, ByProperty, OnTheObject),
+]
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_a_layer_whose_weight_the_parent_reads_is_not_called_binary(kind: type) -> None:
+    model = nn.Sequential(kind(), nn.Linear(4, 4))
+    with pytest.warns(UserWarning, match=f"'0.base' has a parent, {kind.__name__}, that reads its"):
+        dt.binarize(model, exclude=[])
+    assert model.binarization.layers == ("0.other", "1")
+    assert type(model[0].base) is nn.Linear
+
+
+@pytest.mark.parametrize("kind", [Plain, InTheWeightsDtype])
+def test_a_parent_that_calls_its_layers_keeps_none_of_them_real(kind: type) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = dt.binarize(kind(), exclude=[])
+    assert model.binarization.layers == ("base", "other")
+    assert model(torch.rand(2, 4)).shape == (2, 4)
+
+
 def test_handles_go_on_removing_hooks() -> None:
     model, x = made("Conv2d", lambda model: None)
     expected = model(x)
@@ -598,6 +725,8 @@ def test_torchs_transformers_read_the_drawn_weights() -> None:
         ({"min_dim": "3"}, "min_dim must be a whole number"),
         ({"rank": None}, "rank must be"),
         ({"init": "svd"}, "init must be"),
+        ({"rescale": "no"}, "rescale must be True or False, got 'no'"),
+        ({"rescale": 1}, "rescale must be True or False, got 1"),
         ({"include": 5}, "include is a list"),
         ({"include": [nn.ReLU()]}, "include holds layer names"),
         ({"exclude": nn.Conv2d}, "write \\[Conv2d\\]"),

@@ -16,7 +16,7 @@ FOUND = {
 
 def test_the_caption_tells_whose_gradient_and_which_draws() -> None:
     own, fixed = figure(FOUND), figure(FOUND, fixed=True)
-    for part in ("around test image 3, frog (+)", "radius 32/255", "At cpu scale: narrower"):
+    for part in ("around test image 3, frog (+)", "radius 32/255", "At cpu scale: short schedule"):
         assert part in caption(own, "draw")
     assert "loss's gradient at the image, of each θ." in caption(own, "draw")
     assert "that of θ=1, for all panels." in caption(fixed, "draw")

@@ -16,7 +16,7 @@ import torch
 from scipy.stats import binomtest, chisquare
 from torch import Tensor, nn
 
-from defensive_tensorization import sketching
+from defensive_tensorization import sketching, tensorize
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.sketching import Ledger
 from defensive_tensorization.sketching.bernoulli import Sketch
@@ -285,6 +285,35 @@ def test_each_part_of_a_batch_has_a_draw_of_its_own() -> None:
         assert layers[0](6)[0].shape == (16,)
     with pytest.raises(UsageError, match="at least one part, got 0"):
         sketching.draws_per_batch(layers, 0)
+
+
+LAYERS_AND_EMPTY_BATCHES: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
+    (lambda: nn.Conv2d(4, 6, 3), (0, 4, 6, 6)),
+    (lambda: nn.Conv2d(4, 6, 3, groups=2), (0, 4, 6, 6)),
+    (lambda: nn.ConvTranspose2d(4, 6, 3), (0, 4, 6, 6)),
+    (lambda: nn.Linear(4, 6), (0, 4)),
+    (lambda: nn.Linear(4, 6), (0, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("case", range(len(LAYERS_AND_EMPTY_BATCHES)))
+@pytest.mark.parametrize("parts", [0, 2])
+def test_a_batch_without_examples_has_an_output_without_examples(
+    parts: int, case: int, training: bool
+) -> None:
+    make, shape = LAYERS_AND_EMPTY_BATCHES[case]
+    dense = make()
+    expected = dense(torch.rand(shape)).shape
+    net = tensorize(nn.Sequential(dense), theta=0.5, include=["*"]).train(training)
+    each = sketching.draws_per_batch(net, parts) if parts else sketching.per_sample(net)
+    with each:
+        assert net(torch.rand(shape)).shape == expected
+        with sketching.frozen(net, seed=0), sketching.record(net) as ledger:
+            assert net(torch.rand(shape)).shape == expected
+        with sketching.replay(net, ledger):
+            assert net(torch.rand(shape)).shape == expected
+        assert net(torch.rand(2, *shape[1:])).shape == (2, *expected[1:])
 
 
 def test_contexts_leave_the_live_stream_where_it_was() -> None:

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -296,3 +297,151 @@ def test_inputs_without_a_place_are_attacked_as_a_row_of_pixels(name: str) -> No
         found = attacked(name, flat, x, y)
     assert torch.equal(found, attacked(name, row, x[:, None], y)[:, 0])
     assert (found - x).abs().max() <= EPSILON * (1 + 1e-5)
+
+
+# --- attacks of others, answers of others ---------------------------------------------------------
+
+
+def test_an_attack_that_changes_the_model_changes_no_later_score() -> None:
+    model = nn.Sequential(nn.Flatten(), linear(), nn.Dropout(0.9)).eval()
+    x = images()
+    y = model(x).argmax(1)
+
+    def theirs(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        model.train()  # as training by adversarial examples leaves it
+        with torch.no_grad():
+            model[1].weight.zero_()
+        return x
+
+    found = dt.evaluate(model, (x, y), attacks=[theirs], batch_size=5)
+    assert [score.interval.estimate for score in found.scores] == [1.0, 1.0]
+    assert not model.training and model[1].weight.abs().sum() > 0
+
+
+def test_an_image_without_an_example_of_the_size_counts_as_correct_where_asked() -> None:
+    """Binary search beyond epsilon finds what epsilon does not; the attack says so."""
+    model, x = nn.Sequential(nn.Flatten(), linear()), images()
+    y = model(x).argmax(1)
+    attack = dt.attacks.in_units.foolbox1_bim(
+        epsilon=0.001, unit=1.0, steps=5, binary_search="within"
+    )
+    ended = attack.end(model, x, y, (0.0, 1.0))[1]
+    assert ended is not None and bool(ended.robust.all())
+    assert dt.evaluate(model, (x, y), attacks=[attack]).accuracy == 1.0
+
+
+class OneBuffer(nn.Module):
+    """Writes every answer without a gradient into the same memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.out = linear(), torch.empty(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        noisy = x.flatten(1) + 0.5 * torch.randn(len(x), 48)
+        logits: Tensor = self.head(noisy)
+        if torch.is_grad_enabled():
+            return logits
+        self.out = self.out if len(self.out) == len(x) else torch.empty(len(x), 10)
+        return self.out.copy_(logits)
+
+
+def test_answers_in_memory_that_is_used_again_are_kept_apart() -> None:
+    model, x = OneBuffer().eval(), images(30)
+    score = dt.evaluate(model, (x, model(x).argmax(1))).scores[0].answers
+    assert len(set(score.by_draw.tolist())) > 1
+    assert set(score.correct.tolist()) - {0, 30}
+    assert dt.evaluate(model, (x, model(x).argmax(1)), samples=2).random
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_batchnorm_of_the_batch_s_statistics_meets_one_draw_at_a_time(own: bool) -> None:
+    model = dt.tensorize(
+        nn.Sequential(
+            nn.Conv2d(3, 6, 3),
+            nn.BatchNorm2d(6, track_running_stats=not own),
+            nn.Flatten(),
+            nn.Linear(24, 10),
+        ),
+        theta=0.7,
+    )
+    x = images(6)
+    assert not whole_batches(model.train(not own), x)
+    if not own:
+        assert whole_batches(model.eval(), x)
+
+
+class Bright(nn.Module):
+    """Robust: far from its threshold on the mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = 40 * (x.flatten(1).mean(1) - 0.85)
+        return torch.stack([-z, z], 1)
+
+
+def test_a_robust_model_is_not_called_masked_where_one_class_has_most_images() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    x = 0.25 + 0.1 * torch.rand(100, 1, 4, 4, generator=drawn)
+    x[::10] = 0.95 + 0.05 * torch.rand(10, 1, 4, 4, generator=drawn)
+    y = (torch.arange(100) % 10 == 0).long()
+    report = dt.audit(Bright(), (x, y), epsilon=0.03, images=100, steps=4, queries=10)
+    unbounded = next(c for c in report.checks if c.name == "unbounded")
+    assert unbounded.status == "pass" and unbounded.figures["chance"] == 0.9
+
+
+def small() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(24, 10)).eval()
+
+
+@pytest.mark.parametrize("seed", [np.int64(0), torch.tensor(0), False])
+def test_equal_seeds_of_other_types_give_equal_draws(seed: Any) -> None:
+    model = dt.tensorize(small(), theta=0.5)
+    x = images(4)
+    with dt.sketching.frozen(model, seed=0):
+        expected = model(x)
+    with dt.sketching.frozen(model, seed=seed):
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("seed", [None, 0.5, "0"])
+def test_what_is_no_seed_is_refused_in_one_line(seed: Any) -> None:
+    model, x = dt.tensorize(small(), theta=0.5), images(4)
+    data = (x, torch.zeros(4, dtype=torch.long))
+    for call in (
+        lambda: dt.sketching.frozen(model, seed=seed),
+        lambda: dt.evaluate(model, data, seed=seed),
+        lambda: dt.audit(model, data, epsilon=0.1, seed=seed),
+    ):
+        with pytest.raises(ValueError, match="^a seed must be a whole number, got") as refused:
+            call()
+        assert "\n" not in str(refused.value)
+
+
+def test_a_random_surrogate_is_as_before_and_gives_the_same_examples() -> None:
+    model, x = nn.Sequential(nn.Flatten(), linear()), images(10)
+    surrogate = dt.tensorize(small(), theta=0.5)
+    surrogate(x)
+    states = dt.sketching.rng_states(surrogate)
+    data = (x, model(x).argmax(1))
+
+    def transferred() -> Any:
+        report = dt.audit(
+            model, data, epsilon=0.1, surrogate=surrogate, images=10, steps=2, queries=3
+        )
+        return report.result["attacks"]
+
+    first = transferred()
+    for name, state in dt.sketching.rng_states(surrogate).items():
+        assert torch.equal(state, states[name])
+    surrogate(x)
+    assert transferred() == first
+
+
+def test_the_reference_set_is_the_network_s_own() -> None:
+    buffer, x = images(8), images(4)
+    conv = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(24, 10))
+    net = dt.recalibrate(conv.eval(), buffer).eval()
+    expected = net(x)
+    buffer.sub_(0.5).mul_(4)
+    torch.testing.assert_close(net(x), expected, rtol=0, atol=0)

@@ -17,7 +17,7 @@ from tensorly.decomposition import tucker
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from defensive_tensorization import sketching
+from defensive_tensorization import sketching, tensorize
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.sketching import Ledger
 from defensive_tensorization.sketching.bernoulli import Masks
@@ -88,6 +88,35 @@ def test_reconstruct_is_equation_3_and_4(
     sketched = under(weight, drawn) if any(m is not None for m in masks) else full(weight)
     assert tuple(sketched.shape) == weight.shape == tuple(len(u) for u in factors)
     np.testing.assert_allclose(sketched, equation_4(core, factors, masks), atol=1e-10)
+
+
+@settings(max_examples=40)
+@given(tucker_tensors(), st.lists(st.booleans(), min_size=5, max_size=5))
+def test_factors_may_lie_in_memory_either_way(
+    made: tuple[Array, list[Array], list[Array | None]], turned: list[bool]
+) -> None:
+    core, factors, _ = made
+    laid = [torch.from_numpy(u) for u in factors]
+    laid = [u.T.contiguous().T if t else u for u, t in zip(laid, turned, strict=False)]
+    expected = equation_4(core, factors, [None] * core.ndim)
+    np.testing.assert_allclose(reconstruct(torch.from_numpy(core), laid), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("rank", [0.3, 0.5, 0.7, 1.0, "same"])
+@pytest.mark.parametrize("window", [(2, 3), (3, 2), (1, 4), (4, 3), (2, 3, 4), (5,)])
+@pytest.mark.parametrize("init", ["hosvd", "random"])
+def test_windows_of_any_sides_and_ranks(window: tuple[int, ...], rank: Any, init: str) -> None:
+    torch.manual_seed(0)
+    dense = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(window) - 1](4, 6, window).double()  # type: ignore[operator]
+    net = tensorize(nn.Sequential(dense), theta=0.5, rank=rank, init=init)
+    weight, x = net[0].weight, torch.rand(2, 4, *[6] * len(window), dtype=torch.float64)
+    with sketching.frozen(net, seed=1), sketching.record(net) as ledger:
+        y = net(x)
+    core, *factors = [p.detach().numpy() for p in (weight.core, *weight.factors)]
+    masks = [None if m is None else m.numpy() for m in ledger.draws["0.weight"][0] or ()]
+    kernel = torch.from_numpy(equation_4(core, factors, masks))
+    convolution = (torch.conv1d, torch.conv2d, torch.conv3d)[len(window) - 1]
+    torch.testing.assert_close(y, convolution(x, kernel, dense.bias))
 
 
 def test_forward_uses_the_drawn_masks() -> None:

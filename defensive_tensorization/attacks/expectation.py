@@ -27,6 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import sketching
 from ..errors import UsageError
@@ -66,10 +67,13 @@ def whole_batches(model: nn.Module, x: Tensor) -> bool:
     """Whether every layer that draws meets exactly the examples x [B, ...], or a reference set.
 
     Only then can a batch be repeated, each repeat under its own draw: not where the forward joins
-    images, takes them one by one, or gives a layer something else, nor in a compiled graph.
+    images, takes them one by one, or gives a layer something else, where BatchNorm takes the
+    statistics of the batch, nor in a compiled graph.
     """
     modules = [*model.modules()]
     if any(getattr(m, "_compiled_call_impl", None) or hasattr(m, "_orig_mod") for m in modules):
+        return False
+    if any(isinstance(m, _BatchNorm) and (m.training or m.running_mean is None) for m in modules):
         return False
     x = x if len(x) > 1 else torch.cat([x, x])  # one may be a batch of a layer's own
     references = (getattr(module, "reference", None) for module in modules)

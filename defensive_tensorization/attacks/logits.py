@@ -35,7 +35,8 @@ class Guarded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with self._own_stream(x.device):
-            logits: Tensor = self._first(x.clone()) if not self.met else self.model(x.clone())
+            made = self._first(x.clone()) if not self.met else self.model(x.clone())
+        logits: Tensor = made.clone()  # the model may write its next answer into the same memory
         if not self.passed and torch.is_grad_enabled() and x.requires_grad:
             if not _depends_on(logits, x):
                 raise UsageError(

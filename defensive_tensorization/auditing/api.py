@@ -18,6 +18,7 @@ from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import kept, sources
 from ..report import audits
+from ..sketching.control import whole_seed
 from ..system import provenance
 from . import inputs
 from .audit_report import AuditReport
@@ -78,6 +79,7 @@ def audit(
         UsageError: for data, a model or settings that cannot be audited, with the remedy.
     """
     check_model(model)
+    seed = whole_seed(seed)
     bounds, epsilon, claim = limits(bounds), _size(epsilon), _claim(claim)
     images, rounds = whole("images", images), whole("rounds", rounds)
     batch_size = whole("batch_size", batch_size)
@@ -96,7 +98,8 @@ def audit(
     title = name or type(model).__name__
     read = FirstImages(data)
     identity = digests(cache, model, surrogate)
-    with kept(sources(model)), unchanged(model):
+    other = surrogate or model
+    with kept(sources(model)), kept(sources(other)), unchanged(model), unchanged(other):
         for left in range(rounds, 0, -1):
             of = _target(model, read, images, bounds, unit, batch_size, surrogate)
             started = time.perf_counter()

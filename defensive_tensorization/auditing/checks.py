@@ -53,7 +53,8 @@ def unbounded(answers: Mapping[str, Answers], chance: float, error: float) -> Ch
         "unbounded",
         "A perturbation of half the range leaves chance",
         "masking",
-        "accuracy(half the range) <= 1 / classes + noise: every image can become the same grey",
+        "accuracy(half the range) <= chance + noise: every image can become the same grey; chance: "
+        "1 / classes, or the share of the most frequent label",
         ATHALYE,
         "fail" if found.low > chance else "pass",
         f"{percent(found.estimate)} [{percent(found.low)}, {percent(found.high)}] are left, "

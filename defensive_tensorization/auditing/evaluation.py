@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks import Attack
-from ..attacks.attack import whole
+from ..attacks.attack import Ended, whole
 from ..attacks.guard import check_model, entered, limits
 from ..attacks.scoring import score_logits
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import Randomness, detect, kept, seeded, sources
 from ..results.scores import Answers
+from ..sketching.control import whole_seed
 from ..system.progress import bar
 from . import inputs
 from .evaluation_result import Anybodys, Evaluation, Score
@@ -27,7 +28,7 @@ from .inputs import Data
 from .model_digest import tensor_digest
 from .store import Piece, Store, digests
 
-VERSION = 2  # raise it when the same settings attack or score otherwise
+VERSION = 3  # raise it when the same settings attack or score otherwise
 
 
 def evaluate(
@@ -61,7 +62,7 @@ def evaluate(
         UsageError: for data or a model that cannot be evaluated, with the remedy.
     """
     samples, batch_size = whole("samples", samples), whole("batch_size", batch_size)
-    bounds = limits(bounds)
+    bounds, seed = limits(bounds), whole_seed(seed)
     if samples > 255:
         raise UsageError(f"samples must be at most 255, got {samples}")
     aims: dict[str, Attack | Anybodys | None] = {"clean": None, **_named(attacks)}
@@ -134,10 +135,10 @@ class _Run:
     def _measured(
         self, attack: Attack | Anybodys | None, label: str, place: int, x: Tensor, y: Tensor
     ) -> Answers:
-        at = x
+        at, ended = x, None
         if attack is not None:
             with seeded(self.model, self.seed, f"evaluate {label}"):
-                at = self._attacked(attack, x, y)
+                at, ended = self._attacked(attack, x, y)
         draws = self.samples if self.random else 1
         model = entered(self.model, at, y, self.bounds).model
         with seeded(self.model, self.seed, f"evaluate scoring {place}"), torch.no_grad():
@@ -146,18 +147,21 @@ class _Run:
             raise UsageError(
                 f"{label}: the model's answers are infinite or no numbers, which cannot be scored"
             )
-        return score_logits(logits, y)
+        return replace(score_logits(logits, y, ended), outcome=None)
 
-    def _attacked(self, attack: Attack | Anybodys, x: Tensor, y: Tensor) -> Tensor:
+    def _attacked(
+        self, attack: Attack | Anybodys, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Ended | None]:
         if isinstance(attack, Attack):
-            return attack(self.model, x, y, self.bounds)
-        made = attack(self.model, x.clone(), y.clone())  # which it may overwrite
+            return attack.end(self.model, x, y, self.bounds)
+        with unchanged(self.model):
+            made = attack(self.model, x.clone(), y.clone())  # which it may overwrite
         if not (isinstance(made, Tensor) and made.shape == x.shape):
             raise UsageError(
                 "an attack must return x_adv of the shape of x "
                 f"{[*x.shape]}, got {getattr(made, 'shape', type(made).__name__)}"
             )
-        return made.detach()
+        return made.detach(), None
 
 
 def _seen(data: Data, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,7 +13,7 @@ from .measure import AuditResults, run_attacks
 from .store import Store
 from .target import AuditTarget, Budget
 
-VERSION = 10  # raise it when the same settings measure or judge otherwise
+VERSION = 11  # raise it when the same settings measure or judge otherwise
 
 
 def examine(
@@ -45,6 +45,7 @@ def examine(
         shared=found.shared,
         controlled=found.controlled,
         batches=len(of.x.split(of.batch_size)),
+        most_frequent=int(of.y.bincount().max()) / len(of.y),
     )
     made, said = judge(measured, budget, level)
     return {

@@ -38,6 +38,7 @@ class Measured:
     shared     whether a batch meets one draw; None: nothing is random.
     controlled whether all attacks were scored on the same draws.
     batches    that the images were scored in, each under draws of its own.
+    most_frequent  share of the images that have the most frequent label.
     """
 
     answers: Mapping[str, Answers]
@@ -54,6 +55,7 @@ class Measured:
     shared: bool | None = None
     controlled: bool = True
     batches: int = 1
+    most_frequent: float = 0.0
 
     @property
     def random(self) -> bool:
@@ -62,7 +64,7 @@ class Measured:
 
 def judge(m: Measured, budget: Budget, claim: float | None) -> tuple[list[Check], Verdict]:
     """The checks in the order of the page, and the verdict; claim None: none."""
-    chance = 1 / m.classes
+    chance = max(1 / m.classes, m.most_frequent)
     settings = {f"audit.{name}": value for name, value in asdict(budget).items()}
     settings["audit.images"] = m.images
     masking = [*COMPARISONS, *([AVERAGES] if m.random else [])]

@@ -109,8 +109,10 @@ class _Run:
 
         def make() -> Piece:
             of, attack = self.of, self.attacks[name]
+            label = f"audit {name} {place}"
             with (
-                seeded(of.model, self.seed, f"audit {name} {place}"),
+                seeded(of.model, self.seed, label),
+                seeded(of.surrogate_model or of.model, self.seed, label),
                 attacker(attack.knowledge, of.model, self.seed, of.surrogate_model) as model,
             ):
                 return {"x": attack(model, x, y, of.bounds)}

@@ -38,6 +38,7 @@ class Whole(nn.Module):
                 f"the model returns {found} for inputs {[*x.shape]}, an audit needs logits [B, C]: "
                 "wrap the model in one that returns the logits alone"
             )
+        logits = logits.clone()  # the model may write its next answer into the same memory
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         if torch.is_grad_enabled() and x.requires_grad:

@@ -78,7 +78,7 @@ def recalibrate(net: nn.Module, reference: Tensor) -> Recalibrated:
             f"{type(net).__name__} has no BatchNorm that recalibrate can change: {left}; {advice}"
         )
     device = next((p.device for p in net.parameters()), reference.device)
-    made = Recalibrated(net, reference.detach().to(device)).train(net.training)
+    made = Recalibrated(net, reference.detach().clone().to(device)).train(net.training)
     for name, norm in norms.items():
         if name not in reasons and not isinstance(norm, _DrawBatchNorm):
             _put_under_draws(norm)

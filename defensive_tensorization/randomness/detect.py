@@ -78,7 +78,7 @@ def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
             source.seed(other if source is apart else seed)
         made: Tensor = model(at.clone())  # which it may overwrite
         dtypes.append(made.dtype)
-        return made.detach().double()
+        return made.detach().to(torch.float64, copy=True)  # its memory may be used again
 
     first = ask(x, 0)
     again = [ask(x, 0) for _ in range(AGAIN)]

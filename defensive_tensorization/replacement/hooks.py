@@ -1,5 +1,6 @@
 """Hooks on a layer: which of them go on working on another layer in its place."""
 
+import functools
 from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -67,12 +68,12 @@ def functions(hook: Any, seen: set[int] | None = None) -> Iterator[FunctionType]
         inner.append(getattr(hook, "__wrapped__", None))
     elif isinstance(hook, MethodType):
         inner = [hook.__func__]
-    elif hasattr(hook, "func") and callable(hook.func):  # functools.partial
+    elif isinstance(hook, functools.partial):
         inner = [hook.func, *hook.args, *hook.keywords.values()]
     else:
         inner = [vars(kind).get("__call__") for kind in type(hook).__mro__]
     for each in inner:
-        if isinstance(each, FunctionType | MethodType) or hasattr(each, "func"):
+        if isinstance(each, FunctionType | MethodType | functools.partial):
             yield from functions(each, seen)
 
 

@@ -42,7 +42,7 @@ def class_members(kind: type) -> list[tuple[str, Any]]:
                 function = getattr(function, inner, function)
             if isinstance(function, FunctionType):
                 mine = (each for each in functions(function) if not _of_torch(each.__module__))
-                waiting += (n for f in mine for code in _codes(f.__code__) for n in code.co_names)
+                waiting += (n for f in mine for code in codes(f.__code__) for n in code.co_names)
     return found
 
 
@@ -52,7 +52,7 @@ def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
         return
     names = {
         step.argval
-        for code in _codes(function.__code__)
+        for code in codes(function.__code__)
         for step in dis.get_instructions(code)
         if step.opname == "LOAD_GLOBAL"  # co_names has attributes too, as in self.stem
     }
@@ -62,12 +62,12 @@ def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def codes(code: CodeType) -> Iterator[CodeType]:
     """The code of a function, and of those defined within it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _codes(constant)
+            yield from codes(constant)
 
 
 def _of_torch(module: str | None) -> bool:

@@ -1,13 +1,17 @@
 """Layers that compute something of their own: no plain layer equals them, so they stay."""
 
 import dis
+import re
 from collections.abc import Iterator
 from itertools import pairwise
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
+
+from .hooks import functions
+from .in_code import METHODS, codes
 
 HARMLESS = frozenset(
     "__init__ __module__ __doc__ __qualname__ __annotations__ __constants__ __slots__ __dict__ "
@@ -15,6 +19,9 @@ HARMLESS = frozenset(
     "__static_attributes__ __firstlineno__ extra_repr reset_parameters".split()
 )
 """What a subclass may define without another forward."""
+
+UNCHANGED = frozenset(("device", "dtype", "shape", "ndim", "size", "dim", "numel"))
+"""What another form of a layer has in common with the dense one: a weight may be read for it."""
 
 FORWARDS = ("forward", "_conv_forward", "_call_impl", "_slow_forward", "_output_padding")
 
@@ -79,22 +86,53 @@ def _maker(layer: nn.Module, name: str) -> str:
 
 
 def read_by_parent(parent: nn.Module, child: str) -> bool:
-    """Whether a method of the parent's class reads `self.<child>.weight` past the layer."""
-    for kind in type(parent).__mro__:
-        if kind is nn.Module:
-            break
-        for name, value in vars(kind).items():
-            if "init" in name or name.startswith(("reset", "_load", "_reset")):
-                continue  # setting up, not computing
-            if isinstance(value, FunctionType) and _reads(value.__code__, child):
+    """Whether a method of the parent reads `self.<child>.weight` past the layer.
+
+    Found are decorated methods, properties, inner functions, and layers with a local name, as in
+    `w = self.<child>; w.weight`.
+    """
+    members = [
+        item
+        for kind in type(parent).__mro__
+        if kind is not nn.Module
+        for item in vars(kind).items()
+    ]
+    for name, value in (*vars(parent).items(), *members):
+        if "init" in name or name.startswith(("reset", "_load", "_reset")):
+            continue  # setting up, not computing
+        if isinstance(value, (FunctionType, MethodType, *METHODS)):
+            function = value
+            for inner in ("fget", "func", "__func__"):
+                function = getattr(function, inner, function)
+            if any(_reads(each.__code__, child) for each in functions(function)):
                 return True
     return False
 
 
 def _reads(code: CodeType, child: str) -> bool:
-    steps = list(dis.get_instructions(code))
+    within = list(codes(code))
+    if not {child, "weight"} <= {name for each in within for name in each.co_names}:
+        return False
+    steps = [step for each in within for step in _steps(each)]
+    local = {
+        name for first, (kind, name) in pairwise(steps) if (first, kind) == (("of", child), "store")
+    }
+    layer = {("of", child), *((kind, name) for kind in ("load", "store") for name in local)}
     return any(
-        first.opname == then.opname == "LOAD_ATTR"
-        and (first.argval, then.argval) == (child, "weight")
-        for first, then in pairwise(steps)
+        first in layer and then == ("of", "weight") and not (kind == "of" and name in UNCHANGED)
+        for first, then, (kind, name) in zip(steps, steps[1:], steps[2:], strict=False)
     )
+
+
+def _steps(code: CodeType) -> Iterator[tuple[str, str]]:
+    """The instructions: ("of", attribute), or ("load" or "store", variable), or ("", "")."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            yield "of", step.argval
+        elif "_FAST" in step.opname or "_DEREF" in step.opname:
+            # Python 3.13 has single instructions for two variables
+            names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+            kinds = re.findall("LOAD|STORE", step.opname)
+            yield from ((kind.lower(), name) for kind, name in zip(kinds, names, strict=False))
+        elif step.opname not in ("COPY", "DUP_TOP", "EXTENDED_ARG"):  # (w := self.conv).weight
+            yield "", ""

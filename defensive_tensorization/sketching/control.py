@@ -17,6 +17,7 @@ contexts, of the first one (`recompute`):
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,7 @@ def sketches(model: nn.Module) -> dict[str, RandomState]:
 
 def seed(model: nn.Module, value: int) -> None:
     """Start every layer's private generator anew, each on a stream of its own."""
+    value = whole_seed(value)
     for index, sketch in enumerate(sketches(model).values()):
         sketch.seed(stream(value, index))
 
@@ -91,6 +93,18 @@ def rewind(model: nn.Module, states: Mapping[str, Tensor], device: torch.device)
             sketch._generators[device] = generator
 
 
+def whole_seed(seed: object) -> int:
+    """A whole number of any type as an int: equal seeds are the same seed.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    try:
+        return int(operator.index(seed))  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"a seed must be a whole number, got {seed!r}: such as 0") from None
+
+
 def stream(*keys: int | str) -> int:
     """An independent 63-bit seed for each tuple of keys."""
     digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).digest()
@@ -109,6 +123,7 @@ def _controlled(model: nn.Module, change: Callable[[int, str, Control], Control]
 
 def frozen(model: nn.Module, *, seed: int) -> AbstractContextManager[None]:
     """One draw per layer, made from `seed`, used at every forward of the block."""
+    seed = whole_seed(seed)
     return _controlled(
         model,
         lambda i, _, c: replace(c, enabled=True, replay=None, frozen={}, seed=stream(seed, i)),

@@ -138,7 +138,8 @@ class RandomState(ABC):
         if torch.compiler.is_dynamo_compiling():
             return in_graph.draw(self, device, batch, size, whole)
         control = controls.get(self, LIVE)
-        lead = None if control.draws_per_batch == 1 else control.draws_per_batch or batch
+        shared = control.draws_per_batch == 1 or batch == 0  # no examples: one draw, unused
+        lead = None if shared else control.draws_per_batch or batch
         if recompute.ordinary():
             drawn = self._decide(control, device, lead, size)
         else:

@@ -1,5 +1,6 @@
 """Any architecture, in one call: replace its convolutions by randomized Tucker ones."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast
@@ -62,7 +63,8 @@ def tensorize(
     Args:
         model: any module that holds convolutions.
         theta: probability of keeping a component of a core's mode, in (0, 1].
-        rank: "full" (exact), a fraction of every mode, or "same" (as many parameters as before).
+        rank: "full" (exact), a fraction in (0, 1] of every mode, or "same" (as many parameters as
+            before). 1 is the whole of every mode, as "full", and not rank one.
         modes: which modes are sketched: 0 output channels, 1 input channels, 2... the window.
         min_dim: modes of this size or smaller are not sketched.
         min_keep: at least so many components of a mode survive a draw.
@@ -76,7 +78,7 @@ def tensorize(
         UsageError: Nothing to replace; a lazy or tensorized layer; an argument out of range; an
             unknown name; a layer with something on it that would be lost. The model is as before.
     """
-    _check_arguments(model, theta, modes, min_dim, min_keep)
+    _check_arguments(model, theta, modes, min_dim, min_keep, rescale)
     refuse_wrappers(model)
     for name, module in model.named_modules():
         if isinstance(module, TuckerWeight):
@@ -104,11 +106,21 @@ def tensorize(
         float(theta), tuple(layers), choice.left
     )
     choice.warn("tensorize", "tensorization")
+    sketches = [weight.sketch for weight in tied.values()]
+    if theta < 1 and not any(s.shape[m] > min_keep for s in sketches for m in s.modes):
+        warnings.warn(
+            f"tensorize left no layer random at theta = {theta:g} with modes={modes}, min_dim="
+            f"{min_dim} and min_keep={min_keep}: every draw keeps every component; sketch more "
+            "modes, lower min_dim or min_keep, or say theta=1",
+            stacklevel=2,
+        )
     warn_of_outsiders("tensorize", result, choice.layers)
     return result
 
 
-def _check_arguments(model: Any, theta: Any, modes: Any, min_dim: Any, min_keep: Any) -> None:
+def _check_arguments(
+    model: Any, theta: Any, modes: Any, min_dim: Any, min_keep: Any, rescale: Any
+) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(f"tensorize takes a torch.nn.Module, got {type(model).__name__}")
     if not isinstance(theta, Real) or isinstance(theta, bool):
@@ -118,6 +130,8 @@ def _check_arguments(model: Any, theta: Any, modes: Any, min_dim: Any, min_keep:
     for name, value in (("min_dim", min_dim), ("min_keep", min_keep)):
         if not isinstance(value, Integral):
             raise UsageError(f"{name} must be a whole number, got {value!r}")
+    if not isinstance(rescale, bool):
+        raise UsageError(f"rescale must be True or False, got {rescale!r}: write rescale=True")
     if modes is not None:
         whole = isinstance(modes, Iterable) and all(isinstance(m, Integral) for m in modes)
         if not whole:

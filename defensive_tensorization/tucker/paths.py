@@ -25,7 +25,8 @@ def contract_window(core: Tensor, factors: Sequence[Tensor]) -> Tensor:
         return core
     window = factors[0]
     for u in factors[1:]:
-        window = torch.kron(window, u)  # one [K, R] factor for all spatial modes
+        each = window[:, None, :, None] * u[None, :, None, :]  # torch.kron wants like strides
+        window = each.reshape(len(window) * len(u), -1)  # one [K, R] factor for all spatial modes
     last = core.movedim(1, -1).flatten(1, -2)  # [r_0, R, r_1]
     spatial = [u.shape[0] for u in factors]
     every = window.expand(len(last), -1, -1)
