@@ -64,9 +64,11 @@ def of_scale(scale: str) -> Path:
 
 
 def holding(network: str) -> Path:
-    """Return the repository's folder that has the network; that of scale=cpu where none has."""
+    """Return the repository's folder that has the network, or others of its group; else cpu's."""
     folders = sorted(RESULTS.glob("*/networks"))
-    return next((f for f in folders if (f / f"{network}.safetensors").exists()), of_scale("cpu"))
+    wanted = (f"{network}.safetensors", network.partition("/")[0])
+    found = (folder for name in wanted for folder in folders if (folder / name).exists())
+    return next(found, of_scale("cpu"))
 
 
 def split(given: str) -> tuple[Source, str]:
