@@ -287,3 +287,14 @@ def test_committed_pages_are_what_committed_panels_say(
         ours = (tmp_path / name / file.name).with_suffix(suffix)
         assert ours.read_bytes() == file.with_suffix(suffix).read_bytes(), ours.name
     assert not any(panel.about.dirty for panel in landscape_panels.load(file))
+
+
+def test_methods_that_say_their_precision_are_laid_out_beside_rows_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of another experiment in the runs folder are no reason to look for another precision."""
+    monkeypatch.setattr("defensive_tensorization.config.autocast.bfloat16", lambda _: "AMX")
+    shutil.copytree(CONFIGS.parent / "results" / "smoke" / "rows", tmp_path / "rows")
+    words = ["scale=cpu", f"paths.runs={tmp_path}", f"paths.results={tmp_path}"]
+    layout = laid("precision", words)
+    assert {c.train.autocast for c in layout.cells.values()} == {"float32", "bfloat16"}

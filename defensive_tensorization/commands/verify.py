@@ -112,7 +112,9 @@ def _of_network(
     p = Plan(was, tasks[own])
     network = components.network(p)
     network.load_state_dict(weights(listed, entry))
-    split = p.task.test.part(was.eval.images, "eval.images")
+    asked = was.eval.images
+    images = min(IMAGES, len(p.task.test)) if asked == IMAGES else asked  # sounds are fewer
+    split = p.task.test.part(images, "eval.images")
     scores = evaluate(
         components.classifier(p, network),
         p.task,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from dataclasses import dataclass
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 
@@ -39,7 +40,7 @@ class Source:
                 return Path(where).expanduser().read_bytes()
             with urllib.request.urlopen(where, timeout=TIMEOUT) as answer:
                 return bytes(answer.read())
-        except (OSError, URLError, ValueError) as error:
+        except (OSError, URLError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             raise UsageError(
                 f"{where} cannot be read ({' '.join(str(reason).split())}): name a released "

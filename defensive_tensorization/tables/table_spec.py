@@ -108,7 +108,7 @@ def laid(experiment: str, overrides: Sequence[str] = ()) -> Layout:
     """
     layout = _laid(experiment, overrides)
     others = cfg.others(layout.config)
-    if not others:
+    if not others or not all(map(cfg.others, layout.cells.values())):  # its methods say which
         return layout
     words = [precision_words(each) for each in others]
     composed: list[Layout] = [layout]
