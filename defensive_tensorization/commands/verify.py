@@ -73,10 +73,7 @@ def compared(overrides: Sequence[str]) -> list[Comparison]:
     found = []
     for entry in listed.entries.values():
         rows = [row for row in committed if row.weights == entry.weights]
-        held = list(_of_network(entry, listed, rows, config, tasks)) if rows else []
-        if not held:
-            log.info("%s has no committed rows", entry.name)
-        found += held
+        found += _of_network(entry, listed, rows, config, tasks)
     if not found:
         raise UsageError(
             f"nothing to compare: {folder_of(config) / 'rows'} holds no rows of the released "
@@ -96,10 +93,11 @@ def _of_network(
     own = was.dataset.name
     if given.dataset.name == own:
         was.dataset = given.dataset
-    was.eval.images, was.device = given.eval.images, given.device
+    was.eval.images, was.device = None, given.device
     was.eval.sketch, was.eval.draws, was.attack = True, 1, {}
     aims = _aims(was, rows)
     if not (clean := _plain(rows, "clean", 0.0)):
+        log.info("%s has no committed rows that one draw scored", entry.name)
         return
     if own not in tasks:
         try:
@@ -112,7 +110,7 @@ def _of_network(
     p = Plan(was, tasks[own])
     network = components.network(p)
     network.load_state_dict(weights(listed, entry))
-    asked = was.eval.images
+    asked = given.eval.images or IMAGES
     images = min(IMAGES, len(p.task.test)) if asked == IMAGES else asked  # sounds are fewer
     split = p.task.test.part(images, "eval.images")
     scores = evaluate(
