@@ -70,7 +70,7 @@ def compared(overrides: Sequence[str]) -> list[Comparison]:
         )
     committed = store.read([folder_of(config) / "rows"])
     tasks: dict[str, Task] = {}
-    found = []
+    found: list[Comparison] = []
     for entry in listed.entries.values():
         rows = [row for row in committed if row.weights == entry.weights]
         found += _of_network(entry, listed, rows, config, tasks)
