@@ -80,11 +80,12 @@ def _table(found: Found) -> Made:
     figure = found.figure()
     made += accuracy_figure(rendered, found.rows, layout.published, figure)
     shown = layout.config.experiment.drawn
-    if shown and rendered.compares:
+    label = layout.config.experiment.columns[shown] if shown else ""
+    if rendered.compares and any(
+        rendered.used(place) for place, c in enumerate(layout.columns) if c.label == label
+    ):
         path = layout.folder / f"{layout.name}_evidence.png"
-        made.append(
-            evidence_figure.draw(rendered, layout.config.experiment.columns[shown], "pgd", path)
-        )
+        made.append(evidence_figure.draw(rendered, label, "pgd", path))
     print(formats.text(rendered))
     return made, formats.records(rendered)
 
