@@ -496,6 +496,7 @@ def test_epsilons_are_in_the_unit_of_the_data(value: str, read: list[float]) -> 
             "attack.pgd.steps=[10,20]",
             "attack.pgd.steps=[10, 20]: only a surface (experiment.form=surface) holds several; ",
         ),
+        ("+attack.pgd.runs=0", "attack.pgd.runs must be at least 1, got 0"),
         ("attack.pgd.step_size=0", "attack.pgd.step_size must be positive, in the data's unit, "),
         ("attack.bim.steps_round=up", "attack.bim.steps_round must be one of floor, nearest, ceil"),
         ("tucker.rank=nosuch", "tucker.rank must be full, same or a fraction in (0, 1], got 'no"),

@@ -19,6 +19,7 @@ from helpers.forked import Forked, forked
 
 from defensive_tensorization import config as cfg
 from defensive_tensorization import sketching
+from defensive_tensorization.commands.lacking import lacking
 from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.data import decode
 from defensive_tensorization.errors import UsageError
@@ -122,6 +123,30 @@ def test_the_network_at_theta_1_is_trained_first(smoke: tuple[Path, str]) -> Non
     assert f"rows {file(where, '0.9').relative_to(where)}\n" in output
     summary = r"theta0\.9-seed0-\w{8}  clean [\d.]+  fgsm 2 [\d.]+  fgsm 4 [\d.]+$"
     assert re.search(summary, output, flags=re.MULTILINE)
+
+
+def test_an_attack_may_run_under_fewer_seeds_than_the_evaluation(
+    smoke: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Its rows are those that it has under all seeds, and nothing counts as missing."""
+    where = copied(smoke[0], tmp_path)
+    paths = [f"paths.runs={where / 'runs'}", f"dataset.cache={tmp_path / 'digits'}"]
+    words = [*SMOKE, *paths, "theta=0.9", "attack=[fgsm,bim]", "eval.epsilon=[2]", "eval.runs=3"]
+    config = composed([*words, "+attack.fgsm.runs=1"])
+    p = plan(config)
+    of = trained(p)
+    rows = evaluated(p, of, "command")
+    assert sorted((r.attack, r.eval_seed) for r in rows) == [
+        *(("bim", seed) for seed in range(3)),
+        *(("clean", seed) for seed in range(3)),
+        ("fgsm", 0),
+    ]
+    assert lacking([config], rows, rows, [])[:2] == (3, 0)
+    assert not lacking([config], rows, rows, [])[2].scorings
+    again = evaluated(plan(composed(words)), of, "command")
+    assert [r for r in again if (r.attack, r.eval_seed) == ("fgsm", 0)] == [
+        r for r in rows if r.attack == "fgsm"
+    ]
 
 
 def test_the_control_is_the_same_network_at_theta_1(

@@ -33,7 +33,7 @@ def lacking(
     work = Work()
     for number, config in enumerate(jobs):
         wanted = [
-            [_scoring(config, attack, steps, seed) for seed in seeds(config)]
+            [_scoring(config, attack, steps, seed) for seed in seeds(config, attack)]
             for attack, steps in _taken(config, [None, *attacks(config)])
         ]
         there = [[each.key in have for each in line] for line in wanted]

@@ -54,6 +54,8 @@ def check_attack(key: str, attack: AttackConfig, form: str) -> None:
             )
         if isinstance(value, list):
             setattr(attack, name, sorted(set(value)))
+    if attack.runs is not None and attack.runs < 1:
+        raise UsageError(f"{key}.runs must be at least 1, got {attack.runs}")
     size = attack.step_size
     if size is not None and not (isinstance(size, int | float) and size > 0):
         raise UsageError(f"{key}.step_size must be positive, in the data's unit, got {size}")

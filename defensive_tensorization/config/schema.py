@@ -119,6 +119,7 @@ class AttackConfig:
     binary_search: Any = None
     not_found: str | None = None
     draw_per: str | None = None
+    runs: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 

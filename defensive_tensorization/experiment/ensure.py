@@ -91,7 +91,11 @@ def evaluated(p: Plan, of: Trained, command: str) -> list[Row]:
     aimed = [None, *attacks(p.config)]
     done = recording.saved_rows(p, of.weights)
     keys = {
-        seed: {a: results.key(p.weights_id, eval_config_hash(p.config, a), seed) for a in aimed}
+        seed: {
+            a: results.key(p.weights_id, eval_config_hash(p.config, a), seed)
+            for a in aimed
+            if seed in seeds(p.config, a)
+        }
         for seed in seeds(p.config)
     }
     missing = {s: [a for a, key in each.items() if key not in done] for s, each in keys.items()}

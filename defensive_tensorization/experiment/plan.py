@@ -132,7 +132,7 @@ def attacks(config: Config) -> list[Attack]:
         return value if isinstance(value, list) else [value]
 
     def built(key: str, node: AttackConfig, **at: Any) -> Attack:
-        bare = replace(node, **at, surrogate=None, knowledge=None, input=None)
+        bare = replace(node, **at, surrogate=None, knowledge=None, input=None, runs=None)
         attack: Attack = cfg.build(bare, at=f"attack.{key}", unit=config.dataset.unit)
         own = () if attack.name == key else (("algorithm", attack.name),)
         return replace(
@@ -173,5 +173,8 @@ def device(name: str) -> torch.device:
     return chosen
 
 
-def seeds(config: Config) -> Sequence[int]:
-    return range(config.eval.seed, config.eval.seed + config.eval.runs)
+def seeds(config: Config, attack: Attack | None = None) -> Sequence[int]:
+    """Those of an evaluation, or the first of them that one of its attacks runs under."""
+    most = config.attack[attack.name].runs if attack else None
+    runs = config.eval.runs if most is None else min(most, config.eval.runs)
+    return range(config.eval.seed, config.eval.seed + runs)
