@@ -1,12 +1,15 @@
 """What a table lacks is what a run would do; its time is counted from what was measured."""
 
+import shutil
 import sys
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import html_page
 from helpers.figure2_panels import panels_of
 from helpers.made_rows import SMALL, of
 from helpers.saved_checkpoint import saved
@@ -16,14 +19,17 @@ from defensive_tensorization.commands import status
 from defensive_tensorization.commands.inventory import trainings
 from defensive_tensorization.commands.lacking import lacking
 from defensive_tensorization.commands.rates import Rates, estimate
+from defensive_tensorization.commands.report import publish
 from defensive_tensorization.commands.status import overview
 from defensive_tensorization.commands.work import Work
-from defensive_tensorization.config import Config, composed
+from defensive_tensorization.config import CONFIGS, Config, composed
 from defensive_tensorization.report.caption import duration
+from defensive_tensorization.report.selection import Column
 from defensive_tensorization.results import landscape_panels, store
 from defensive_tensorization.results.landscape_panels import Panel
 from defensive_tensorization.results.passes import passes
 from defensive_tensorization.results.row import Row
+from defensive_tensorization.tables.catalogue import catalogue
 from defensive_tensorization.tables.table_spec import Layout, laid
 
 OURS = ("ours_1", "ours_0.9")
@@ -34,7 +40,11 @@ def layout() -> Layout:
     """A table of three networks that do not start from each other."""
     words = [*SMALL, "dataset=digits", "train.init=scratch"]
     cells = {method: composed([*words, f"method={method}"]) for method in ("baseline", *OURS)}
-    return replace(laid("quickstart", SMALL), config=cells["baseline"], cells=cells)
+    columns = tuple(
+        Column(method, "", cfg.train_config_hash(cell)) for method, cell in cells.items()
+    )
+    config = cells["baseline"]
+    return replace(laid("quickstart", SMALL), config=config, cells=cells, columns=columns)
 
 
 def jobs(layout: Layout) -> list[Config]:
@@ -67,8 +77,8 @@ def test_passes_of_a_row_by_hand(of: tuple[Any, ...], cost: int) -> None:
 
 
 def test_a_table_without_anything_lacks_everything(layout: Layout) -> None:
-    cells, missing, work = lacking(jobs(layout), [], [], [])
-    assert (cells, missing) == (6, 6)
+    work = lacking(jobs(layout), [], [], [])
+    assert layout.counted([]) == (6, 6)
     epochs = layout.config.train.epochs
     assert {name: left for name, (_, left) in work.trainings.items()} == {
         cfg.train_config_hash(config): epochs for config in layout.cells.values()
@@ -84,22 +94,75 @@ def test_what_is_there_is_not_done_again(layout: Layout, tmp_path: Path) -> None
     made = trainings(tmp_path)
     epochs = layout.config.train.epochs
     have = [*baseline, *ours[:-1]]
-    _, missing, work = lacking(jobs(layout), have, ours[:-1], made)
-    assert missing == 2  # a cell that lacks a seed has a number already, as in the report
+    work = lacking(jobs(layout), have, ours[:-1], made)
+    assert layout.counted(have) == (
+        6,
+        2,
+    )  # a cell that lacks a seed has a number already, as in the report
     assert cfg.train_config_hash(layout.cells["baseline"]) not in work.trainings
     left = {name: work.trainings[cfg.train_config_hash(layout.cells[name])][1] for name in OURS}
     assert left == dict.fromkeys(OURS, epochs) | {"ours_1": epochs - 1}
     assert len(work.scorings) == 1 + 4
     # rows that lie in results alone say what a table has; a run here would make them all again
-    assert len(lacking(jobs(layout), have, [], made)[2].scorings) == 4 + 4
+    assert len(lacking(jobs(layout), have, [], made).scorings) == 4 + 4
     whole = [row for config in layout.cells.values() for row in rows(config)]
-    assert lacking(jobs(layout), whole, [], [])[1:] == (0, Work())
+    assert lacking(jobs(layout), whole, [], []) == Work()
+    assert layout.counted(whole) == (6, 0)
 
 
 def test_cells_are_counted_as_the_table_shows_them(layout: Layout) -> None:
     """Two columns may share a clean row and show it twice."""
-    twice = [deepcopy(layout.cells["baseline"]) for _ in range(2)]
-    assert lacking(twice, [], [], [])[:2] == (4, 4)
+    of = layout.columns[0]
+    twice = replace(layout, columns=(of, replace(of, label="again")))
+    clean = [row for row in rows(layout.cells["baseline"]) if row.attack == "clean"]
+    assert twice.counted([]) == (4, 4) and twice.counted(clean) == (4, 2)
+
+
+def test_rows_of_other_data_fill_no_cell(layout: Layout) -> None:
+    """This machine's own data is shown where both are there."""
+    committed = rows(layout.cells["baseline"])
+    own = rows(layout.cells["ours_1"], data_digest="e" * 16)
+    assert layout.counted([*committed, *own]) == (6, 2)
+    assert layout.counted([*committed, *own], layout.own_data(own)) == (6, 4)
+
+
+COMMITTED = ["scale=cpu", "logger=none"]
+
+
+def counted_by_both(where: Path, names: Sequence[str] | None) -> dict[str, tuple[str, str]]:
+    """By experiment: what `make list` says is missing, and what the report's overview says is
+    there, both as "N of M"."""
+    shutil.copytree(CONFIGS.parent / "results" / "cpu", where / "cpu")
+    words = [*COMMITTED, f"paths.results={where}", f"paths.runs={where / 'none'}"]
+    _, _, table = overview(words, names).partition("What the tables at cpu scale lack")
+    lacking = {line.split()[0]: line.split()[1:4] for line in table.splitlines() if line.strip()}
+    page = html_page.read(publish(words, names).read_text())
+    titles = {each.experiment.title: each for each in catalogue(words, names)}
+    found = {}
+    for line in html_page.grid(page.one("section", id="overview").one("table")):
+        config = titles[line[0].text]
+        if config.landscape is None:
+            name = config.experiment.name
+            found[name] = (" ".join(lacking[name]), line[1].text)
+    return found
+
+
+def alike(missing: str, there: str) -> bool:
+    (lacks, of), (has, cells) = (text.split(" of ") for text in (missing, there))
+    return of == cells and int(lacks) + int(has) == int(cells)
+
+
+def test_the_list_counts_as_the_report_does(tmp_path: Path) -> None:
+    """Also where the methods name precisions, and where the averages are a column."""
+    found = counted_by_both(tmp_path, ["precision", "audio_size"])
+    assert found["precision"] == ("10 of 30", "20 of 30")
+    assert all(alike(*counts) for counts in found.values()), found
+
+
+@pytest.mark.slow
+def test_the_list_counts_every_experiment_as_the_report_does(tmp_path: Path) -> None:
+    found = counted_by_both(tmp_path, None)
+    assert len(found) > 20 and all(alike(*counts) for counts in found.values()), found
 
 
 def test_times_are_those_of_the_same_kind_of_work(layout: Layout, tmp_path: Path) -> None:
@@ -107,7 +170,7 @@ def test_times_are_those_of_the_same_kind_of_work(layout: Layout, tmp_path: Path
     saved(tmp_path, "one", layout.cells["ours_1"], epochs=1, seconds=5)
     saved(tmp_path, "two", layout.cells["ours_0.9"], epochs=epochs - 2, seconds=8)
     made, known = trainings(tmp_path), timed(layout.cells["baseline"])
-    work = lacking(jobs(layout), known, known, made)[2]
+    work = lacking(jobs(layout), known, known, made)
     assert images
     training = 5 * (epochs - 1) + 8 * 2  # both go on
     per_pass = (2 + 10) / (1000 * (1 + 4))
@@ -126,7 +189,7 @@ def test_the_list_names_networks_tables_and_what_was_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cfg, "jobs", lambda overrides: jobs(layout))
+    monkeypatch.setattr(status, "laid", lambda name, overrides: layout)
     saved(Path("runs/checkpoints"), "one", layout.cells["ours_1"], epochs=1, seconds=5)
     known = timed(layout.cells["baseline"])
     for each in known:
@@ -149,7 +212,7 @@ def test_a_run_whose_own_code_is_elsewhere_is_listed_with_a_line(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cfg, "jobs", lambda overrides: jobs(layout))
+    monkeypatch.setattr(status, "laid", lambda name, overrides: layout)
     own = deepcopy(layout.cells["ours_1"])
     own.dataset._target_ = "stripes_of_a_person.load"
     saved(Path("runs/checkpoints"), "stripes-two_layers", own, epochs=1)

@@ -1,6 +1,7 @@
-"""What a table still lacks: cells without a row, networks to train, rows to make."""
+"""What a run of a table would do: networks to train, rows to make."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,39 +19,34 @@ if TYPE_CHECKING:
 
 def lacking(
     jobs: Iterable[Config], rows: Iterable[Row], own: Iterable[Row], made: Sequence[Training]
-) -> tuple[int, int, Work]:
-    """How many cells the jobs of a table fill, how many have no row, and what a run would do.
+) -> Work:
+    """Return what a run of the jobs would do.
 
-    rows  all that a table is made of; own  those of this runs folder, from which a run goes on.
+    Args:
+        jobs: the configuration of each column of a table.
+        rows: all that a table is made of; a job with all of its rows is not run.
+        own: those of this runs folder, from which a run goes on.
+        made: the trainings of this runs folder.
     """
-    from ..experiment.plan import attacks, seeds
+    from ..experiment.plan import attacks
     from ..experiment.released_networks import recipes
 
     have = {(row.recipe, row.protocol, row.eval_seed) for row in rows}
     mine = {(row.recipe, row.protocol, row.eval_seed) for row in own}
     trained = {cfg.train_config_hash(each.config): each for each in made}
-    cells: dict[tuple[object, ...], bool] = {}  # whether one has no row
     work = Work()
-    for number, config in enumerate(jobs):
-        wanted = [
-            [_scoring(config, attack, steps, seed) for seed in seeds(config, attack)]
-            for attack, steps in _taken(config, [None, *attacks(config)])
-        ]
-        there = [[each.key in have for each in line] for line in wanted]
-        # as the report counts: a cell with rows of some seeds has a number already
-        cells |= {(number, *w[0].key): not any(of) for w, of in zip(wanted, there, strict=True)}
-        if all(map(all, there)):
+    for config in jobs:
+        wanted = list(_scorings(config, _taken(config, [None, *attacks(config)])))
+        if all(each.key in have for each in wanted):
             continue
-        work.scorings |= {
-            each.key: each for line in wanted for each in line if each.key not in mine
-        }
+        work.scorings |= {each.key: each for each in wanted if each.key not in mine}
         ready = recipes(config)
         for each in (*cfg.needed_by(config), config):
             recipe = cfg.train_config_hash(each)
             left = trained[recipe].left if recipe in trained else each.train.epochs
             if left and (recipe in trained or recipe not in ready):
                 work.trainings[recipe] = each, left
-    return len(cells), sum(cells.values()), work
+    return work
 
 
 def _taken(
@@ -66,16 +62,20 @@ def _taken(
         yield from zip(aims, (b - a for a, b in pairwise(taken)), strict=True)
 
 
-def _scoring(config: Config, attack: "Attack | None", steps: int, seed: int) -> Scoring:
+def _scorings(c: Config, taken: Iterable[tuple["Attack | None", int]]) -> Iterator[Scoring]:
+    """Yield the scoring of each attack under each of its seeds."""
     from ..experiment.evaluation_config import eval_config_hash
+    from ..experiment.plan import seeds
 
-    c = config
-    averaged = attack.draws if attack and cfg.is_random(c) else 1
-    return Scoring(
-        cfg.train_config_hash(c),
-        eval_config_hash(c, attack),
-        seed,
-        kind_of_scoring(c, attack),
-        c.eval.images,
-        passes(c.eval.draws, steps, averaged, dict(attack.options) if attack else None),
-    )
+    recipe = cfg.train_config_hash(c)
+    for attack, steps in taken:
+        averaged = attack.draws if attack and cfg.is_random(c) else 1
+        scoring = Scoring(
+            recipe,
+            eval_config_hash(c, attack),
+            c.eval.seed,
+            kind_of_scoring(c, attack),
+            c.eval.images,
+            passes(c.eval.draws, steps, averaged, dict(attack.options) if attack else None),
+        )
+        yield from (replace(scoring, seed=seed) for seed in seeds(c, attack))

@@ -33,11 +33,11 @@ def publish(
             continue
         layout = laid(e.name, overrides)
         mine = [row for row in rows if layout.takes(row)]
-        filled = None
+        filled, chosen = None, layout.own_data() if data is None else data
         if e.form == "table":
-            chosen = layout.own_data() if data is None else data
             filled = layout.filled(mine, chosen, averaged(layout, chosen))
-        entries.append(Entry(e.name, e.title, command, filled, tuple(mine)))
+        counted = layout.counted(mine, chosen)
+        entries.append(Entry(e.name, e.title, command, filled, tuple(mine), counted))
         identities |= {
             cfg.train_config_hash(cell): cfg.identity(cell) for cell in layout.cells.values()
         }

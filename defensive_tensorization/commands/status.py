@@ -11,7 +11,7 @@ from ..system.progress import bar
 from ..system.table import console
 from ..tables import landscapes
 from ..tables.catalogue import catalogue
-from ..tables.table_spec import folder_of, laid, precision_words
+from ..tables.table_spec import laid
 from .inventory import listed, of_code_at_hand, size, trainings
 from .lacking import lacking
 from .rates import Rates, estimate
@@ -35,16 +35,18 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     known = list(catalogue(overrides, names))
     for each in bar(known, len(known), "reading the configuration", "tables"):
         name = each.experiment.name
-        named = precision_words(laid(name, overrides).config) if each.autocast_auto else ()
-        jobs = cfg.jobs([f"experiment={name}", *overrides, *named])
-        cells, missing, work = lacking(jobs, every, own, usable)
+        layout = laid(name, overrides)
+        work = lacking(layout.cells.values(), every, own, usable)
         total.add(work)
+        cells, missing = layout.counted(every, layout.own_data(own))
         counts = [len(work.trainings), len(work.scorings)]
         told = [str(count or "—") for count in counts]
         what, (seconds, *unknown) = f"{missing} of {cells}", rates.of(work)
         if each.landscape:
-            words = [f"experiment={name}", *overrides, *named]
-            count, lacks = landscapes.lacking(each, words, folder_of(config) / f"{name}.npz")
+            words = [f"experiment={name}", *layout.overrides]
+            count, lacks = landscapes.lacking(
+                each, layout.cells, words, layout.folder / f"{name}.npz"
+            )
             what = f"{len(lacks)} of {count} panels"
             costs = [pace.get(draws > 0) for draws in lacks]
             unknown.append(costs.count(None))

@@ -22,6 +22,7 @@ class Entry:
 
     rendered  the table with what rows there are; None of what has a page or figure in the folder.
     rows      those that it takes; None where it takes none.
+    counted   its cells, and those without a row; None: those of `rendered`.
     """
 
     name: str
@@ -29,13 +30,18 @@ class Entry:
     command: str
     rendered: Rendered | None = None
     rows: tuple[Row, ...] | None = None
+    counted: tuple[int, int] | None = None
 
     @property
     def cells(self) -> int:
+        if self.counted is not None:
+            return self.counted[0]
         return sum(map(len, self.rendered.cells)) if self.rendered else 0
 
     @property
     def missing(self) -> int:
+        if self.counted is not None:
+            return self.counted[1]
         return self.rendered.missing if self.rendered else 0
 
     @property
@@ -179,7 +185,7 @@ def _overview(entries: Sequence[Entry], shown: set[str]) -> HtmlTable:
         lines.append(
             [
                 Cell(entry.title, links=[(f"#{entry.name}", entry.title)] if there else ()),
-                Cell(f"{has} of {entry.cells}", has) if entry.rendered else Cell("—", ""),
+                Cell(f"{has} of {entry.cells}", has) if entry.cells else Cell("—", ""),
                 Cell(state) if there else NOT_RUN,
                 Cell(entry.command, code=True),
             ]

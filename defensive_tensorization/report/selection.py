@@ -1,7 +1,7 @@
 """Which rows belong to a table or a figure."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from defensive_tensorization.errors import UsageError
@@ -36,14 +36,26 @@ def select(
     return of_one_data_set(mine, lambda row: row, data, "rows")
 
 
+def _at(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> Iterator[Row]:
+    for row in rows:
+        if column.takes(row) and row.attack == attack and math.isclose(row.epsilon, epsilon):
+            yield row
+
+
+def counted(
+    rows: Sequence[Row], columns: Sequence[Column], lines: Sequence[tuple[str, float]]
+) -> tuple[int, int]:
+    """Return how many cells a table has, and how many of them have no row.
+
+    A cell with rows of some evaluation seeds has a number already.
+    """
+    there = [any(_at(rows, column, *line)) for line in lines for column in columns]
+    return len(there), there.count(False)
+
+
 def cell_rows(rows: Iterable[Row], column: Column, attack: str, epsilon: float) -> list[Row]:
     """The rows of one cell by seed: one network and one protocol, else UsageError."""
-    mine = [
-        row
-        for row in rows
-        if column.takes(row) and row.attack == attack and math.isclose(row.epsilon, epsilon)
-    ]
-    mine.sort(key=lambda row: row.eval_seed)
+    mine = sorted(_at(rows, column, attack, epsilon), key=lambda row: row.eval_seed)
     protocols = sorted({row.protocol for row in mine})
     if len(protocols) > 1:
         raise UsageError(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from defensive_tensorization.report.attack_names import STOPS
 from defensive_tensorization.report.caption import Facts, facts, unit
 from defensive_tensorization.report.published import Key
-from defensive_tensorization.report.selection import Column, cell_rows, select
+from defensive_tensorization.report.selection import Column, cell_rows, counted, select
 from defensive_tensorization.results.row import Row, Summary, summarise
 from defensive_tensorization.results.scores import Interval
 
 BRACKETS = "in brackets the published value"
 
-__all__ = ["Averaged", "Cell", "Column", "Rendered", "Table", "render"]
+__all__ = ["Averaged", "Cell", "Column", "Rendered", "Table", "counted", "render"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def render(
     weights = {(row.recipe, row.weights) for row in used}
     recipes = {column.label: column.recipe for column in table.columns}
     flat = [cell for line in cells for cell in line]
-    missing = sum(cell.ours is None for cell in flat)
+    _, missing = counted(chosen, table.columns, table.lines)
     return Rendered(
         table,
         tuple(cells),

@@ -60,9 +60,10 @@ def places(config: Config, cells: Mapping[str, Config]) -> dict[tuple[str, str],
     }
 
 
-def lacking(config: Config, words: Sequence[str], kept: Path) -> tuple[int, list[int]]:
+def lacking(
+    config: Config, cells: Mapping[str, Config], words: Sequence[str], kept: Path
+) -> tuple[int, list[int]]:
     """How many panels the figure has, and the draws of each that is not there yet."""
-    cells = {m: cfg.composed([*words, f"method={m}"]) for m in config.experiment.columns}
     found, wanted = collected(config, cells, words, kept), places(config, cells)
     return len(wanted), [draws for place, draws in wanted.items() if place not in found]
 

@@ -32,7 +32,7 @@ from ..results import store
 from ..results.row import Row
 from . import landscapes
 from .fit import held, networks
-from .table_spec import Layout, kept, laid, precision_words
+from .table_spec import Layout, kept, laid
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def render(
     layout = laid(experiment, overrides)
     tracking.mode_of(layout.config.logger.mode)
     if layout.config.landscape:
-        words = [f"experiment={experiment}", *overrides, *precision_words(layout.config)]
+        words = [f"experiment={experiment}", *layout.overrides]
         drawn = landscapes.render(layout.config, layout.cells, words, layout.folder, data)
         drawn.append(index.write_index(layout.folder))
         _mirror(layout, [], drawn, [])

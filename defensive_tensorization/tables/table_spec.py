@@ -62,10 +62,43 @@ class Layout:
     def takes(self, row: Row) -> bool:
         return any(column.takes(row) for column in (*self.columns, *self.surfaces.values()))
 
-    def own_data(self) -> str | None:
-        """This machine's own rows stand before committed ones from other data."""
-        own = {row.data_digest for row in store.read([self.runs]) if self.takes(row)}
-        return own.pop() if len(own) == 1 else None
+    def own_data(self, own: Iterable[Row] | None = None) -> str | None:
+        """This machine's own rows stand before committed ones from other data.
+
+        Args:
+            own: the rows of the runs folder; None reads them.
+        """
+        rows = store.read([self.runs]) if own is None else own
+        found = {row.data_digest for row in rows if self.takes(row)}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def lines(self) -> tuple[tuple[str, float], ...]:
+        """(attack, epsilon) of each line of the table; the table's own averages are a column."""
+        from ..experiment.plan import attacks
+
+        of = self.config.experiment
+        listed = [a for a in attacks(self.config) if a.draws == 1 or of.averaged != of.name]
+        return ("clean", 0.0), *((attack.name, attack.epsilon) for attack in listed)
+
+    def counted(self, rows: Iterable[Row], data: str | None = None) -> tuple[int, int]:
+        """Return how many cells the experiment has, and how many of them have no row.
+
+        A table's cell is a line and a column. Elsewhere a cell is a column under one attack.
+
+        Args:
+            data: the title or the digest of the data that are shown; None counts all rows.
+        """
+        mine = [row for row in rows if data in (None, row.data, row.data_digest)]
+        if self.config.experiment.form == "table":
+            return tables.counted(mine, self.columns, self.lines)
+        wanted = [
+            (cfg.train_config_hash(cell), cell.eval.sketch, protocol)
+            for cell in self.cells.values()
+            for protocol in dict.fromkeys(_protocols(cell))
+        ]
+        there = {(row.recipe, row.sketch, row.protocol) for row in mine}
+        return len(wanted), sum(each not in there for each in wanted)
 
     def filled(
         self,
@@ -74,19 +107,12 @@ class Layout:
         averaged: Mapping[tuple[str, float], tables.Averaged] | None = None,
     ) -> tables.Rendered:
         """Attacks and epsilons down, methods across."""
-        from ..experiment.plan import attacks
-
         of, rows = self.config.experiment, list(rows)
-        listed = [
-            attack
-            for attack in attacks(self.config)
-            if attack.draws == 1 or of.averaged != of.name  # its own averages are a column
-        ]
         table = tables.Table(
             of.name,
             of.title,
             self.columns,
-            (("clean", 0.0), *((a.name, a.epsilon) for a in listed)),
+            self.lines,
             self.noted([row for row in rows if any(c.takes(row) for c in self.columns)]),
             of.columns.get(of.drawn or "", ""),
         )
@@ -206,9 +232,13 @@ def _column(
     label: str, paper: str, config: Config, more: tables.Column | None = None
 ) -> tables.Column:
     """What of the rows is this method's, from its configuration alone; and those of `more`."""
+    protocols = frozenset(_protocols(config)) | ((more and more.protocols) or frozenset())
+    return tables.Column(label, paper, cfg.train_config_hash(config), protocols, config.eval.sketch)
+
+
+def _protocols(config: Config) -> list[str]:
+    """Of the clean row, and of the rows of each attack."""
     from ..experiment.evaluation_config import eval_config_hash
     from ..experiment.plan import attacks
 
-    protocols = frozenset(eval_config_hash(config, attack) for attack in (None, *attacks(config)))
-    protocols |= (more and more.protocols) or frozenset()
-    return tables.Column(label, paper, cfg.train_config_hash(config), protocols, config.eval.sketch)
+    return [eval_config_hash(config, attack) for attack in (None, *attacks(config))]
