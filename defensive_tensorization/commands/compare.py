@@ -2,11 +2,12 @@
 
     make compare A=RUN B=RUN
 
-Both were attacked on the same images; their answers are paired (`results.scores.difference`).
+Both were attacked alike on the same images; their answers are paired, image by image
+(`results.scores.difference`). The networks may differ in anything.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +15,32 @@ from .. import config as cfg
 from ..errors import UsageError, did_you_mean, in_one_line
 from ..results import store
 from ..results.row import Row
-from ..results.scores import Answers, Interval, difference, interval
+from ..results.scores import Interval, difference, interval
 from ..system.table import console
+from .pairing import Attacked, Evaluated, answers, best_pair, pairs, unlike, variants
 
 LEVEL = 0.95
-Attacked = tuple[object, ...]
+PROPERTIES: Mapping[str, Callable[[Row], object]] = {
+    "network": lambda row: f"{row.model}, width {row.width}",
+    "weights": lambda row: row.precision,
+    "defence": lambda row: row.defence,
+    "theta": lambda row: f"{row.theta:g}" if row.sketch else f"{row.theta:g}, evaluated at 1",
+    "randomness": lambda row: "random" if row.random else "none",
+    "BatchNorm": lambda row: row.batchnorm,
+    "trained in": lambda row: row.train_autocast or "not recorded",
+    "evaluated in": lambda row: row.autocast or "not recorded",
+    "scoring draws": lambda row: row.scored,
+    "schedule": lambda row: f"{row.scale}, {row.epochs} epochs",
+    "training seed": lambda row: row.train_seed,
+}
+"""What may differ between two networks that are compared."""
 
 
 @dataclass(frozen=True)
 class Compared:
     """One attack: accuracies of both, and A minus B with its interval, as fractions."""
 
-    attack: str
-    epsilon: float
-    images: int
+    attacked: Attacked
     seeds: int
     a: float
     b: float
@@ -62,74 +75,109 @@ def rows_of(run: str, folders: Sequence[Path]) -> list[Row]:
     return rows
 
 
-def compared(a: Sequence[Row], b: Sequence[Row]) -> list[Compared]:
-    """Every attack that both met on the same images under the same seeds.
-
-    Raises:
-        UsageError: where no such attack has per-image answers of both.
-    """
-    mine, other = _answers(a), _answers(b)
+def compared(a: Evaluated, b: Evaluated) -> list[Compared]:
+    """Pair every attack that both met on the same images under the same seeds."""
     found = []
-    for attacked in sorted(mine.keys() & other.keys(), key=str):
-        seeds = sorted(mine[attacked].keys() & other[attacked].keys())
-        if not seeds:
-            continue
-        ours, theirs = ([of[attacked][s] for s in seeds] for of in (mine, other))
-        name, epsilon, n = attacked[:3]
+    for attacked, mine, other in pairs(a, b):
+        ours, theirs = answers(mine), answers(other)
         a_mean, b_mean = (interval(each).estimate for each in (ours, theirs))
         gap = difference(ours, theirs, level=LEVEL)
-        found.append(
-            Compared(str(name), float(str(epsilon)), int(str(n)), len(seeds), a_mean, b_mean, gap)
-        )
-    if not found:
-        raise UsageError(
-            f"{a[0].run_id} and {b[0].run_id} share no attack with per-image answers of both on "
-            "the same images: evaluate both with eval.draws=30 and the same eval.images and attacks"
-        )
-    return sorted(found, key=lambda each: (each.attack != "clean", each.attack, each.epsilon))
+        found.append(Compared(attacked, len(mine), a_mean, b_mean, gap))
+    return sorted(found, key=lambda each: each.attacked.order)
 
 
-def _answers(rows: Sequence[Row]) -> dict[Attacked, dict[int, Answers]]:
-    """By attack and images, and by evaluation seed."""
-    found: dict[Attacked, dict[int, Answers]] = {}
-    for row in rows:
-        if not row.correct:
-            continue
-        attacked: Attacked = (
-            row.attack,
-            row.epsilon,
-            row.n,
-            row.subset,
-            row.data_digest,
-            row.steps,
-        )
-        attacked += (row.knowledge, row.options, row.input, row.scored, row.sketch)
-        if row.eval_seed in found.setdefault(attacked, {}):
-            raise UsageError(
-                f"{row.run_id} has {row.attack} at {row.epsilon:g} by two protocols: give a file "
-                "with the rows of one of them"
-            )
-        answers = Answers.decoded(row.correct, row.votes, row.by_draw)
-        found[attacked][row.eval_seed] = answers
-    return found
+def chosen(a: Sequence[Row], b: Sequence[Row]) -> tuple[Evaluated, Evaluated]:
+    """Return the evaluations of both that are compared.
+
+    Raises:
+        UsageError: where no attack has per-image answers of both on the same images.
+    """
+    names = a[0].run_id, b[0].run_id
+    found = [variants(rows) for rows in (a, b)]
+    without = [name for name, of in zip(names, found, strict=True) if not of]
+    reason = f" ({' and '.join(dict.fromkeys(without))}: no per-image answers)" if without else ""
+    if not without:
+        one, other = best_pair(*found)
+        if any(pairs(one, other)):
+            return one, other
+        twice = [
+            f"{name} has {at.attack} at {at.epsilon:g} by two protocols"
+            for name, of in zip(names, (one, other), strict=True)
+            for at in of.ambiguous[:1]
+        ]
+        reasons = [*twice, *(f"{_at(*at)}: {of}" for at, of in unlike(one, other).items())]
+        reason = f" ({reasons[0]})" if reasons else ""
+    raise UsageError(
+        f"{names[0]} and {names[1]} share no attack with per-image answers of both on the same "
+        f"images{reason}: evaluate both with eval.draws=30 and the same eval.images and attacks"
+    )
 
 
-def told(a: Sequence[Row], b: Sequence[Row], found: Sequence[Compared]) -> str:
-    """Both names, a line an attack in %, and what the interval is."""
-    heads = ["attack", "ε", "images", "seeds", "A", "B", "A - B", "95% interval", ""]
-    lines = []
+def told(a: Evaluated, b: Evaluated, left_out: Sequence[str] = ()) -> str:
+    """Both names, what differs between them, a line an attack in %, and what the interval is."""
+    unlikes = [f"{_at(*at)} ({of})" for at, of in unlike(a, b).items()]
+    more = [f"Attacked otherwise, not compared: {'; '.join(unlikes)}."] if unlikes else []
+    for side, of in (("A", a), ("B", b)):
+        if of.ambiguous:
+            at = "; ".join(dict.fromkeys(_at(*each[:2]) for each in of.ambiguous))
+            more.append(f"{side} has these by several protocols, not compared: {at}.")
+    notes = [*more, *left_out]
+    return "\n".join(
+        [
+            f"A  {a.first.run_id}",
+            f"B  {b.first.run_id}",
+            "",
+            *_differences(a, b),
+            _table(compared(a, b)),
+            "",
+            "Accuracies in %. Intervals are of the paired difference, each line alone at 95%; they",
+            "cover images and draws, not training seeds. Steps are in the unit of ε. K: draws that",
+            "each question of the attack averages over.",
+            *notes,
+        ]
+    )
+
+
+def _table(found: Sequence[Compared]) -> str:
+    heads = ["attack", "ε", "steps", "of", "K", "images", "seeds", "A", "B", "A - B"]
+    lines = [[*heads, "95% interval", ""]]
     for each in found:
-        gap = each.gap
+        at, gap = each.attacked, each.gap
+        oblivious = " (oblivious)" if at.input == "oblivious" else ""
+        steps = [str(at.steps), f"{at.step_size:g}"] if at.steps else ["—", "—"]
         shares = [f"{100 * share:.1f}" for share in (each.a, each.b, gap.estimate)]
         between = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
-        counts = [str(each.images), str(each.seeds)]
-        lines.append([each.attack, f"{each.epsilon:g}", *counts, *shares, between, each.verdict])
-    table = console([heads, *lines], left=(0, 8))
-    return (
-        f"A  {a[0].run_id}\nB  {b[0].run_id}\n\n{table}\n\n"
-        "Accuracies in %. Intervals are of the paired difference, each line alone at 95%; they "
-        "cover\nimages and draws, not training seeds."
-    )
+        counts = [str(at.averaged or "—"), str(at.n), str(each.seeds)]
+        name = [at.attack + oblivious, f"{at.epsilon:g}"]
+        lines.append([*name, *steps, *counts, *shares, between, each.verdict])
+    return console(lines, left=(0, 11))
+
+
+def _differences(a: Evaluated, b: Evaluated) -> list[str]:
+    """A line for each property in which the networks or their evaluations differ."""
+    lines = []
+    for name, value in PROPERTIES.items():
+        values = [", ".join(dict.fromkeys(str(value(row)) for row in of.all)) for of in (a, b)]
+        if values[0] != values[1]:
+            lines.append([name, *values])
+    if not lines:
+        return ["They differ in nothing that rows record but the weights.", ""]
+    return [console([["they differ in", "A", "B"], *lines], left=(0, 1, 2)), ""]
+
+
+def left_out(side: str, rows: Sequence[Row], of: Evaluated) -> list[str]:
+    """Say which further evaluations the rows hold."""
+    others = [str(each.variant) for each in variants(rows) if each.variant != of.variant]
+    if not others:
+        return []
+    return [
+        f"{side} is evaluated with {of.variant}. Its file also holds rows with "
+        f"{'; with '.join(others)}: to compare those, give a file of them alone."
+    ]
+
+
+def _at(attack: str, epsilon: float) -> str:
+    return f"{attack} at {epsilon:g}" if epsilon else attack
 
 
 def main() -> None:
@@ -142,4 +190,5 @@ def main() -> None:
         folders = [Path(config.paths.runs) / "rows"]
         folders += sorted(Path(config.paths.results).glob("*/rows"))
         a, b = (rows_of(run, folders) for run in runs)
-        print(told(a, b, compared(a, b)))
+        ours, theirs = chosen(a, b)
+        print(told(ours, theirs, [*left_out("A", a, ours), *left_out("B", b, theirs)]))

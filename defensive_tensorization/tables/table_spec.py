@@ -93,9 +93,9 @@ class Layout:
         if self.config.experiment.form == "table":
             return tables.counted(mine, self.columns, self.lines)
         wanted = [
-            (cfg.train_config_hash(cell), cell.eval.sketch, protocol)
-            for cell in self.cells.values()
-            for protocol in dict.fromkeys(_protocols(cell))
+            (column.recipe, column.sketch, protocol)
+            for column, cell in zip(self.columns, self.cells.values(), strict=True)
+            for protocol in set(_protocols(cell))
         ]
         there = {(row.recipe, row.sketch, row.protocol) for row in mine}
         return len(wanted), sum(each not in there for each in wanted)
