@@ -404,7 +404,7 @@ def test_answers_that_are_no_numbers_are_not_scored(answer: float) -> None:
     with pytest.raises(UsageError) as caught:
         answers(Classifier(Broken(answer), "float32"), task(test, test), test, None, 0, 4)
     assert str(caught.value) == (
-        "clean: the network's answers are infinite or no numbers, which cannot be scored: "
+        "clean: the model's answers are infinite or no numbers, which cannot be scored: "
         "train it again at a lower train.optimizer.lr"
     )
 

@@ -1,10 +1,12 @@
 """dt.evaluate and dt.audit on anybody's model: truth by hand, every kind of data, resumed work."""
 
 import json
+import math
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,8 @@ def test_another_s_attack_is_a_callable() -> None:
         ({"batch_size": 0}, "batch_size must be a whole number, at least 1"),
         ({"batch_size": 8.0}, "batch_size must be a whole number, at least 1, got 8.0"),
         ({"bounds": None}, "the bounds must be two numbers, got None"),
+        ({"bounds": ("0", "1")}, "the bounds must be two numbers, got ('0', '1')"),
+        ({"cache": 3}, "cache must be a folder's path, got 3"),
         ({"attacks": None}, "attacks must be a list, got NoneType"),
         ({"attacks": ["pgd"]}, "callable as attack(model, x, y), got str"),
     ],
@@ -522,12 +526,44 @@ def test_an_empty_batch_among_others_counts_nothing() -> None:
         ({"steps": 0}, "steps must be a whole number"),
         ({"images": 0}, "images must be a whole number, at least 1"),
         ({"cache": __file__}, "is a file: name a folder"),
+        ({"cache": 3}, "cache must be a folder's path, got 3"),
+        ({"bounds": ("0", "1")}, "the bounds must be two numbers, got ('0', '1')"),
+        ({"surrogate": "dense"}, "the surrogate must be a torch.nn.Module, got str"),
+        (
+            {"data": [data(3, 0.1), (torch.rand(3, 1, 4), torch.zeros(3).long())]},
+            "inputs of one shape, got batches of [1, 2, 4] and [1, 4]: resize",
+        ),
     ],
 )
 def test_what_cannot_be_audited_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
+    given: dict[str, Any] = {"data": data(5, 0.1), "epsilon": 0.1} | wrong
     with pytest.raises(UsageError) as caught:
-        dt.audit(Linear(), data(5, 0.1), **({"epsilon": 0.1} | wrong))
+        dt.audit(Linear(), **given)
     assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+class Answering(nn.Module):
+    """One class's logit is always `answer`."""
+
+    def __init__(self, answer: float) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = x.flatten(1)[:, :2].clone()
+        made[:, 0] = self.answer
+        return made
+
+
+@pytest.mark.parametrize("answer", [math.inf, -math.inf])
+def test_an_audit_refuses_infinite_answers_as_an_evaluation_does(answer: float) -> None:
+    told = []
+    for run in (dt.evaluate, partial(dt.audit, epsilon=0.1, **QUICK)):
+        with pytest.raises(UsageError) as caught:
+            run(Answering(answer), data(5, 0.1))  # type: ignore[operator]
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+    assert told[0].startswith("clean 0: the model's answers are infinite or no numbers")
 
 
 def test_numbers_of_any_type_are_those_numbers() -> None:

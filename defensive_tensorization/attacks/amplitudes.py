@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from . import auto_pgd, eot, square_windows
 from . import autoattack as outside
-from .attack import Attack, positive, real, whole
+from .attack import Attack
 from .native import Bounds, ascend
+from .numbers import positive, real, whole
 from .search import Ball
 
 __all__ = ["apgd", "autoattack", "bim", "eot_pgd", "fgsm", "pgd", "square"]

@@ -1,7 +1,6 @@
 """An l-infinity attack at one size, and the paper's rule for its steps."""
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from .guard import Entry, entered, guarded
 from .native import Bounds
+from .numbers import whole
 
 _ROUND: dict[str, Callable[[float], float]] = {
     "floor": math.floor,
@@ -174,33 +174,3 @@ def step_count(
         raise UsageError(f"steps_round must be one of {', '.join(_ROUND)}, got {steps_round!r}")
     levels = epsilon / level
     return max(1, int(_ROUND[steps_round](min(levels + 4, 1.25 * levels))))
-
-
-def positive(name: str, value: Any) -> float:
-    found = real(value)
-    if found is None or not found > 0:
-        raise UsageError(f"{name} must be a positive number in the data's unit, got {value!r}")
-    return float(found)
-
-
-def real(value: Any) -> float | None:
-    """A number of any type, numpy's and a tensor of one element too; None for what is none."""
-    if type(value) in (int, float):
-        return value  # type: ignore[no-any-return]
-    if isinstance(value, bool | str | bytes):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def whole(name: str, value: Any) -> int:
-    """A count of at least 1, of any integer type."""
-    try:
-        found = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        found = None
-    if found is None or found < 1:
-        raise UsageError(f"{name} must be a whole number, at least 1, got {value!r}")
-    return found

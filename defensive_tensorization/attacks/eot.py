@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from ..errors import UsageError
-from .attack import Attack, positive, step_count
+from .attack import Attack, step_count
 from .expectation import Expectation, cross_entropy
+from .numbers import positive
 from .search import Ball, Best, searching
 
 KEEP = ("best", "last")

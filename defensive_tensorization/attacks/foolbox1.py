@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from .. import sketching
 from ..errors import UsageError
-from .attack import OUTCOMES, Attack, Ended, positive, step_count
+from .attack import OUTCOMES, Attack, Ended, step_count
 from .first_miss import SEARCHES, Iterated, Misses, binary_search, sign_sizes
 from .native import Bounds
+from .numbers import positive
 
 BINARY_SEARCH = ("off", "on", "within")
 NOT_FOUND = ("clean", "correct")

@@ -20,6 +20,7 @@ from ..errors import UsageError
 from ..system import epsilon as epsilons
 from .logits import Guarded
 from .native import Bounds
+from .numbers import real
 from .unchanged import unchanged
 
 _told: "WeakSet[nn.Module]" = WeakSet()
@@ -73,11 +74,11 @@ def entered(
     return Entry(Guarded(model, highest), x, y)
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise UsageError for a model that is no module."""
+def check_model(model: nn.Module, name: str = "model") -> None:
+    """Raise UsageError for a model, which the line calls `name`, that is no module."""
     if not isinstance(model, nn.Module):
         raise UsageError(
-            f"the model must be a torch.nn.Module, got {type(model).__name__}: put the function "
+            f"the {name} must be a torch.nn.Module, got {type(model).__name__}: put the function "
             "into the forward of one"
         )
 
@@ -92,14 +93,14 @@ def guarded(entry: Entry) -> Iterator[None]:
 def limits(bounds: Any) -> tuple[float, float]:
     """The bounds as two floats. Raises UsageError for what is no pair of numbers in order."""
     try:
-        low, high = map(float, bounds)
+        low, high = map(real, bounds)
     except (TypeError, ValueError):
-        raise UsageError(
-            f"the bounds must be two numbers, got {bounds!r}: such as (0, 1)"
-        ) from None
+        low = high = None
+    if low is None or high is None:
+        raise UsageError(f"the bounds must be two numbers, got {bounds!r}: such as (0, 1)")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"the bounds must be (lowest, highest), got {bounds}: such as (0, 1)")
-    return low, high
+    return float(low), float(high)
 
 
 def _check_size(epsilon: float, unit: float, bounds: Any) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import from_extra
-from .attack import Attack, positive, step_count
+from .attack import Attack, step_count
 from .native import Bounds
+from .numbers import positive
 
 # Foolbox imports GitPython, whose import fails where there is no git, unless it is told otherwise.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

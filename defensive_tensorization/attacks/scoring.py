@@ -3,8 +3,21 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import UsageError
 from ..results.scores import Answers
 from .attack import Ended
+
+
+WEIGHTS = "look at its weights and at the scale of its inputs"
+
+
+def check_finite(logits: Tensor, name: str, remedy: str = WEIGHTS) -> None:
+    """Raise UsageError for answers that are infinite or no numbers; `name` says under what."""
+    if not logits.isfinite().all():
+        raise UsageError(
+            f"{name}: the model's answers are infinite or no numbers, which cannot be scored: "
+            f"{remedy}"
+        )
 
 
 def score_logits(logits: Tensor, y: Tensor, ended: Ended | None = None) -> Answers:

@@ -12,8 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-from .attack import Attack, positive
+from .attack import Attack
 from .expectation import Estimate, Expectation, margin
+from .numbers import positive
 from .search import Ball, Best, searching
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries

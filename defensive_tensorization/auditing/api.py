@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..attacks.attack import real, whole
 from ..attacks.guard import check_model, entered, limits
+from ..attacks.numbers import real, whole
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import kept, sources
@@ -79,6 +79,8 @@ def audit(
         UsageError: for data, a model or settings that cannot be audited, with the remedy.
     """
     check_model(model)
+    if surrogate is not None:
+        check_model(surrogate, "surrogate")
     seed = whole_seed(seed)
     bounds, epsilon, claim = limits(bounds), _size(epsilon), _claim(claim)
     images, rounds = whole("images", images), whole("rounds", rounds)

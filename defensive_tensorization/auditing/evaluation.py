@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks import Attack
-from ..attacks.attack import Ended, whole
+from ..attacks.attack import Ended
 from ..attacks.guard import check_model, entered, limits
-from ..attacks.scoring import score_logits
+from ..attacks.numbers import whole
+from ..attacks.scoring import check_finite, score_logits
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
 from ..randomness import Randomness, detect, kept, seeded, sources
@@ -143,10 +144,7 @@ class _Run:
         model = entered(self.model, at, y, self.bounds).model
         with seeded(self.model, self.seed, f"evaluate scoring {place}"), torch.no_grad():
             logits = torch.stack([model(at) for _ in range(draws)])
-        if not logits.isfinite().all():
-            raise UsageError(
-                f"{label}: the model's answers are infinite or no numbers, which cannot be scored"
-            )
+        check_finite(logits, label)
         return replace(score_logits(logits, y, ended), outcome=None)
 
     def _attacked(

@@ -58,7 +58,7 @@ class FirstImages:
         """x [n, ...] and y [n] of at most `images` images; fewer if the data holds no more.
 
         Raises:
-            UsageError: for data that holds no image, or is no data.
+            UsageError: for data that holds no image, images of unequal shapes, or is no data.
         """
         if (pair := _pair(self.data)) is not None:
             x, y = pair
@@ -77,6 +77,12 @@ class FirstImages:
             batch = next(self._rest, None)
             if batch is None:
                 break
+            first, other = (self._read or [batch])[0][0], batch[0]
+            if first.shape[1:] != other.shape[1:]:
+                raise UsageError(
+                    "an audit needs inputs of one shape, got batches of "
+                    f"{[*first.shape[1:]]} and {[*other.shape[1:]]}: resize or crop the inputs"
+                )
             self._read.append(batch)
         if not self._read:
             raise UsageError(EMPTY)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..attacks import Attack, attacker
-from ..attacks.scoring import score_logits
+from ..attacks.scoring import check_finite, score_logits
 from ..randomness import seeded
 from ..results.scores import Answers
 from ..system.progress import bar
@@ -81,7 +81,7 @@ class _Run:
         batches = -(-len(self.of.x) // self.of.batch_size)
         for place, (x, y) in enumerate(bar(self.of.batches(), batches, name)):
             at = x if name == "clean" else self.example(name, place, x, y)
-            found.append(self.score(at, y, place, "every attack"))
+            found.append(self.score(at, y, place, "every attack", name))
         return reduce(Answers.__add__, found)
 
     def scored_best(self, names: Sequence[str], chosen: NDArray[np.int_]) -> Answers:
@@ -94,7 +94,7 @@ class _Run:
             for number in mine.unique().tolist():
                 rows = mine == number
                 best[rows] = self.example(names[number], place, x, y)[rows]
-            found.append(self.score(best, y, place, "best"))
+            found.append(self.score(best, y, place, "best", "best"))
         return reduce(Answers.__add__, found)
 
     def moved(self, name: str) -> float:
@@ -119,9 +119,18 @@ class _Run:
 
         return self.store.remember(make, "examples", name, place)["x"].to(x.device)
 
-    def score(self, x: Tensor, y: Tensor, place: int, label: str) -> Answers:
-        """What x [B, ...] gets from fresh draws; one forward of a deterministic network."""
+    def score(self, x: Tensor, y: Tensor, place: int, label: str, name: str) -> Answers:
+        """Score x [B, ...] by fresh draws; a deterministic network is asked once.
+
+        Args:
+            label: names the draws. name: of the attack that left x, for an error.
+
+        Raises:
+            UsageError: for answers that are infinite or no numbers.
+        """
         of = self.of
         with seeded(of.model, self.seed, f"audit {label} scoring {place}"), torch.no_grad():
-            logits = [of.model(x) for _ in range(self.draws if of.random else 1)]
-        return score_logits(torch.stack(logits), y)
+            forwards = self.draws if of.random else 1
+            logits = torch.stack([of.model(x) for _ in range(forwards)])
+        check_finite(logits, f"{name} {place}")
+        return score_logits(logits, y)

@@ -30,6 +30,8 @@ class Store:
     """
 
     def __init__(self, folder: str | Path | None, *identity: Any) -> None:
+        if not isinstance(folder, str | Path | None):
+            raise UsageError(f"cache must be a folder's path, got {folder!r}: such as 'cache'")
         self._held = TemporaryDirectory() if folder is None else None
         self.folder = Path(self._held.name if self._held else folder or "")
         self.identity = identity

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .. import sketching
 from ..attacks import Attack, Ended, attacker, batching_note, defender, group_by_steps
 from ..attacks.agreement import cosine_between_draws
-from ..attacks.scoring import score_logits
+from ..attacks.scoring import check_finite, score_logits
 from ..data import Split, Task, decode
 from ..errors import UsageError
 from ..results.scores import Answers
@@ -162,11 +162,7 @@ def _answers(
                     forwards = score_samples if depends_on_seed(None, classifier, None) else 1
                     logits = torch.stack([classifier(end) for _ in range(forwards)])
                     logits = logits.expand(score_samples, -1, -1)
-                if not logits.isfinite().all():
-                    raise UsageError(
-                        f"{label}: the network's answers are infinite or no numbers, which cannot "
-                        "be scored: train it again at a lower train.optimizer.lr"
-                    )
+                check_finite(logits, label, "train it again at a lower train.optimizer.lr")
                 made.append(score_logits(logits, y, stopped))
     return [reduce(Answers.__add__, each) for each in found]
 
