@@ -566,6 +566,24 @@ def test_an_audit_refuses_infinite_answers_as_an_evaluation_does(answer: float) 
     assert told[0].startswith("clean 0: the model's answers are infinite or no numbers")
 
 
+@pytest.mark.parametrize("given", ["none", "itself", "another"])
+def test_an_audit_guards_each_model_once(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard copies all parameters."""
+    model, other = Linear(), Linear()
+    surrogate = {"none": None, "itself": model, "another": other}[given]
+    entered: dict[str, list[nn.Module]] = {"unchanged": [], "sources": []}
+    for name, found in entered.items():
+
+        def counted(of: nn.Module, real: Any = getattr(api, name), found: Any = found) -> Any:
+            found.append(of)
+            return real(of)
+
+        monkeypatch.setattr(api, name, counted)
+    dt.audit(model, data(5, 0.1), epsilon=0.1, surrogate=surrogate, **QUICK)
+    expected = [model, other] if given == "another" else [model]
+    assert entered == {"unchanged": expected, "sources": expected}
+
+
 def test_numbers_of_any_type_are_those_numbers() -> None:
     plain: dict[str, Any] = {"epsilon": 0.125, "claim": 0.25, "bounds": (0.0, 1.0), **QUICK}
     other: dict[str, Any] = {

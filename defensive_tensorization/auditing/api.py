@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,7 @@ def audit(
     title = name or type(model).__name__
     read = FirstImages(data)
     identity = digests(cache, model, surrogate)
-    other = surrogate or model
-    with kept(sources(model)), kept(sources(other)), unchanged(model), unchanged(other):
+    with _as_before(model, surrogate):
         for left in range(rounds, 0, -1):
             of = _target(model, read, images, bounds, unit, batch_size, surrogate)
             started = time.perf_counter()
@@ -114,6 +114,20 @@ def audit(
             budget = replace(budget, **more)
     facts = _facts(of, found, seed, time.perf_counter() - started)
     return AuditReport({"name": title, **found, "facts": facts})
+
+
+@contextmanager
+def _as_before(model: nn.Module, surrogate: nn.Module | None) -> Iterator[None]:
+    """After the block both are as before, and so is the random state; each is copied once."""
+    models = [model]
+    if surrogate is not None and surrogate is not model:
+        models.append(surrogate)
+    with ExitStack() as guards:
+        for each in models:
+            guards.enter_context(kept(sources(each)))
+        for each in models:
+            guards.enter_context(unchanged(each))
+        yield
 
 
 def _size(epsilon: Any) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -108,12 +109,12 @@ class _Run:
         """What an attack makes of one batch, on streams of its own, or what the store has of it."""
 
         def make() -> Piece:
-            of, attack = self.of, self.attacks[name]
+            of, attack, other = self.of, self.attacks[name], self.of.surrogate_model
             label = f"audit {name} {place}"
             with (
                 seeded(of.model, self.seed, label),
-                seeded(of.surrogate_model or of.model, self.seed, label),
-                attacker(attack.knowledge, of.model, self.seed, of.surrogate_model) as model,
+                nullcontext() if other is None else seeded(other, self.seed, label),
+                attacker(attack.knowledge, of.model, self.seed, other) as model,
             ):
                 return {"x": attack(model, x, y, of.bounds)}
 
