@@ -145,6 +145,45 @@ def test_an_audit_under_a_context_is_not_that_of_the_live_model(tmp_path: Path) 
     assert cached.result["attacks"] == alone.result["attacks"] != live.result["attacks"]
 
 
+def test_the_derivative_of_sgn_in_force_is_a_part_of_the_key() -> None:
+    model = dt.binarize(network(), exclude=[])
+    plain = model_digest(model)
+    with dt.xnor.sign_gradient("tanh"):
+        assert model_digest(model) != plain
+    assert model_digest(model) == plain
+
+
+class Scaled(nn.Module):
+    scale = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+@pytest.mark.parametrize("name", ["scale", "later"])
+def test_what_a_class_is_given_at_run_time_counts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Sequential(Scaled(), network()).eval()
+    before = dt.evaluate(model, data(), cache=tmp_path)
+    digest = model_digest(model)
+    monkeypatch.setattr(Scaled, name, -1.0, raising=False)
+    assert model_digest(model) != digest
+    if name == "scale":
+        assert dt.evaluate(model, data(), cache=tmp_path).accuracy < before.accuracy
+
+
+@pytest.mark.parametrize("kind", [Scaled, nn.ReLU])
+def test_a_method_that_a_class_is_given_at_run_time_is_not_compared(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Sequential(kind())
+    model_digest(model)
+    monkeypatch.setattr(kind, "forward", lambda self, x: -x)
+    with pytest.raises(NoDigest, match="has a method from elsewhere"):
+        model_digest(model)
+
+
 class Opaque:
     def __init__(self) -> None:
         self.state = 1

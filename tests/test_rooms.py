@@ -32,7 +32,9 @@ INSIDE: dict[str, set[str]] = {
     "defences": {"errors", "sketching", "system"},
     "data": {"errors", "system"},
     "attacks": {"errors", "sketching", "system", "results.scores"},
-    "auditing": {"errors", "randomness", "sketching", "system", "results", "report", "attacks"},
+    "auditing": {
+        *("errors", "randomness", "sketching", "system", "results", "report", "attacks", "xnor"),
+    },
     "sweeps": {"errors", "system", "config"},
     "training": {"errors", "sketching", "system", "data", "models.batchnorm", "attacks.native"},
 }

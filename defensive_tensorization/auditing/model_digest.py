@@ -1,8 +1,9 @@
 """What a model computes, as one digest: equal models have equal digests, in any process.
 
-It covers each module's class, mode, parameters, buffers, submodules and attributes, each sketch,
-and the contexts that are open: those of `sketching`, and autocast. States of random generators are
-left out, as every measurement seeds them.
+It covers each module's class and what the class holds now, its mode, parameters, buffers, submodules
+and attributes, each sketch, and the contexts that are open: those of `sketching`, the derivative of
+sgn in force, and autocast. States of random generators are left out, as every measurement seeds
+them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..sketching.draws import LIVE, RandomState, controls
 from ..system.source import source_digest
+from ..xnor.sign import chosen
 
 PACKAGE = __name__.partition(".")[0]
 _VERSIONED = ("torch", PACKAGE)  # whose classes are known by name
@@ -42,6 +44,7 @@ _OF_MODULES = set(vars(nn.Module()))
 _HOOKS = sorted(k for k in _OF_MODULES if k.endswith("_hooks") and "state_dict" not in k)
 _SKIPPED = (_OF_MODULES | {"_compiled_call_impl"}) - {"training"}
 _SKIPPED_OF_SKETCH = {"_seed", "_generators", "calls", "number"}  # where its draws stand
+_FORWARDS = ("forward", "__call__", "_call_impl", "_conv_forward")  # of a library's classes
 _CACHES = (f"{PACKAGE}.tucker.kept",)  # modules whose objects hold what parameters decide
 
 
@@ -60,7 +63,7 @@ def model_digest(model: nn.Module) -> str:
     Raises:
         NoDigest: for a hook, a function, or another object whose state cannot be compared.
     """
-    found = [_Reader().read(model, "model"), *map(_autocast, ("cpu", "cuda"))]
+    found = [_Reader().read(model, "model"), chosen(), *map(_autocast, ("cpu", "cuda"))]
     return hashlib.sha256(repr(found).encode()).hexdigest()[:24]
 
 
@@ -145,7 +148,31 @@ class _Reader:
         compiled = type(module).__module__.startswith("torch._dynamo")  # its module counts
         own = {} if compiled else vars(module)
         named = {k: own[k] for k in sorted(own) if k not in _SKIPPED}
-        return (_kind(type(module)), tables, self._attributes(named, part))
+        kind = type(module)
+        return (_kind(kind), self._class(kind, part), tables, self._attributes(named, part))
+
+    def _class(self, kind: type, part: str) -> Any:
+        """The values that a person's classes hold now; their source does not tell a later change.
+
+        A value that cannot be compared stands by its type. Raises NoDigest for a method that was
+        put into a class later, also into one of a library.
+        """
+        found = []
+        for base in kind.__mro__:
+            for name, value in vars(base).items():
+                function = _unbound(value)
+                if isinstance(function, FunctionType):
+                    if _replaced(base, name, function):
+                        _refuse(part, f"has a method from elsewhere ({_named(function)})")
+                elif not (_versioned(base) or name.startswith("__") or hasattr(value, "__get__")):
+                    found.append((name, self._if_known(value, f"{part}.{name}")))
+        return found
+
+    def _if_known(self, value: Any, part: str) -> Any:
+        try:
+            return self.read(value, part)
+        except NoDigest:
+            return _kind(type(value))
 
     def _sketch(self, sketch: RandomState, part: str) -> Any:
         """Its distribution, and what the contexts in force make of it."""
@@ -181,8 +208,32 @@ def _vars(value: Any) -> dict[str, Any]:
 
 def _kind(kind: type) -> tuple[str, str, str]:
     """A class by name, and by its source if neither torch nor this package has it."""
-    known = kind.__module__.partition(".")[0] in (*_VERSIONED, "builtins")
-    return (kind.__module__, kind.__qualname__, "" if known else source_digest(kind))
+    return (kind.__module__, kind.__qualname__, "" if _versioned(kind) else source_digest(kind))
+
+
+def _versioned(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in (*_VERSIONED, "builtins")
+
+
+def _unbound(value: Any) -> Any:
+    """The function of a method, property, static method or class method."""
+    for inner in ("fget", "__func__"):
+        value = getattr(value, inner, value)
+    return value
+
+
+def _replaced(base: type, name: str, function: FunctionType) -> bool:
+    """Whether a method of the class was written elsewhere than in the class."""
+    if not _versioned(base):
+        return not (
+            function.__module__ == base.__module__
+            and function.__qualname__.startswith(f"{base.__qualname__}.")
+        ) and not _of_library(function)
+    return name in _FORWARDS and not _of_library(function)
+
+
+def _of_library(function: FunctionType) -> bool:
+    return (function.__module__ or "").partition(".")[0] in _LIBRARIES
 
 
 def _function(value: Any, part: str) -> str:
