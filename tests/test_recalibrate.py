@@ -65,6 +65,23 @@ def test_a_prediction_depends_on_its_own_image_alone() -> None:
         torch.testing.assert_close(net(x)[:1], net(x[:1]), rtol=1e-4, atol=1e-5)
 
 
+def test_the_mode_of_the_network_within_counts() -> None:
+    plain = network()
+    net, x = dt.recalibrate(plain, images(16)).eval(), images(5, seed=1)
+    with sketching.frozen(net, seed=0):
+        expected = net(x)
+        net.train()
+        plain.eval()
+        torch.testing.assert_close(net(x), expected, rtol=0, atol=0)
+        averages = {n: b.clone() for n, b in net.named_buffers() if "running" in n}
+        net.eval()
+        plain.train()
+        trained = net(x)
+        assert not torch.equal(trained, expected)
+        torch.testing.assert_close(plain(x), trained)
+    assert any(not torch.equal(averages[n], b) for n, b in net.named_buffers() if n in averages)
+
+
 def test_training_is_as_before_and_by_the_same_parameters() -> None:
     plain = network().train()
     other = deepcopy(plain)

@@ -189,7 +189,7 @@ class Recalibrated(nn.Module):
         self.register_buffer("reference", reference, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if self._trains():
             return cast(Tensor, self.network(x))
         passes, reference = Passes(self.network, len(x)), _Reference(self.network)
         with _under(reference), products.kept():
@@ -199,6 +199,13 @@ class Recalibrated(nn.Module):
                 answers = cast(Tensor, self.network(x))
             reference.used()
             return answers
+
+    def _trains(self) -> bool:
+        """Whether the network is trained: by the mode of its BatchNorm layers where they agree, as
+        `eval` may have been called on a part of the network and not on this wrapper."""
+        norms = [m for m in self.network.modules() if isinstance(m, _DrawBatchNorm)]
+        modes = {norm.training for norm in norms if norm.handling != "frozen"}
+        return modes.pop() if len(modes) == 1 else self.training
 
     def _reference_as(self, x: Tensor) -> Tensor:
         """The reference in the type of x, and in its memory layout, which layers pass on."""

@@ -35,7 +35,8 @@ def recalibrate(net: nn.Module, reference: Tensor) -> Recalibrated:
 
     Training is as before, by the statistics of its batches. In evaluation the reference passes
     before every batch, under the draws of this project's layers that the batch meets; other
-    sources of randomness (dropout that is left on, noise) draw anew for it.
+    sources of randomness (dropout that is left on, noise) draw anew for it. The mode of the
+    BatchNorm layers decides: `net.eval()` does the same as `eval()` of the returned model.
 
     A BatchNorm layer with a forward of its own (a subclass, SyncBatchNorm) keeps its stored
     averages; one warning names it.
