@@ -1,6 +1,8 @@
 """Attacks on models that overwrite, seed, join or round what they are given."""
 
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -320,6 +322,34 @@ def test_an_attack_that_changes_the_model_changes_no_later_score() -> None:
     found = dt.evaluate(model, (x, y), attacks=[theirs], batch_size=5)
     assert [score.interval.estimate for score in found.scores] == [1.0, 1.0]
     assert not model.training and model[1].weight.abs().sum() > 0
+
+
+class Slow(nn.Module):
+    """Random by the global generator, and open to other threads in the middle of a forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = linear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(1e-3)
+        logits: Tensor = self.head(x.flatten(1) + 0.3 * torch.randn(len(x), 48))
+        return logits
+
+
+def test_threads_that_evaluate_at_once_find_what_each_finds_alone() -> None:
+    x = images()
+    data = (x, linear()(x.flatten(1)).argmax(1))
+
+    def found(seed: int) -> Any:
+        made = dt.evaluate(Slow().eval(), data, ATTACKS["eot_pgd"], samples=5, seed=seed)
+        return [score.correct.tolist() for score in made.scores]
+
+    alone = [found(seed) for seed in range(4)]
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(found, range(4))] == alone
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 class Remembering(nn.Module):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..system import epsilon as epsilons
+from ..system.alone import ALONE
 from .logits import Guarded
 from .native import Bounds
 from .numbers import real
@@ -85,8 +86,11 @@ def check_model(model: nn.Module, name: str = "model") -> None:
 
 @contextmanager
 def guarded(entry: Entry) -> Iterator[None]:
-    """Gradients are enabled in the block, and after it the model is bit for bit as before."""
-    with torch.inference_mode(False), torch.enable_grad(), unchanged(entry.model.model):
+    """Gradients are enabled in the block, and after it the model is bit for bit as before.
+
+    Attacks in other threads wait: all draw from the same generators, perhaps on the same model.
+    """
+    with ALONE, torch.inference_mode(False), torch.enable_grad(), unchanged(entry.model.model):
         yield
 
 

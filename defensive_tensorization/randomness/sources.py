@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from ..sketching import control
+from ..system.alone import ALONE
 from .holdings import generators
 
 
@@ -43,13 +44,14 @@ def sources(model: nn.Module) -> list[Source]:
 
 @contextmanager
 def kept(found: list[Source]) -> Iterator[None]:
-    """The states after the block are those before it."""
-    states = [source.get() for source in found]
-    try:
-        yield
-    finally:
-        for source, state in zip(found, states, strict=True):
-            source.set(state)
+    """The states after the block are those before it. Blocks of other threads wait for its end."""
+    with ALONE:
+        states = [source.get() for source in found]
+        try:
+            yield
+        finally:
+            for source, state in zip(found, states, strict=True):
+                source.set(state)
 
 
 @contextmanager
