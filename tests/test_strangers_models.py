@@ -2,7 +2,9 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,10 @@ from torch import Tensor, nn
 
 import defensive_tensorization as dt
 from defensive_tensorization.attacks.expectation import Expectation, cross_entropy, whole_batches
+from defensive_tensorization.auditing import measure
+from defensive_tensorization.auditing.store import Store
+from defensive_tensorization.auditing.target import AuditTarget
+from defensive_tensorization.randomness import AT_EXAMPLES
 
 EPSILON = 0.05
 ATTACKS = {
@@ -322,6 +328,86 @@ def test_an_attack_that_changes_the_model_changes_no_later_score() -> None:
     found = dt.evaluate(model, (x, y), attacks=[theirs], batch_size=5)
     assert [score.interval.estimate for score in found.scores] == [1.0, 1.0]
     assert not model.training and model[1].weight.abs().sum() > 0
+
+
+class Alarmed(nn.Module):
+    """Adds noise where `alarm` says so, image by image."""
+
+    def __init__(self, alarm: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.head, self.alarm = linear(), alarm
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        noise = 0.4 * torch.randn_like(flat) * self.alarm(x, self.head(flat)).view(-1, 1)
+        logits: Tensor = self.head(flat + noise)
+        return logits
+
+
+def off_the_images(x: Tensor, _: Tensor) -> Tensor:
+    gaps = (x.flatten(1)[:, None] - images().flatten(1)[None]).abs().amax(2)
+    return gaps.amin(1) > 1e-4
+
+
+def unsure(_: Tensor, logits: Tensor) -> Tensor:
+    top = logits.topk(2, 1).values
+    return top[:, 0] - top[:, 1] < 0.01
+
+
+def sure_images(least: float) -> tuple[Tensor, Tensor]:
+    x = torch.rand(400, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    top = linear()(x.flatten(1)).topk(2, 1)
+    rows = (top.values[:, 0] - top.values[:, 1] > least).nonzero()[:20, 0]
+    return x[rows], top.indices[rows, 0]
+
+
+def test_a_model_that_is_random_beside_the_images_alone_is_scored_by_draws() -> None:
+    x = images()
+    model, data = Alarmed(off_the_images).eval(), (x, linear()(x.flatten(1)).argmax(1))
+    result = dt.evaluate(model, data, ATTACKS["eot_pgd"], samples=10)
+    assert result.random.sources == ("torch's global generators",) and not result.random.shared
+    assert result.clean.answers.draws == 10 and result.clean.accuracy == 1
+    assert len(set(result["eot_pgd"].correct.tolist())) > 2  # images between all and no draws
+    report = dt.audit(model, data, epsilon=EPSILON, steps=1, samples=2, queries=1, scored=3)
+    assert report.random and report.result["scored"] == 3
+
+
+def test_a_model_that_is_random_at_examples_alone_is_scored_by_draws(tmp_path: Any) -> None:
+    """Only where it is unsure, which neither random corners nor one step of the gradient meet."""
+    x, y = sure_images(0.2)
+    model = Alarmed(unsure).eval()
+
+    def nearly(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Images halfway to another class, by bisection on the dense layer."""
+        low, high = x, x.flip(0)
+        for _ in range(30):
+            middle = (low + high) / 2
+            right = (model.head(middle.flatten(1)).argmax(1) == y).view(-1, 1, 1, 1)  # type: ignore[operator]
+            low, high = torch.where(right, middle, low), torch.where(right, high, middle)
+        return low
+
+    result = dt.evaluate(model, (x, y), nearly, samples=10)
+    assert result.random == AT_EXAMPLES and "at examples of attacks" in str(result)
+    assert result.clean.answers.draws == 10 and result.clean.accuracy == 1
+    assert 0 < result["nearly"].accuracy < 1
+    found = AuditTarget(model, x, y, (0.0, 1.0), 1.0, 10, 20, radius=1e-3)
+    assert not found.random
+    attack = replace(ATTACKS["fgsm"], epsilon=0.1, perturb=lambda m, x, y, b, r: nearly(model, x, y))
+    run = measure._Run(found, {"fgsm": attack}, 5, 0, Store(tmp_path))
+    with pytest.raises(measure._Varies):
+        run.scored_under("fgsm")
+    found.is_random(AT_EXAMPLES)
+    assert run.scored_under("fgsm").draws == 5
+
+
+def test_an_average_over_draws_starts_where_the_model_becomes_random() -> None:
+    x, y = images(4), torch.zeros(4, dtype=torch.long)
+    ask = Expectation(Alarmed(off_the_images).eval(), x, cross_entropy, draws=6)
+    assert ask.draws == 1
+    ask(x, y)
+    assert ask.draws == 1
+    ask((x + 0.01).clamp(0, 1), y)
+    assert ask.draws == 6 and ask.random
 
 
 class Slow(nn.Module):

@@ -5,6 +5,7 @@ it was what no attack broke: whoever scores its examples over fresh draws sees w
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -87,7 +88,8 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
         seen = Pictured(model, x.shape[1:], bounds)
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
-            chosen = _chosen(model, x[:1], classes) if version == AUTO else version
+            corner = (x[:1] + radius * (2 * torch.rand_like(x[:1]).round() - 1)).clamp(*bounds)
+            chosen = _chosen(model, (x[:1], corner), classes) if version == AUTO else version
         if classes < VERSIONS[chosen][1]:
             raise UsageError(
                 f"attack.autoattack.version={version} runs {chosen}, which needs "
@@ -110,9 +112,9 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
     )
 
 
-def _chosen(model: nn.Module, x: Tensor, classes: int) -> str:
+def _chosen(model: nn.Module, asked: Sequence[Tensor], classes: int) -> str:
     enough = classes >= VERSIONS["standard"][1]
-    return "standard" if enough and not answers_vary(model, x) else "rand"
+    return "rand" if not enough or any(answers_vary(model, x) for x in asked) else "standard"
 
 
 def _factor(length: int) -> int:

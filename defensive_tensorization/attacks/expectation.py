@@ -106,7 +106,8 @@ class Expectation:
     """The model's answers to points of x's shape, averaged; together=None: the automatic choice.
 
     A model whose logits never vary (`answers_vary`), and has no live sketch, is asked once, not K
-    times.
+    times. Whether they vary is looked at again where the search has gone, at its questions 1, 2, 4,
+    8 and so on: a defence may be random beside the images alone.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Expectation:
         if not together and self.together > 1 and not whole_batches(model, x):
             self.together = 1
         self.example = x
+        self.wanted, self.questions = draws, 0
         self.draws = draws if draws == 1 or self.random else 1
 
     @cached_property
@@ -134,10 +136,17 @@ class Expectation:
         return answers_vary(self.model, self.example)
 
     def __call__(self, x: Tensor, y: Tensor, *, gradient: bool = True) -> Estimate:
+        self._look_again(x)
         with torch.set_grad_enabled(gradient):
             leaf = x.detach().requires_grad_(gradient)
             linear = self.average in ("gradient", "loss")
             return self._mean(leaf, y) if linear else self._vote(leaf, y)
+
+    def _look_again(self, x: Tensor) -> None:
+        self.questions += 1
+        power_of_two = self.questions & (self.questions - 1) == 0
+        if self.draws < self.wanted and power_of_two and answers_vary(self.model, x):
+            self.random, self.draws = True, self.wanted
 
     def _mean(self, x: Tensor, y: Tensor) -> Estimate:
         """Draw by draw: no more than one pass is held in memory."""

@@ -103,7 +103,7 @@ def audit(
     identity = digests(cache, model, surrogate)
     with _as_before(model, surrogate):
         for left in range(rounds, 0, -1):
-            of = _target(model, read, images, bounds, unit, batch_size, surrogate)
+            of = _target(model, read, images, bounds, unit, batch_size, surrogate, epsilon)
             started = time.perf_counter()
             found = examine(of, budget, seed, claim, _store(cache, identity, of, budget, seed))
             remedy = found["verdict"]["remedy"]
@@ -154,6 +154,7 @@ def _target(
     unit: float,
     batch_size: int,
     surrogate: nn.Module | None,
+    epsilon: float,
 ) -> AuditTarget:
     x, y = read.take(images)
     whole = Whole(model)
@@ -170,6 +171,7 @@ def _target(
         available=max(len(x), inputs.available(read.data, len(x))),
         surrogate_model=surrogate,
         batch_size=batch_size,
+        radius=epsilon,
     )
 
 

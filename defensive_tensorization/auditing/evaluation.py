@@ -19,7 +19,7 @@ from ..attacks.numbers import whole
 from ..attacks.scoring import check_finite, score_logits
 from ..attacks.unchanged import unchanged
 from ..errors import UsageError
-from ..randomness import Randomness, detect, kept, seeded, sources
+from ..randomness import AT_EXAMPLES, Randomness, detect, kept, near, seeded, sources, varies
 from ..results.scores import Answers
 from ..sketching.control import whole_seed
 from ..system.progress import bar
@@ -29,7 +29,7 @@ from .inputs import Data
 from .model_digest import tensor_digest
 from .store import Piece, Store, digests
 
-VERSION = 3  # raise it when the same settings attack or score otherwise
+VERSION = 4  # raise it when the same settings attack or score otherwise
 
 
 def evaluate(
@@ -52,7 +52,8 @@ def evaluate(
         model: x [B, ...] to logits [B, C].
         data: a pair of tensors (x [N, ...], y [N]), a DataLoader, any iterable of batches.
         attacks: from `dt.attacks`, or any callable (model, x, y) to x_adv; several, or one.
-        samples: draws that score an image of a random model; a deterministic one is asked once.
+        samples: draws that score an image of a random model; a deterministic one is asked once. It
+            counts as random if its answers vary at the images, beside them or at the examples.
         bounds: the lowest and the highest value of the data.
         batch_size: larger batches are split; where memory does not suffice, further.
         seed: of all random choices.
@@ -80,16 +81,37 @@ def evaluate(
                 with unchanged(model):  # these forwards do not count for a state in buffers
                     with torch.no_grad():
                         entry.model(entry.x[:8])  # refused here, where a line says why
-                    random = detect(model, entry.x)
+                    random = _randomness(model, entry.x, entry.y, aims.values(), bounds)
                 run = _Run(model, bounds, samples, seed, store, random)
             for name, attack in aims.items():
                 found[name].append(run.answers(name, attack, place, entry.x, entry.y))
     if run is None:
         raise UsageError(inputs.EMPTY)
+    draws = max(piece.draws for pieces in found.values() for piece in pieces)
     scores = [
-        Score(name, aims[name], reduce(Answers.__add__, pieces)) for name, pieces in found.items()
+        Score(name, aims[name], reduce(Answers.__add__, [_times(p, draws) for p in pieces]))
+        for name, pieces in found.items()
     ]
-    return Evaluation(tuple(scores), run.random, len(scores[0].answers.correct))
+    random = AT_EXAMPLES if draws > 1 and not run.random else run.random
+    return Evaluation(tuple(scores), random, len(scores[0].answers.correct))
+
+
+def _randomness(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    attacks: Iterable[Attack | Anybodys | None],
+    bounds: tuple[float, float],
+) -> Randomness:
+    """Found at the images, and in the ball of the largest attack; another's attack may be large."""
+    known = [attack.radius for attack in attacks if isinstance(attack, Attack)]
+    others = [attack for attack in attacks if not isinstance(attack, Attack | None)]
+    radius = max([*known, *[(bounds[1] - bounds[0]) / 16 for _ in others]], default=0.0)
+    if radius == 0:
+        return detect(model, x)
+    with seeded(model, 0, "beside"):
+        beside = near(model, x, y, radius, bounds)
+    return detect(model, x, beside)
 
 
 def device_of(model: nn.Module, x: Tensor) -> torch.device:
@@ -140,8 +162,11 @@ class _Run:
         if attack is not None:
             with seeded(self.model, self.seed, f"evaluate {label}"):
                 at, ended = self._attacked(attack, x, y)
-        draws = self.samples if self.random else 1
         model = entered(self.model, at, y, self.bounds).model
+        draws = self.samples if self.random else 1
+        if not self.random and attack is not None:
+            with unchanged(self.model), seeded(self.model, self.seed, f"evaluate asking {place}"):
+                draws = self.samples if varies(model, at) else 1
         with seeded(self.model, self.seed, f"evaluate scoring {place}"), torch.no_grad():
             logits = torch.stack([model(at) for _ in range(draws)])
         check_finite(logits, label)
@@ -196,6 +221,14 @@ def _told(attack: Attack | Anybodys | None) -> Any:
     if not isinstance(attack, Attack):
         return None
     return {f.name: getattr(attack, f.name) for f in fields(attack) if f.compare}
+
+
+def _times(answers: Answers, draws: int) -> Answers:
+    """One draw of what never varies, as so many equal ones; the answers of several as they are."""
+    if answers.draws == draws:
+        return answers
+    by_draw = answers.by_draw.repeat(draws)
+    return replace(answers, correct=answers.correct * draws, by_draw=by_draw)
 
 
 def _plain(answers: Answers) -> Piece:

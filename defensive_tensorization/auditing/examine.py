@@ -13,7 +13,7 @@ from .measure import AuditResults, run_attacks
 from .store import Store
 from .target import AuditTarget, Budget
 
-VERSION = 11  # raise it when the same settings measure or judge otherwise
+VERSION = 12  # raise it when the same settings measure or judge otherwise
 
 
 def examine(
@@ -24,8 +24,8 @@ def examine(
     store: Store | None = None,
 ) -> dict[str, Any]:
     """level: the robust accuracy that is claimed, if any; store: of what is finished already."""
-    found = of.randomness
     met = run_attacks(of, budget, seed, store)
+    found = of.randomness
     layers = gradients.layers(of, budget, seed)
     surface, blind = gradients.profile(of, budget, seed)
     near = gradients.PLACES.index(0.25)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..attacks import Attack, attacker
 from ..attacks.scoring import check_finite, score_logits
-from ..randomness import seeded
+from ..attacks.unchanged import unchanged
+from ..randomness import AT_EXAMPLES, seeded, varies
 from ..results.scores import Answers
 from ..system.progress import bar
 from .attack_suite import attack_suite
@@ -40,8 +41,23 @@ def run_attacks(
     All meet the same draws, as a few may answer quite otherwise than most: nothing but the attacks
     may tell their examples apart. `best` is chosen by these (`choice`) and scored by others, so
     that luck does not count. Examples lie in the store, and no more than a batch in memory.
+
+    A network whose answers vary at examples alone is attacked and scored anew as a random one.
     """
-    run = _Run(of, attack_suite(of, budget), budget.scored, seed, store or Store(None))
+    store = store or Store(None)
+    try:
+        return _run(of, budget, seed, store)
+    except _Varies:
+        of.is_random(AT_EXAMPLES)
+        return _run(of, budget, seed, store)
+
+
+class _Varies(Exception):
+    """The answers of a network that was taken for deterministic."""
+
+
+def _run(of: AuditTarget, budget: Budget, seed: int, store: Store) -> AuditResults:
+    run = _Run(of, attack_suite(of, budget), budget.scored, seed, store)
     found = AuditResults(attacks=run.attacks)
     found.answers["clean"] = run.scored_under("clean")
     for name in bar(run.attacks, len(run.attacks), "audit", "attacks"):
@@ -82,6 +98,8 @@ class _Run:
         batches = -(-len(self.of.x) // self.of.batch_size)
         for place, (x, y) in enumerate(bar(self.of.batches(), batches, name)):
             at = x if name == "clean" else self.example(name, place, x, y)
+            if not self.of.random and name != "clean":
+                self._refuse_varying(at, place)
             found.append(self.score(at, y, place, "every attack", name))
         return reduce(Answers.__add__, found)
 
@@ -97,6 +115,12 @@ class _Run:
                 best[rows] = self.example(names[number], place, x, y)[rows]
             found.append(self.score(best, y, place, "best", "best"))
         return reduce(Answers.__add__, found)
+
+    def _refuse_varying(self, x: Tensor, place: int) -> None:
+        model = self.of.model
+        with unchanged(model), seeded(model, self.seed, f"audit asking {place}"):
+            if varies(model, x):
+                raise _Varies
 
     def moved(self, name: str) -> float:
         """The largest change of any input."""

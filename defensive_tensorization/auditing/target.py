@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .. import sketching
 from ..attacks.unchanged import unchanged
-from ..randomness import Randomness, detect
+from ..randomness import Randomness, detect, near, seeded
 from .evaluation import device_of
 
 
@@ -32,6 +32,7 @@ class AuditTarget:
 
     available        how many images there are, of which x are the first.
     surrogate_model  another network of the same task, from which examples are transferred.
+    radius           of the audited ball, as an amplitude; 0: randomness is looked for at x alone.
     """
 
     model: nn.Module
@@ -43,12 +44,22 @@ class AuditTarget:
     available: int
     surrogate_model: nn.Module | None = None
     batch_size: int = 100
+    radius: float = 0.0
 
     @cached_property
     def randomness(self) -> Randomness:
         """Found by behaviour, once, in the state that the network is in at the first question."""
+        x, y = self.head(8)
         with unchanged(self.model):
-            return detect(self.model, self.head(8)[0])
+            if self.radius == 0:
+                return detect(self.model, x)
+            with seeded(self.model, 0, "beside"):
+                beside = near(self.model, x, y, self.radius, self.bounds)
+            return detect(self.model, x, beside)
+
+    def is_random(self, found: Randomness) -> None:
+        """Go on as one whose randomness showed itself later."""
+        vars(self)["randomness"] = found  # where cached_property keeps it
 
     @property
     def random(self) -> bool:

@@ -123,6 +123,7 @@ def subject(
         available=len(p.task.test),
         surrogate_model=plain if wrap else other,
         batch_size=c.eval.batch_size,
+        radius=c.audit.epsilon * c.dataset.unit,
     )
 
 

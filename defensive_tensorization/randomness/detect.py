@@ -1,6 +1,7 @@
 """Whether a model is random, told by its behaviour: the same input again, under equal seeds or not.
 
-A model is *random* if its answers change where nothing but the seeds does. It is *controlled* if
+A model is *random* if its answers change where nothing but the seeds does, at the images or beside
+them: some defences draw only for inputs that look attacked. It is *controlled* if
 equal seeds of every known source give equal answers: then two measurements can meet common random
 numbers. A model that keeps a counter, or asks the operating system, is random and not controlled.
 """
@@ -8,6 +9,7 @@ numbers. A model that keeps a counter, or asks the operating system, is random a
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -41,6 +43,11 @@ class Randomness:
         return self.random
 
     def __str__(self) -> str:
+        if self == AT_EXAMPLES:
+            return (
+                "random at examples of attacks, not at the images nor beside them; by which source "
+                "is not known, so comparisons are of different draws"
+            )
         if not self.random:
             return "deterministic: the same input gives the same answers under any seed"
         shared = "one draw for a batch" if self.shared else "every image its own draw"
@@ -57,16 +64,44 @@ class Randomness:
         return {**asdict(self), "sources": list(self.sources), "words": str(self)}
 
 
-def detect(model: nn.Module, x: Tensor) -> Randomness:
-    """What the answers to x [B, ...] depend on, in the model's present mode.
+AT_EXAMPLES = Randomness(("an unknown source, at examples of attacks",), False, True)
+"""Of a model whose answers vary at examples alone; of what is not known, the more careful."""
 
-    About twenty forwards of a few images. The random state is as before; a state that the model
-    itself keeps in buffers or attributes is not.
+
+def detect(model: nn.Module, *asked: Tensor) -> Randomness:
+    """What the answers to inputs [B, ...] depend on, in the model's present mode.
+
+    About twenty forwards of a few images for each of `asked`: the images, and others beside them.
+    The random state is as before; a state that the model itself keeps in buffers or attributes is
+    not.
     """
     found = sources(model)
-    x = x[:IMAGES].detach()
     with kept(found), torch.no_grad():
-        return _detected(model, x, found)
+        return reduce(_joined, [_detected(model, x[:IMAGES].detach(), found) for x in asked])
+
+
+def varies(model: nn.Module, x: Tensor) -> bool:
+    """Whether the answers to x [B, ...] differ by more than rounding, where the draws go on.
+
+    Twice about all, and about two images as often as it takes to see a rare draw.
+    """
+    with torch.no_grad():
+        for at, again in ((x, 1), (x[:2], ASKS)):
+            first: Tensor = model(at.clone()).clone()
+            least = torch.finfo(first.dtype).eps ** 0.5
+            for _ in range(again):
+                if _gap(first.double(), model(at.clone()).double()) > least:
+                    return True
+    return False
+
+
+def _joined(one: Randomness, other: Randomness) -> Randomness:
+    """Of the answers to some inputs and to others."""
+    if not (one.random and other.random):
+        return one if one.random else other
+    controlled = one.controlled and other.controlled
+    names = tuple(dict.fromkeys((*one.sources, *other.sources))) if controlled else ()
+    return Randomness(names, controlled, bool(one.shared and other.shared))
 
 
 def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
@@ -86,13 +121,14 @@ def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
     least = torch.finfo(dtypes[0]).eps ** 0.5  # what equal seeds may differ by
     most = least if rounding else 0.0
     if rounding > least:
-        return Randomness((), False, _shared(ask, x))
+        apart = max(again, key=lambda each: _gap(first, each))
+        return Randomness((), False, _shared(ask, _most(first, apart, x)))
     seeds = range(1, ASKS + 1)
     asked = ((seed, ask(x, seed)) for seed in seeds)
     changed = next(((seed, made) for seed, made in asked if _gap(first, made) > most), (0, first))
     # A state that forwards change looks like a seed's work, until the seeds are asked again.
     if any(_gap(made, ask(x, seed)) > least for seed, made in (changed, (0, first))):
-        return Randomness((), False, _shared(ask, x))
+        return Randomness((), False, _shared(ask, _most(first, changed[1], x)))
     if changed[0] == 0:
         return Randomness()
     alone = [
@@ -101,15 +137,23 @@ def _detected(model: nn.Module, x: Tensor, found: list[Source]) -> Randomness:
         if any(_gap(first, ask(x, 0, source, seed)) > most for seed in seeds)
     ]
     together = tuple(alone) or ("several generators together",)
-    shared = _shared(ask, x)
+    shared = _shared(ask, _most(first, changed[1], x))
     if _gap(first, ask(x, 0)) > least:
         return Randomness((), False, shared)
     return Randomness(together, True, shared)
 
 
+def _most(one: Tensor, other: Tensor, x: Tensor) -> Tensor:
+    """The image [1, ...] whose answers differ most: others may meet no draw at all."""
+    if one.shape != other.shape or len(one) != len(x):
+        return x[:1]
+    place = int((one - other).nan_to_num(0.0).abs().flatten(1).amax(1).argmax())
+    return x[place : place + 1]
+
+
 def _shared(ask: Any, x: Tensor) -> bool:
-    """Whether copies of one image in a batch always get the same answer, to rounding."""
-    copies = x[:1].expand(4, *x.shape[1:]).contiguous()
+    """Whether copies of one image [1, ...] in a batch always get the same answer, to rounding."""
+    copies = x.expand(4, *x.shape[1:]).contiguous()
     return all(
         _gap(rows, rows[:1].expand_as(rows)) < 1e-3
         for rows in (ask(copies, seed) for seed in range(1, ASKS + 1))
