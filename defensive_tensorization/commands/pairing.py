@@ -45,14 +45,15 @@ class Attacked(NamedTuple):
 
     def differences(self, other: "Attacked") -> list[str]:
         """Name what differs, with both values."""
-        free = ("averaged", "batch_size", "input")
         return [
             f"{WORDS.get(name, name)} {a or 'none'} and {b or 'none'}"
             for name, a, b in zip(self._fields, self, other, strict=True)
-            if a != b and not (name in free and None in (a, b))
+            if a != b and not (name in FREE and None in (a, b))
         ]
 
 
+FREE = ("averaged", "batch_size", "input")
+"""Fields that are None where the network has no such thing."""
 WORDS = {
     "step_size": "step size",
     "random_start": "random start",
@@ -148,8 +149,8 @@ def pairs(a: Evaluated, b: Evaluated) -> Iterator[tuple[Attacked, list[Row], lis
     for (mine, ours), (other, theirs) in product(a.rows.items(), b.rows.items()):
         seeds = sorted(ours.keys() & theirs.keys())
         if seeds and not mine.differences(other):
-            known = (of if of is not None else at for of, at in zip(mine, other, strict=True))
-            yield Attacked(*known), [ours[s] for s in seeds], [theirs[s] for s in seeds]
+            known = {name: getattr(other, name) for name in FREE if getattr(mine, name) is None}
+            yield mine._replace(**known), [ours[s] for s in seeds], [theirs[s] for s in seeds]
 
 
 def unlike(a: Evaluated, b: Evaluated) -> dict[tuple[str, float], str]:
