@@ -1,6 +1,7 @@
 """make plot-theta: the rows of one recipe at several thetas, and nobody else's."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row
 from defensive_tensorization.tables.theta import plotted
 
+OF = {"n": 20, "subset": "20 test images", "dataset": "digits", "data": "digits"}
 WORDS = ["attack=[fgsm,pgd]", "eval.epsilon=[2,8]", "eval.images=20", "logger=none"]
 
 
@@ -21,9 +23,9 @@ def rows() -> list[Row]:
     made = []
     for theta, accuracy in ((1.0, 0.2), (0.9, 0.4), (0.8, 0.6)):
         config = composed([*WORDS, f"theta={theta}"])
-        made += of(config, accuracy, n=20, dataset="digits", data="digits")
-    made += of(composed([*WORDS, "defence=none", "theta=1"]), 0.1, n=20, defence="none")
-    made += of(composed([*WORDS, "train.epochs=3", "theta=0.9"]), 0.99, n=20)
+        made += of(config, accuracy, **OF)
+    made += of(composed([*WORDS, "defence=none", "theta=1"]), 0.1, defence="none", **OF)
+    made += of(composed([*WORDS, "train.epochs=3", "theta=0.9"]), 0.99, **OF)
     return made
 
 
@@ -53,6 +55,49 @@ def test_without_theta_all_that_has_rows_is_shown(asked: list[str]) -> None:
     _, table = plotted(asked)
     with table.open() as file:
         assert {p["theta"] for p in csv.DictReader(file)} == {"1", "0.9", "0.8", "dense"}
+
+
+def test_of_two_trainings_that_of_the_runs_folder_is_shown(
+    asked: list[str], rows: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The committed rows are of older weights, and have an attack that the new ones lack."""
+    recipe = next(row.recipe for row in rows if row.theta == 0.9)
+    here = tmp_path / "rows"
+    for file in here.glob("*.jsonl"):
+        if store.read([file])[0].recipe == recipe:
+            file.unlink()
+    for row in (row for row in rows if row.recipe == recipe):
+        new = replace(row, weights="b" * 16, robust_accuracy=0.5)
+        old = replace(row, weights="a" * 16, robust_accuracy=0.3)
+        if row.attack != "pgd":
+            store.append(here / f"{row.run_id}.jsonl", new)
+        store.append(tmp_path / "results" / "smoke" / "rows" / f"{row.run_id}.jsonl", old)
+    words = [*asked, "scale=smoke"] if composed(asked).scale.name != "smoke" else asked
+    _, table = plotted(words)
+    with table.open() as file:
+        points = [p for p in csv.DictReader(file) if p["theta"] == "0.9"]
+    assert {(p["attack"], p["accuracy"]) for p in points} == {("clean", "0.5"), ("fgsm", "0.5")}
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "no rows" in each]
+    assert line.startswith("no rows of pgd at theta=0.9: run") and line.endswith("theta=1,0.9,0.8")
+
+
+def test_rows_of_two_trainings_in_one_folder_are_refused(asked: list[str], rows: list[Row]) -> None:
+    runs = next(Path(word.partition("=")[2]) for word in asked if word.startswith("paths.runs="))
+    row = next(row for row in rows if row.theta == 0.9)
+    other = replace(row, weights="b" * 16, eval_seed=9)
+    store.append(runs / "rows" / f"{row.run_id}.jsonl", other)
+    with pytest.raises(UsageError, match="theta=0.9 has rows of two trainings: move the files"):
+        plotted(asked)
+
+
+def test_the_figure_says_of_what_it_is(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plotted(asked)
+    about = capsys.readouterr().out.splitlines()[0]
+    assert about.endswith(
+        "training seed 0. Data: digits; n = 20 (20 test images); 2 evaluation seeds."
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,24 @@ def facts(columns: Sequence[Column], rows: Sequence[Row]) -> Facts:
     )
 
 
+def measured(rows: Sequence[Row]) -> str:
+    """One line for a picture: data, n, scoring draws and evaluation seeds."""
+    scored = sorted({row.scored for row in rows})
+    draws = [f"{n:,} scoring draw{'s' * (n > 1)}" for n in scored if scored != [1]]
+    seeds = _seeds(rows)
+    return (
+        "; ".join(
+            [
+                f"Data: {_listed(row.data for row in rows)}",
+                " or ".join(dict.fromkeys(f"n = {r.n:,} ({r.subset})" for r in rows)),
+                *([" or ".join(draws)] if draws else []),
+                f"{seeds} evaluation seed{'s' * (seeds != '1')}",
+            ]
+        )
+        + "."
+    )
+
+
 def origin(made: Sequence[Row | About]) -> Facts:
     """Where and by which code rows or panels were made."""
     return (

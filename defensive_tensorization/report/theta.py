@@ -70,7 +70,10 @@ def figure(points: Sequence[Point], about: str, path: Path) -> Path:
     grid[0][0].set_ylabel("accuracy (%)")
     handles, labels = grid[0][0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-    caption = about + "; ± over evaluation seeds; dashed: the dense network"
+    several = any(point.deviation is not None for point in points)
+    dense = any(point.theta == "dense" for point in points)
+    caption = about + " Bars: ± one standard deviation over evaluation seeds." * several
+    caption += " Dashed: the dense network." * dense
     made.supxlabel(wrapped(caption, 0.98 * width, 8), fontsize=8)
     made.savefig(path, dpi=150)
     pyplot.close(made)

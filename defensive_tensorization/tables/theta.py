@@ -1,16 +1,19 @@
 """The question that a theta sweep ends with: how accuracy goes with theta, for one recipe."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .. import config as cfg
 from ..config import Config
 from ..errors import UsageError, in_one_line
+from ..report.caption import measured
+from ..report.selection import one_training
 from ..report.theta import Point, figure, text
 from ..results import store
 from ..results.row import Row, summarise
 from ..system.table import tidy
+from .table_spec import folder_of
 
 
 def plotted(words: Sequence[str]) -> list[Path]:
@@ -32,25 +35,31 @@ def plotted(words: Sequence[str]) -> list[Path]:
     if base.defence.conv is None:
         raise UsageError(f"defence={base.defence.name} has no theta: take defence=tensorization")
     runs = Path(base.paths.runs)
-    folders = [runs / "rows", Path(base.paths.results) / base.scale.name / "rows"]
+    folders = [runs / "rows", folder_of(base) / "rows"]
     rows = store.read(folders)
+    own = {row.key for row in store.read(folders[:1])}
     thetas = _thetas(swept, rows)
     cells = {theta: cfg.composed([*rest, f"theta={theta:g}"]) for theta in thetas}
-    points = [p for theta, cell in cells.items() for p in _points(f"{theta:g}", cell, rows)]
     dense = cfg.composed([*rest, "defence=none", "theta=1"])
-    points += _points("dense", dense, rows)
+    named = {**{f"{theta:g}": cell for theta, cell in cells.items()}, "dense": dense}
+    of = {theta: _of_one_training(theta, cell, rows, own) for theta, cell in named.items()}
+    if len({row.data_digest for each in of.values() for row in each}) > 1:
+        raise UsageError("the networks have rows of several data: move those of one away")
+    found = {theta: _evaluated(cell, of[theta]) for theta, cell in named.items()}
+    points = [_point(theta, each) for theta, groups in found.items() for each in groups]
     if not any(point.theta != "dense" for point in points):
         raise UsageError(
             f"{folders[0]} has no rows of this recipe: run it, python -m defensive_tensorization "
             f"-m {' '.join(rest)} theta=1,0.95,0.9,0.8; words that change the training change the "
             "recipe"
         )
-    about = _about(base, rows)
+    about = _about(base, [row for groups in found.values() for each in groups for row in each])
     print(text(points, about))
     had = {point.theta for point in points}
     shown = {f"{t:g}": cell for t, cell in cells.items() if swept or f"{t:g}" in had}
     if gaps := missing(points, shown):
-        print(f"no rows of {gaps}: run python -m defensive_tensorization -m {' '.join(words)}")
+        asked = words if swept else [*rest, f"theta={','.join(shown)}"]
+        print(f"no rows of {gaps}: run python -m defensive_tensorization -m {' '.join(asked)}")
     name = cfg.run_id(base, cfg.digest([cfg.train_config_hash(c) for c in cells.values()], 8))
     path = runs / "theta" / name.replace(f"theta{base.theta:g}", "theta")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,32 +101,50 @@ def _thetas(swept: Sequence[str], rows: Sequence[Row]) -> list[float]:
         raise UsageError(f"{swept[-1]}: write theta=1,0.95,0.9") from None
 
 
-def _points(theta: str, config: Config, rows: Sequence[Row]) -> list[Point]:
-    """Of one network, each attack and epsilon that the configuration evaluates."""
+def _of_one_training(
+    theta: str, config: Config, rows: Sequence[Row], own: Collection[str]
+) -> list[Row]:
+    """Return the rows of one training of the network.
+
+    A network can be trained anew with the same configuration. The training in the runs folder
+    stands, and committed rows of other weights are left out.
+
+    Args:
+        own: the keys of the rows in the runs folder.
+
+    Raises:
+        UsageError: where the rows are of two trainings and the folder does not say which stands.
+    """
+    recipe = cfg.train_config_hash(config)
+    mine = [row for row in rows if row.recipe == recipe and row.sketch]
+    here = [row for row in mine if row.key in own]
+    weights = {row.weights for row in here}
+    return one_training(
+        [row for row in mine if not here or row.weights in weights], f"theta={theta}"
+    )
+
+
+def _evaluated(config: Config, mine: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each attack and epsilon that the configuration evaluates."""
     from ..experiment.evaluation_config import eval_config_hash
     from ..experiment.plan import attacks
 
-    recipe = cfg.train_config_hash(config)
-    mine = [row for row in rows if row.recipe == recipe and row.sketch]
-    if len({row.data_digest for row in mine}) > 1:
-        raise UsageError(f"theta={theta} has rows of several data: move those of one away")
-    found = []
-    for attack in (None, *attacks(config)):
-        protocol = eval_config_hash(config, attack)
-        of = [row for row in mine if row.protocol == protocol]
-        if of:
-            s = summarise(of)
-            name, epsilon = (attack.name, attack.epsilon) if attack else ("clean", 0.0)
-            found.append(Point(theta, name, epsilon, s.robust_mean, s.robust_std, s.n, s.seeds))
-    return found
+    protocols = [eval_config_hash(config, attack) for attack in (None, *attacks(config))]
+    found = ([row for row in mine if row.protocol == protocol] for protocol in protocols)
+    return [each for each in found if each]
+
+
+def _point(theta: str, rows: Sequence[Row]) -> Point:
+    s, row = summarise(rows), rows[0]
+    return Point(theta, row.attack, row.epsilon, s.robust_mean, s.robust_std, s.n, s.seeds)
 
 
 def _about(config: Config, rows: Sequence[Row]) -> str:
-    titles = {row.data for row in rows if row.dataset == config.dataset.name}
+    """Of the rows that are shown: the network, its training, data, n and seeds."""
     return (
         f"{config.model.name}, width {config.model.width}, {config.precision.name} weights, "
-        f"{config.defence.name}; {', '.join(sorted(titles)) or config.dataset.name}; "
-        f"{config.train.epochs} epochs ({config.train.name}), seed {config.seed}"
+        f"{config.defence.name}; {config.train.epochs} epochs ({config.train.name}), training "
+        f"seed {config.seed}. {measured(rows)}"
     )
 
 
