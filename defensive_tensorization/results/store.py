@@ -93,10 +93,28 @@ def _order(row: Row) -> tuple[str, float, str, int, str]:
     return row.attack, row.epsilon, row.protocol, row.eval_seed, row.fingerprint
 
 
+_parsed: dict[Path, tuple[tuple[int, int, int], tuple[list[Row], int]]] = {}
+"""By path: its inode, the time of its last change and its size, and what `_load` found."""
+
+
 def _load(path: Path) -> tuple[list[Row], int]:
-    """The rows of one file, and the length in bytes of the part that is sound."""
+    """The rows of one file, and the length in bytes of the part that is sound.
+
+    A file is parsed once a process, and anew when it has changed: a list or a report of all tables
+    reads each file dozens of times.
+    """
     if not path.exists():
         return [], 0
+    stat = path.stat()
+    stamp = stat.st_ino, stat.st_mtime_ns, stat.st_size
+    where = path.absolute()
+    if where not in _parsed or _parsed[where][0] != stamp:
+        _parsed[where] = stamp, _parse(path)
+    rows, sound = _parsed[where][1]
+    return list(rows), sound
+
+
+def _parse(path: Path) -> tuple[list[Row], int]:
     *lines, torn = path.read_bytes().split(b"\n")
     rows: list[Row] = []
     sound = 0
