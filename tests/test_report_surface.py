@@ -178,6 +178,45 @@ def test_every_line_of_the_figure_is_named_by_a_legend(
     pyplot.close(drawn)
 
 
+def test_a_panel_names_the_draws_that_it_lacks() -> None:
+    [(heading, lines)] = random_panels([r for r in grid() if r.averaged in (1, 10)], [COLUMN])
+    assert heading == "Ours\nε = 2; no rows of K = 5, 20, 50"
+    assert [label for label, line in lines if line] == ["K = 1", "K = 10"]
+
+
+def test_a_network_has_one_style_in_all_panels() -> None:
+    """The first network has no rows at ε = 8."""
+    columns = [Column(f"Fixed {i}", "", f"fixed-{i}", PLACES) for i in range(2)]
+    rows = [
+        replace(cell(s, 1, i), recipe=f"fixed-{i}", random=False, epsilon=e)
+        for i, e in ((0, 2.0), (1, 2.0), (1, 8.0))
+        for s in STEPS
+    ]
+    ((whole, part),) = fixed_panels(rows, columns)
+    assert [label for label, _ in whole[1]] == [label for label, _ in part[1]]
+    assert part[0] == "ε = 8; no rows of: Fixed 0"
+
+
+def test_the_legend_names_what_is_drawn_and_the_caption_data_and_n(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+    rows = [r for r in grid() if r.averaged in (1, 10)]
+    figure(rows, [COLUMN], tmp_path / "s.png", title="Surface")
+    monkeypatch.undo()
+    (drawn,) = kept
+    (part,) = drawn.subfigs
+    assert [t.get_text() for of in part.legends for t in of.texts] == ["K = 1", "K = 10"]
+    last = drawn.get_supxlabel().splitlines()
+    assert "Data: CIFAR-10, JPEG q75 (folder); n = 40 (" in " ".join(last)
+    assert last[-1].endswith("30 scoring draws; 1 evaluation seed.")
+    pyplot.close(drawn)
+
+
 def test_the_figure_fits_a_printed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from matplotlib import pyplot
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from defensive_tensorization.report.caption import measured
 from defensive_tensorization.report.figures import STYLES, saved
 from defensive_tensorization.report.selection import Column
 from defensive_tensorization.report.surface import (
     ABOUT,
+    ATTACK,
     STEPS,
     Surface,
     epsilons_of,
@@ -40,7 +42,8 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
     for group in fixed_panels(rows, columns):
         grids.append((group, 2, "Networks in which nothing is random"))
     grids = [each for each in grids if each[0]]
-    under = wrapped(ABOUT, 0.98 * PAGE, 8)
+    about = f"{ABOUT}\n{measured([row for row in rows if row.attack == ATTACK] or rows)}"
+    under = wrapped(about, 0.98 * PAGE, 8)
     heights = [_height(panels, across) for panels, across, _ in grids]
     with pyplot.rc_context({"font.size": 8}):
         drawn = pyplot.figure(
@@ -53,11 +56,11 @@ def figure(rows: Sequence[Row], columns: Sequence[Column], path: Path, *, title:
         )
         for part, (panels, across, heading) in zip(parts.flat, grids, strict=False):
             _grid(part, panels, across, heading)
-        return saved(drawn, path, title, ABOUT, under)
+        return saved(drawn, path, title, about, under)
 
 
 def random_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, list[Line]]]:
-    """By heading, a line a K."""
+    """By heading, a line a K; the heading names every K that has no rows."""
     made = []
     for column in columns:
         for epsilon in epsilons_of(rows, column):
@@ -65,7 +68,9 @@ def random_panels(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[
                 found = surface(rows, column, epsilon)
                 ks = shown_draws(rows, column, epsilon)
                 lines = [(of, _line(found, k)) for k, of in ks.items()]
-                made.append((f"{column.label}\nε = {epsilon:g}", lines))
+                lacks = [f"{k}" for k, (_, line) in zip(ks, lines, strict=True) if not line]
+                told = f"; no rows of K = {', '.join(lacks)}" if lacks else ""
+                made.append((f"{column.label}\nε = {epsilon:g}{told}", lines))
     return made
 
 
@@ -74,22 +79,31 @@ def fixed_panels(
 ) -> list[list[tuple[str, list[Line]]]]:
     """By heading, a line a network, in groups of no more networks than there are styles: each has a
     legend of its own."""
-    by_epsilon: dict[float, list[Line]] = {}
+    by_epsilon: dict[float, dict[str, Line]] = {}
     for column in columns:
         for epsilon in epsilons_of(rows, column):
             if not any(row.random for row in surface_rows(rows, column, epsilon)):
                 k = next(iter(shown_draws(rows, column, epsilon)))
                 line = _line(surface(rows, column, epsilon), k)
-                by_epsilon.setdefault(epsilon, []).append((column.label, line))
-    most = max(map(len, by_epsilon.values()), default=0)
+                by_epsilon.setdefault(epsilon, {})[column.label] = column.label, line
+    known = set().union(*by_epsilon.values())
+    labels = [column.label for column in columns if column.label in known]
+    groups = [labels[i : i + len(STYLES)] for i in range(0, len(labels), len(STYLES))]
     return [
         [
-            (f"ε = {epsilon:g}", lines[start : start + len(STYLES)])
+            _fixed_panel(epsilon, [lines.get(label, (label, {})) for label in group])
             for epsilon, lines in sorted(by_epsilon.items())
-            if lines[start:]
+            if any(label in lines for label in group)
         ]
-        for start in range(0, most, len(STYLES))
+        for group in groups
     ]
+
+
+def _fixed_panel(epsilon: float, lines: list[Line]) -> tuple[str, list[Line]]:
+    """Every line has its place, and so its style, in each panel of a group."""
+    lacks = [label for label, line in lines if not line]
+    told = f"; no rows of: {', '.join(lacks)}" if lacks else ""
+    return wrapped(f"ε = {epsilon:g}{told}", 0.4 * PAGE, 8), lines
 
 
 def _height(panels: Sequence[tuple[str, list[Line]]], across: int) -> float:
@@ -114,12 +128,17 @@ def _grid(part: Any, panels: Sequence[tuple[str, list[Line]]], across: int, titl
         _panel(axis, heading, lines)
     for line in grid:
         line[0].set_ylabel("robust accuracy (%)")
-    handles = max(
-        (axis.get_legend_handles_labels() for axis in grid.flat), key=lambda each: len(each[1])
-    )
-    wordy = any(len(label) > 12 for label in handles[1])
+    drawn = {
+        label: handle
+        for axis in grid.flat
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    places = {label: i for _, lines in panels for i, (label, _) in enumerate(lines)}
+    labels = sorted(drawn, key=lambda label: places[label])
+    wordy = any(len(label) > 12 for label in labels)
     part.legend(
-        *handles,
+        [drawn[label] for label in labels],
+        labels,
         title=title,
         loc="outside upper center",
         ncols=2 if wordy else 5,
@@ -130,6 +149,8 @@ def _grid(part: Any, panels: Sequence[tuple[str, list[Line]]], across: int, titl
 
 def _panel(axis: "Axes", heading: str, lines: Sequence[Line]) -> None:
     for i, ((label, line), (colour, marker, dash)) in enumerate(zip(lines, STYLES, strict=False)):
+        if not line:
+            continue
         place = APART ** (i - (len(lines) - 1) / 2)
         axis.errorbar(
             [steps * place for steps in line],
