@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import fake_task
+from helpers import fake_rows, fake_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -338,6 +338,12 @@ def test_verify_holds_networks_against_committed_rows(
         verify.compared([*asked, "device=cpu"])
     with pytest.raises(UsageError, match="or their data are not here"):
         verify.compared([*asked, "device=cpu", "dataset=synthetic_tones", "model=soundnet5"])
+
+
+def test_verify_takes_rows_of_several_draws_where_nothing_is_random() -> None:
+    clean = {"attack": "clean", "epsilon": 0.0, "scored": 30}
+    fixed, drawn = (fake_rows.row(random=random, **clean) for random in (False, True))
+    assert verify._plain([fixed, drawn], "clean", 0.0) == [fixed]
 
 
 @pytest.mark.parametrize(("here", "holds"), [(0.5, True), (0.57, True), (0.58, False)])

@@ -97,7 +97,8 @@ def _of_network(
     was.eval.sketch, was.eval.draws, was.attack = True, 1, {}
     aims = _aims(was, rows)
     if not (clean := _plain(rows, "clean", 0.0)):
-        log.info("%s has no committed rows that one draw scored", entry.name)
+        why = "that one draw scored" if rows else "as it was trained"
+        log.info("%s has no committed rows %s", entry.name, why)
         return
     if own not in tasks:
         try:
@@ -156,7 +157,8 @@ def _plain(rows: Sequence[Row], attack: str, epsilon: float) -> list[Row]:
     """Rows of one protocol, that with the most images and seeds, of the network as it is."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        plain = row.sketch and row.scored == 1 and not row.options and row.knowledge == "fresh"
+        one = row.scored == 1 or not row.random  # all draws of nothing are one
+        plain = row.sketch and one and not row.options and row.knowledge == "fresh"
         if plain and (row.attack, row.epsilon) == (attack, epsilon):
             groups.setdefault(row.protocol, []).append(row)
     return max(groups.values(), key=lambda group: (group[0].n, len(group)), default=[])
