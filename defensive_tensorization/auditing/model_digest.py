@@ -1,9 +1,9 @@
 """What a model computes, as one digest: equal models have equal digests, in any process.
 
-It covers each module's class and what the class holds now, its mode, parameters, buffers, submodules
-and attributes, each sketch, and the contexts that are open: those of `sketching`, the derivative of
-sgn in force, and autocast. States of random generators are left out, as every measurement seeds
-them.
+It covers each module's class and what the class holds now, its mode, parameters, buffers,
+submodules and attributes, each sketch, and the contexts that are open: those of `sketching`, the
+derivative of sgn in force, and autocast. States of random generators are left out, as every
+measurement seeds them.
 """
 
 from __future__ import annotations
