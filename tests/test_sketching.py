@@ -510,6 +510,9 @@ def test_deepcopy_goes_on_from_where_the_original_stands() -> None:
     assert [drawn(layers) for _ in range(2)] == ahead, "the copies share a generator"
     with sketching.disabled(layers):
         assert drawn(twin) != [[None], [None]]
+    again = copy.deepcopy(layers)
+    sketching.seed(again, 5)
+    assert drawn(again) != drawn(layers)
     assert len(sketching.sketches(nn.ModuleList([*layers, *twin]))) == 4
 
 

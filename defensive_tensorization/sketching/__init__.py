@@ -2,6 +2,8 @@
 
 By default draws are live, in training and in evaluation; the context managers change that for one
 model: `frozen`, `disabled`, `per_sample`, `draws_per_batch`, `drawn`, `record`, `replay`, `repeat`.
+
+A deep copy of a model draws next what the original draws next; `seed(copy, n)` parts them.
 """
 
 from .control import (
