@@ -50,6 +50,8 @@ def start(directory: Path, mode: str = "offline", artifacts: str = "reference") 
 
 
 def read_back(run_directory: str) -> dict[str, Any]:
+    """By W&B's own reader, once the log has its end, which W&B may write after `finish`."""
+    logged(run_directory)
     words = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", run_directory]
     return json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,18 @@ class Logged:
         return {key.split(".")[0] for point in [*self.points, self.final] for key in point}
 
 
+LONGEST_S = 60
+
+
 def logged(directory: Path | str) -> Logged:
+    """What the log of a finished run holds: W&B's own process may write its end after `finish`."""
+    until = time.monotonic() + LONGEST_S
+    while (found := _logged(directory)).exit_code is None and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def _logged(directory: Path | str) -> Logged:
     (file,) = Path(directory).glob("run-*.wandb")
     words = ["leet", "inspect", "--no-observability", "--json", "--run-file", str(file)]
     command = [get_core_path(), *words, str(file.parents[1])]
