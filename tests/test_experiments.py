@@ -68,6 +68,11 @@ def test_every_committed_row_is_of_a_golden_identity() -> None:
     assert {(row.recipe, row.protocol) for row in rows} <= golden
 
 
+@pytest.mark.parametrize("file", sorted(COMMITTED.glob("*/rows/*.jsonl")), ids=lambda f: f.stem)
+def test_the_committed_rows_of_a_run_are_of_one_network(file: Path) -> None:
+    assert len({row.weights for row in store.read([file])}) == 1
+
+
 @pytest.mark.parametrize("table", ["honest_table1", "honest_table2", "honest_table4"])
 def test_every_headline_has_a_surface_of_its_own_network(table: str) -> None:
     """And no two share one: Table 4's baselines differ by the attack's surrogate alone."""
