@@ -244,12 +244,27 @@ def test_hydra_is_not_needed(runs: Path) -> None:
         ("{}/nowhere/a/b", "nowhere/manifest.json cannot be read .No such file"),
         ("file://{}/nowhere/a/b", "nowhere/manifest.json cannot be read .*No such file"),
         ("ftp://host/a/b", "take a URL of https://"),
+        ("https://h o/x/y/z", "^'https://h o/x' is no folder or URL .a URL holds no ' '.: write"),
+        ("https://hö/a/b", "a URL holds no 'ö'"),
+        ("https:///a/b", "it names no host"),
+        ("https://[h/a/b", "is no folder or URL .Invalid IPv6 URL"),
+        ("http://h:port/a/b", "is no folder or URL .Port could not be cast"),
+        ("file://h/a/b", "followed by a path from /"),
+        ("https://host/a", "write GROUP/NETWORK"),
+        ("https://h\no/a/b", "leave out the control character"),
+        ("a/b\n", "leave out the control character"),
     ],
 )
 def test_what_is_not_there_is_refused_in_one_line(runs: Path, name: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint) as refused:
         dt.load(name.format(networks(runs)))
     assert "\n" not in str(refused.value)
+
+
+def test_the_path_of_a_manifest_is_told_once(runs: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        dt.load(networks(runs) / "nowhere" / "a" / "b")
+    assert str(refused.value).count("nowhere") == 1
 
 
 def test_a_changed_file_is_refused(runs: Path, tmp_path: Path) -> None:

@@ -81,9 +81,9 @@ class Manifest:
     @classmethod
     def at(cls, source: Source) -> Manifest:
         """Read it. Raises UsageError where there is none, or one of another version."""
-        where = source.shown(FILE)
+        where, content = source.shown(FILE), source.read(FILE)
         try:
-            plain = json.loads(source.read(FILE))
+            plain = json.loads(content)
             if plain["format"] != FORMAT:
                 raise UsageError(f"its format is {plain['format']}, not {FORMAT}: upgrade")
             entries = [Entry.read(each) for each in plain["networks"]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 
 from ..errors import UsageError
 
@@ -18,9 +20,16 @@ TIMEOUT = 60  # seconds without an answer
 
 @dataclass(frozen=True)
 class Source:
-    """A folder, or the URL of one."""
+    """A folder, or the URL of one. Raises UsageError for a malformed URL."""
 
     at: str
+
+    def __post_init__(self) -> None:
+        if reason := _malformed(self.at):
+            raise UsageError(
+                f"{self.at!r} is no folder or URL ({reason}): write one such as "
+                "https://HOST/networks, with %20 for a blank in a URL"
+            )
 
     def __str__(self) -> str:
         return self.at
@@ -59,6 +68,23 @@ class Source:
         return content
 
 
+def _malformed(at: str) -> str | None:
+    """Why a folder or URL cannot be one; None where it can."""
+    if found := re.search(r"[\x00-\x1f\x7f]", at):
+        return f"it holds {found[0]!r}"
+    if not at.startswith(SCHEMES):
+        return None
+    try:
+        split, _ = urlsplit(at), urlsplit(at).port
+    except ValueError as error:
+        return str(error)
+    if split.scheme == "file":
+        return None if split.netloc in ("", "localhost") else "file:// is followed by a path from /"
+    if found := re.search(r"[^!-~]", at):
+        return f"a URL holds no {found[0]!r}"
+    return None if split.hostname else "it names no host"
+
+
 def of_scale(scale: str) -> Path:
     """Return the repository's folder of the networks of a scale, whether or not it is there."""
     return RESULTS / scale / "networks"
@@ -80,9 +106,12 @@ def split(given: str) -> tuple[Source, str]:
     words = given.removesuffix(".safetensors").split("/")
     name = "/".join(words[-2:])
     before = "/".join(words[:-2])
+    if any(ord(character) < 32 for character in given):
+        raise UsageError(f"{given!r} is no name of a network: leave out the control character")
     if "://" in given and not given.startswith(SCHEMES):
         raise UsageError(f"{given}: take a URL of {', '.join(SCHEMES)} or a folder")
-    if len(words) < 2 or not all(words[-2:]):
+    cut = given.startswith(SCHEMES) and not before.startswith(SCHEMES)  # no name behind the host
+    if len(words) < 2 or cut or not all(words[-2:]):
         raise UsageError(
             f"{given!r} is no name of a network: write GROUP/NETWORK, such as "
             "cifar10-resnet18-w16/theta-0.9, after the folder or URL that holds it, if any"
