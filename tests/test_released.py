@@ -2,12 +2,14 @@
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,7 +232,7 @@ def test_hydra_is_not_needed(runs: Path) -> None:
         "    sys.modules[name] = None\n"
         "import torch, defensive_tensorization as dt\n"
         f"net = dt.load({str(networks(runs) / NAME)!r})\n"
-        "print(list(net(torch.rand(2, 1, 8, 8)).shape))"
+        "print(list(net(torch.rand(2, 3, 8, 8)).shape))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[2, 10]", "")
@@ -265,6 +267,35 @@ def test_the_path_of_a_manifest_is_told_once(runs: Path) -> None:
     with pytest.raises(UsageError) as refused:
         dt.load(networks(runs) / "nowhere" / "a" / "b")
     assert str(refused.value).count("nowhere") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "x", "told"),
+    [
+        (
+            "images",
+            torch.rand(2, 1, 16000),
+            r"images [B, 3, H, W], .* in [0, 1], got float32 [2, 1",
+        ),
+        ("images", torch.rand(3, 8, 8), r"got float32 [3, 8, 8]: take x[None] for a batch of one"),
+        ("images", torch.rand(2, 1, 8, 8), r"got float32 [2, 1, 8, 8]: give images of this shape"),
+        ("images", torch.ones(2, 3, 8, 8).byte(), r"got uint8 [2, 3, 8, 8]: take x.float() / 255"),
+        ("images", [1.0], r"got list: give images of this shape"),
+        ("clips", torch.rand(2, 3, 8, 8), r"clips [B, 1, 16000], .* in [-1, 1], got float32 [2, 3"),
+        ("clips", torch.rand(1, 16000), r"got float32 [1, 16000]: take x[None] for a batch of one"),
+        ("clips", torch.rand(2, 1, 8000), r"got float32 [2, 1, 8000]: give clips of this shape"),
+        ("clips", torch.ones(2, 1, 16000).short(), r"take x.float() / 32768"),
+    ],
+)
+def test_inputs_of_another_kind_are_refused(runs: Path, kind: str, x: Any, told: str) -> None:
+    net = dt.load(networks(runs) / NAME)
+    if kind == "clips":
+        made = replace(net.card.architecture, mean=(0.0,), std=(1.0,))
+        net.card = replace(net.card, kind="clips", bounds=(-1.0, 1.0), architecture=made)
+    pattern = ".*".join(map(re.escape, told.split(".*")))
+    with pytest.raises(ValueError, match=f"^{re.escape(NAME)} takes .*{pattern}") as refused:
+        net(x)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_changed_file_is_refused(runs: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..data import decode
 from ..errors import UsageError
+from ..models.logmel import RATE
 from . import source, tensor_file
 from .architecture import built, deployed
 from .manifest import Entry, Manifest
@@ -17,6 +18,8 @@ from .manifest import Entry, Manifest
 
 class ReleasedNetwork(nn.Module):
     """[B, ...] within `card.bounds` to logits [B, classes]; evaluation mode, float32.
+
+    Raises UsageError for inputs of another shape, or of whole numbers.
 
     Attributes:
         network: as it is deployed, with whatever its defence puts around it.
@@ -30,9 +33,33 @@ class ReleasedNetwork(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_inputs(x, self.card)
         if x.ndim == 4:  # as its kernels lie
             x = x.contiguous(memory_format=torch.channels_last)
         return cast(Tensor, self.network(x))
+
+
+def _check_inputs(x: Tensor, card: Entry) -> None:
+    """Refuse what is no batch of the kind, "images" or "clips", that the network was trained on."""
+    channels, (low, high) = len(card.architecture.mean), card.bounds
+    sound = card.kind == "clips"
+    size = (RATE,) if sound else ("H", "W")
+    rank = 2 + len(size)
+    shape = [*x.shape] if isinstance(x, Tensor) else None
+    fits = shape is not None and len(shape) == rank and shape[1] == channels
+    if fits and (not sound or x.shape[2] == RATE) and x.is_floating_point():
+        return
+    found, remedy = type(x).__name__, f"give {card.kind} of this shape"
+    if shape is not None:
+        found = f"{str(x.dtype).removeprefix('torch.')} {shape}"
+        if len(shape) == rank - 1 and shape[0] == channels:
+            remedy = "take x[None] for a batch of one"
+        elif fits and not x.is_floating_point():
+            remedy = f"take {'x.float() / 32768' if sound else 'x.float() / 255'}"
+    raise UsageError(
+        f"{card.name} takes {card.kind} [B, {channels}, {', '.join(map(str, size))}], floating "
+        f"point in [{low:g}, {high:g}], got {found}: {remedy}"
+    )
 
 
 def load(name: str | os.PathLike[str]) -> ReleasedNetwork:
