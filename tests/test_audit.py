@@ -364,6 +364,22 @@ def test_a_trained_run_is_found_by_its_name_and_by_its_fingerprint(config: Confi
         stored(p.name, [*words, "model.width=13"])
 
 
+def test_the_cache_of_a_moved_run_is_in_its_new_folder(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was = deepcopy(config)
+    was.paths.runs, was.dataset.cache = "old", "old/cache"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "net.pt").touch()
+    monkeypatch.setattr(
+        "defensive_tensorization.training.checkpoint.described",
+        lambda _: ("f" * 16, cfg.plain(was)),
+    )
+    assert stored("net", [f"paths.runs={tmp_path}"]).dataset.cache == f"{tmp_path}/cache"
+    was.dataset.cache = "elsewhere"
+    assert stored("net", [f"paths.runs={tmp_path}"]).dataset.cache == "elsewhere"
+
+
 def test_the_file_is_made_once_and_its_page_says_the_verdict(config: Config) -> None:
     quick = deepcopy(config)
     quick.audit.steps = quick.audit.draws = quick.audit.queries = 2

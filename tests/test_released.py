@@ -32,8 +32,11 @@ from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.architecture import architecture
 from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.plan import Plan, plan
+from defensive_tensorization.experiment.released_networks import trained_from
 from defensive_tensorization.released import source, tensor_file
 from defensive_tensorization.released.architecture import Architecture, built, deployed
+from defensive_tensorization.released.manifest import Manifest
+from defensive_tensorization.released.source import Source
 from defensive_tensorization.report import tables
 from defensive_tensorization.results import store
 from defensive_tensorization.tables import released_notes
@@ -406,6 +409,17 @@ def test_an_audit_finds_a_released_network(runs: Path) -> None:
     assert config.audit.images == 5
     with pytest.raises(UsageError, match="an override changes what .* was trained from"):
         stored(NAME, [f"networks={networks(runs)}", "train.epochs=3"])
+
+
+def test_places_that_are_named_reach_a_released_network(runs: Path, tmp_path: Path) -> None:
+    """Its data's cache is in the runs folder; its own configuration holds no folder."""
+    (entry,) = [e for e in Manifest.at(Source(str(networks(runs)))).entries.values()][:1]
+    cifar10 = cfg.plain(composed(["dataset=cifar10"]))
+    entry = replace(entry, config=cifar10)
+    config = trained_from(entry, [f"paths.runs={tmp_path}", "dataset.root=mine", "audit.images=5"])
+    assert config.dataset.cache == f"{tmp_path}/cache" and config.dataset.root == "mine"
+    assert config.paths.runs == str(tmp_path)
+    assert trained_from(entry, ["dataset.cache=null"]).dataset.cache is None
 
 
 def test_networks_any_evaluates_on_other_data_and_says_so(

@@ -33,7 +33,9 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
         )
     fingerprint, plain = checkpoint.described(found[0])
     was = cfg.restored(plain)
-    made = cfg.amended(was, [f"paths.runs={runs}", *overrides])
+    at_default = was.dataset.cache == f"{was.paths.runs}/cache"
+    cache = [f"dataset.cache={runs}/cache"] if at_default else []
+    made = cfg.amended(was, [f"paths.runs={runs}", *cache, *overrides])
     if ignored := _ignored(was, made, overrides):
         raise UsageError(
             f"{ignored} says what {found[0].stem} was trained with, and is not what it was: leave "

@@ -73,7 +73,7 @@ def compared(overrides: Sequence[str]) -> list[Comparison]:
     found: list[Comparison] = []
     for entry in listed.entries.values():
         rows = [row for row in committed if row.weights == entry.weights]
-        found += _of_network(entry, listed, rows, config, tasks)
+        found += _of_network(entry, listed, rows, config, tasks, overrides)
     if not found:
         raise UsageError(
             f"nothing to compare: {folder_of(config) / 'rows'} holds no rows of the released "
@@ -83,9 +83,15 @@ def compared(overrides: Sequence[str]) -> list[Comparison]:
 
 
 def _of_network(
-    entry: Entry, listed: Manifest, rows: Sequence[Row], given: Config, tasks: dict[str, Task]
+    entry: Entry,
+    listed: Manifest,
+    rows: Sequence[Row],
+    given: Config,
+    tasks: dict[str, Task],
+    overrides: Sequence[str],
 ) -> Iterator[Comparison]:
-    was = trained_from(entry)
+    """given: the configuration that `overrides` make, whose dataset.* words are of its data."""
+    was = trained_from(entry, [word for word in overrides if word.startswith("paths.")])
     was.defence.input = was.defence.prune = None  # they joined the weights later
     was.defence.name = cfg.trained_name(was.defence)
     as_trained = (was.defence.name, cfg.batchnorm(was))

@@ -82,10 +82,16 @@ def of_other_data(config: Config) -> Entry | None:
     return next((e for e in listed.entries.values() if e.recipe == recipe), None)
 
 
-def trained_from(entry: Entry) -> Config:
-    """The configuration of a released network's training, its data where they lie by default."""
+def trained_from(entry: Entry, overrides: Sequence[str]) -> Config:
+    """The configuration of a released network's training.
+
+    Where data and results lie is by default, or as the words paths.* and dataset.* of `overrides`
+    say.
+    """
     config = cfg.restored(entry.config)
-    config.dataset = cfg.composed([f"dataset={config.dataset.name}"]).dataset
+    places = [word for word in overrides if word.lstrip("+").startswith(("paths.", "dataset."))]
+    made = cfg.composed([f"dataset={config.dataset.name}", *places])
+    config.dataset, config.paths = made.dataset, made.paths
     return config
 
 
@@ -96,7 +102,7 @@ def configured(name: str, overrides: Sequence[str]) -> Config:
     if listed is None:
         raise UsageError(f"MODEL={name}: no network is released here, name a trained run")
     entry = listed.entry(name)
-    made = cfg.amended(trained_from(entry), overrides)
+    made = cfg.amended(trained_from(entry, overrides), overrides)
     if cfg.train_config_hash(made) != entry.recipe:
         raise UsageError(
             f"an override changes what {name} was trained from: leave MODEL out to audit another "
