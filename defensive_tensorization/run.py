@@ -36,9 +36,11 @@ def run(config: Config, command: str, plane: Config | None = None) -> None:
     from .experiment.ensure import evaluated, summary, trained
     from .experiment.evaluation_config import eval_config_hash
     from .experiment.plan import attacks, plan
+    from .experiment.released_networks import check_named
     from .system.file_lock import alone
     from .training import distributed
 
+    check_named(config.networks)
     distributed.join()
     with distributed.one_a_machine_first():
         p = plan(config)

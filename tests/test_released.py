@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import fake_rows, fake_task
+from helpers.command import ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -32,7 +33,7 @@ from defensive_tensorization.experiment import components
 from defensive_tensorization.experiment.architecture import architecture
 from defensive_tensorization.experiment.ensure import evaluated, trained
 from defensive_tensorization.experiment.plan import Plan, plan
-from defensive_tensorization.experiment.released_networks import trained_from
+from defensive_tensorization.experiment.released_networks import manifest, trained_from
 from defensive_tensorization.released import source, tensor_file
 from defensive_tensorization.released.architecture import Architecture, built, deployed
 from defensive_tensorization.released.manifest import Manifest
@@ -420,6 +421,32 @@ def test_places_that_are_named_reach_a_released_network(runs: Path, tmp_path: Pa
     assert config.dataset.cache == f"{tmp_path}/cache" and config.dataset.root == "mine"
     assert config.paths.runs == str(tmp_path)
     assert trained_from(entry, ["dataset.cache=null"]).dataset.cache is None
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("releasd", "networks=releasd is no folder: take train, .*; did you mean released?"),
+        ("nowhere", "networks=nowhere is no folder: take train, released, any, or a folder or URL"),
+        ("{}", "networks={}: {}/manifest.json cannot be read (No such file"),
+        ("https://h o/x", "networks=https://h o/x: 'https://h o/x' is no folder or URL"),
+    ],
+)
+def test_a_wrong_value_of_networks_names_the_key(tmp_path: Path, value: str, told: str) -> None:
+    config = composed([f"networks='{value.format(tmp_path)}'"])
+    with pytest.raises(UsageError) as refused:
+        manifest(config)
+    pattern = ".*".join(map(re.escape, told.replace("{}", str(tmp_path)).split(".*")))
+    assert re.match(pattern, str(refused.value))
+    assert "\n" not in str(refused.value)
+
+
+def test_nothing_is_written_for_a_typo_in_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, error = ended(["networks=releasd", "logger=none"], tmp_path, capsys)
+    assert code == 2 and re.fullmatch(r"error: networks=releasd is no folder: [^\n]+\n", error)
+    assert not any(tmp_path.iterdir())
 
 
 def test_networks_any_evaluates_on_other_data_and_says_so(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -28,9 +29,27 @@ def manifest(config: Config) -> Manifest | None:
 
 def _at(named: str, ours: Path) -> Manifest | None:
     """ours: the repository's folder that is meant where `named` is no other."""
+    check_named(named)
     if named == "train" or (named in OURS and not (ours / FILE).exists()):
         return None
-    return _read(str(ours) if named in OURS else cfg.home(named, "networks"))
+    if named in OURS:
+        return _read(str(ours))
+    try:
+        return _read(cfg.home(named, "networks"))
+    except UsageError as error:
+        raise UsageError(f"networks={named}: {error}") from error
+
+
+def check_named(named: str) -> None:
+    """Refuse a value of `networks` that is no word it knows, no URL and no folder."""
+    words = ("train", *OURS)
+    if named in words or "://" in named or Path(cfg.home(named, "networks")).is_dir():
+        return
+    near = get_close_matches(named, words, 1)
+    raise UsageError(
+        f"networks={named} is no folder: take {', '.join(words)}, or a folder or URL of released "
+        f"networks{f'; did you mean {near[0]}?' if near else ''}"
+    )
 
 
 @cache
