@@ -412,6 +412,16 @@ def test_an_audit_finds_a_released_network(runs: Path) -> None:
         stored(NAME, [f"networks={networks(runs)}", "train.epochs=3"])
 
 
+def test_an_audit_proposes_released_networks(runs: Path, tmp_path: Path) -> None:
+    """Of a name without its group too."""
+    words = [f"networks={networks(runs)}", f"paths.runs={tmp_path}"]
+    for asked in ("theta-0.9", "theta-0.99"):
+        with pytest.raises(UsageError) as refused:
+            stored(asked, words)
+        assert f"MODEL={asked} is no trained run of {tmp_path}" in str(refused.value)
+        assert f"did you mean {NAME}" in str(refused.value)
+
+
 def test_places_that_are_named_reach_a_released_network(runs: Path, tmp_path: Path) -> None:
     """Its data's cache is in the runs folder; its own configuration holds no folder."""
     (entry,) = [e for e in Manifest.at(Source(str(networks(runs)))).entries.values()][:1]

@@ -1,13 +1,14 @@
 """The configuration of a run that was trained, or released, by its name."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from operator import attrgetter
 from pathlib import Path
 
 from .. import config as cfg
 from ..config import Config
 from ..errors import UsageError, did_you_mean
-from ..experiment.released_networks import configured
+from ..experiment.released_networks import configured, names
 from ..training import checkpoint
 
 
@@ -26,10 +27,10 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
         mine = [file for file in files if file.stem.endswith(f"-{model[:8]}")]
         found = [file for file in mine if checkpoint.described(file)[0].startswith(model)]
     if len(found) != 1:
-        remedy = did_you_mean(model, [file.stem for file in files], "make list shows all")
+        remedy = _nearest(model, [file.stem for file in files], names(overrides))
         raise UsageError(
-            f"MODEL={model} is no trained run of {folder}: {remedy}; 8 to 16 digits of its "
-            "fingerprint will do"
+            f"MODEL={model} is no trained run of {folder} and no released network: {remedy}; 8 to "
+            "16 digits of a run's fingerprint will do"
         )
     fingerprint, plain = checkpoint.described(found[0])
     was = cfg.restored(plain)
@@ -47,6 +48,15 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
             "MODEL out to audit another network"
         )
     return made
+
+
+def _nearest(model: str, runs: Sequence[str], released: Sequence[str]) -> str:
+    """The remedy for a name that is not there; of a released network the group may be missing."""
+    ends = [name.rpartition("/")[2] for name in released]
+    meant = next(iter(get_close_matches(model, ends, 1)), model)
+    order = sorted(released, key=lambda name: not name.endswith(f"/{meant}"))
+    every = "make list shows all runs, docs/networks.md tells of released networks"
+    return did_you_mean(meant, [*runs, *order], every)
 
 
 # What other settings are taken from when a configuration is composed, and a trained run's no more.

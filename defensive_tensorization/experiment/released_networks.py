@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -112,6 +113,17 @@ def trained_from(entry: Entry, overrides: Sequence[str]) -> Config:
     made = cfg.composed([f"dataset={config.dataset.name}", *places])
     config.dataset, config.paths = made.dataset, made.paths
     return config
+
+
+def names(overrides: Sequence[str]) -> list[str]:
+    """Every released network here: the repository's, and those that networks=... names."""
+    told = [word.partition("=")[2] for word in overrides if word.startswith("networks=")]
+    folders = sorted(str(folder) for folder in released_source.RESULTS.glob("*/networks"))
+    found: dict[str, None] = {}
+    for where in [*(each for each in told if each not in ("train", *OURS)), *folders]:
+        with suppress(UsageError):  # it would only have been proposed
+            found |= dict.fromkeys(_read(where).entries)
+    return [*found]
 
 
 def configured(name: str, overrides: Sequence[str]) -> Config:
