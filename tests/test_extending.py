@@ -122,6 +122,17 @@ def test_a_folder_that_is_not_there_is_refused() -> None:
         composed(["hydra.searchpath=[file://nowhere]"])
 
 
+def test_an_option_that_is_not_there_is_answered_with_ones_own_too(mine: Path) -> None:
+    folder = f"hydra.searchpath=[file://{mine}]"
+    near = re.escape(f"did you mean two_layers? (all: configs/model/ and {mine}/model/)")
+    with pytest.raises(UsageError, match=f"^model/two_layer does not exist: {near}$"):
+        composed([folder, "model=two_layer"])
+    with pytest.raises(UsageError, match="name an option, one of .*, two_layers"):
+        composed([folder, "model=null"])
+    with pytest.raises(UsageError, match="choose it with model=OPTION, one of .*, two_layers"):
+        composed([folder, "model.name=two_layers"])
+
+
 def test_a_random_part_is_evaluated_under_every_seed(mine: Path, tmp_path: Path) -> None:
     (mine / "noise.py").write_text(
         "import torch\nfrom torch import nn\n\n\nclass Noise(nn.Module):\n"

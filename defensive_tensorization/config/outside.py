@@ -9,11 +9,13 @@ mine/my_model.py. Parameters of its own stand under `options`.
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from ..errors import UsageError
 
@@ -27,14 +29,9 @@ def importable(words: Sequence[str]) -> list[str]:
     Raises:
         UsageError: for a folder that is not there.
     """
-    found = [word for word in words if word.lstrip("+").partition("=")[0] == KEY]
+    found = [word for word in words if _names_folders(word)]
     for word in found:
-        value: Any = OverridesParser.create().parse_override(word).value()
-        for each in value if isinstance(value, list) else [value]:
-            scheme, _, path = str(each).partition("://")
-            if scheme != "file":
-                continue
-            folder = Path(path).expanduser().resolve()
+        for folder in searched([word]):
             if not folder.is_dir():
                 raise UsageError(
                     f"{word}: {folder} is no folder, name one that holds options, such as "
@@ -43,6 +40,26 @@ def importable(words: Sequence[str]) -> list[str]:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
     return found
+
+
+def searched(words: Sequence[str]) -> list[Path]:
+    """The folders of options that hydra.searchpath names, whether or not they are there."""
+    found: list[Path] = []
+    for word in words:
+        if not _names_folders(word):
+            continue
+        value: Any = []
+        with suppress(HydraException):  # refuse_malformed tells of it
+            value = OverridesParser.create().parse_override(word).value()
+        for each in value if isinstance(value, list) else [value]:
+            scheme, _, path = str(each).partition("://")
+            if scheme == "file":
+                found.append(Path(path).expanduser().resolve())
+    return found
+
+
+def _names_folders(word: str) -> bool:
+    return word.lstrip("+").partition("=")[0] == KEY
 
 
 def is_outside(node: Any) -> bool:

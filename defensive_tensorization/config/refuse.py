@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError, did_you_mean
 from .files import CONFIGS, shown
+from .outside import searched
 from .schema import Config
 from .unknown import explained, unknown
 
@@ -38,7 +39,7 @@ def refuse_malformed(overrides: Sequence[str]) -> None:
         if group != key and group in _NAMED:
             raise UsageError(
                 f"{override}: the name belongs to the option, choose it with {group}=OPTION, "
-                f"one of {options(group)}"
+                f"one of {options(group, overrides)}"
             )
 
 
@@ -69,9 +70,13 @@ def usage_error(error: Exception, overrides: Sequence[str] = ()) -> UsageError:
     return UsageError(f"{f'{key}: ' if key else ''}{first}; see {explained(key)}")
 
 
-def options(group: str) -> str:
-    """Of a group of ours, or of Hydra's, whose options its plugins bring."""
-    names = {path.stem for path in (CONFIGS / group).glob("*.yaml")}
+def options(group: str, overrides: Sequence[str] = ()) -> str:
+    """Of a group of ours, or of Hydra's, whose options its plugins bring.
+
+    overrides: may name folders that hold more of them (hydra.searchpath).
+    """
+    folders = [CONFIGS, *searched(overrides)]
+    names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
     if group.startswith("hydra/"):
         with suppress(OSError):  # Hydra's word for: nothing there
             brought = ConfigStore.instance().list(group)
@@ -81,8 +86,10 @@ def options(group: str) -> str:
 
 def _no_option(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
     group, _, name = found[0].rpartition("/")
-    there = options(group).split(", ")
-    return f"{found[0]} does not exist: {did_you_mean(name, there, f'all: {shown(group)}/')}"
+    there = options(group, overrides).split(", ")
+    own = [f"{folder / group}/" for folder in searched(overrides) if (folder / group).is_dir()]
+    every = f"all: {' and '.join([f'{shown(group)}/', *own])}"
+    return f"{found[0]} does not exist: {did_you_mean(name, there, every)}"
 
 
 def _null_group(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
@@ -91,7 +98,7 @@ def _null_group(key: str, found: list[str], overrides: Sequence[str], node: Any)
     at = next((o for o in asked if o.endswith("=null")), (asked or ["a group"])[-1])
     group = at.partition("=")[0]
     empty = " (attack=[] means no attack)" if group == "attack" else ""
-    return f"{at}: name an option, one of {options(group)}{empty}"
+    return f"{at}: name an option, one of {options(group, overrides)}{empty}"
 
 
 def _in_nothing(overrides: Sequence[str]) -> UsageError | None:
@@ -103,7 +110,7 @@ def _in_nothing(overrides: Sequence[str]) -> UsageError | None:
                 group = node.partition(".")[0]
                 return UsageError(
                     f"{override}: there is no {node} here, choose {group}=OPTION, one of "
-                    f"{options(group)}"
+                    f"{options(group, overrides)}"
                 )
     return None
 
@@ -123,7 +130,8 @@ def _wrong_bool(key: str, found: list[str], overrides: Sequence[str], node: Any)
 
 def _not_a_value(key: str, found: list[str], overrides: Sequence[str], node: Any) -> str:
     if found[0] == "AttackConfig" and not key.startswith("attack."):
-        return f"attack.{key} is no attack: choose with attack=[fgsm,pgd] among {options('attack')}"
+        there = options("attack", overrides)
+        return f"attack.{key} is no attack: choose with attack=[fgsm,pgd] among {there}"
     return f"{key} is a group of keys, not a value: set one of them, see {explained(key)}"
 
 
