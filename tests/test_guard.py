@@ -299,7 +299,9 @@ def test_models_that_left_eager_mode(how: str) -> None:
             assert all(p.grad is None for p in other.parameters())
 
 
-@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, 0.0), (0.0, float("inf")), 1.0, (0.0,), ("0", "1"), "01"])
+@pytest.mark.parametrize(
+    "bounds", [(1.0, 0.0), (0.0, 0.0), (0.0, float("inf")), 1.0, (0.0,), ("0", "1"), "01"]
+)
 def test_bounds_that_are_none(bounds: Any) -> None:
     with pytest.raises(UsageError, match="the bounds must be"):
         fgsm(**U)(network().eval(), X, Y, bounds)

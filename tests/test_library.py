@@ -557,9 +557,10 @@ class Answering(nn.Module):
 @pytest.mark.parametrize("answer", [math.inf, -math.inf])
 def test_an_audit_refuses_infinite_answers_as_an_evaluation_does(answer: float) -> None:
     told = []
-    for run in (dt.evaluate, partial(dt.audit, epsilon=0.1, **QUICK)):
+    runs: list[Callable[..., Any]] = [dt.evaluate, partial(dt.audit, epsilon=0.1, **QUICK)]
+    for run in runs:
         with pytest.raises(UsageError) as caught:
-            run(Answering(answer), data(5, 0.1))  # type: ignore[operator]
+            run(Answering(answer), data(5, 0.1))
         told.append(str(caught.value))
     assert told[0] == told[1]
     assert told[0].startswith("clean 0: the model's answers are infinite or no numbers")
@@ -573,11 +574,11 @@ def test_an_audit_guards_each_model_once(given: str, monkeypatch: pytest.MonkeyP
     entered: dict[str, list[nn.Module]] = {"unchanged": [], "sources": []}
     for name, found in entered.items():
 
-        def counted(of: nn.Module, real: Any = getattr(api, name), found: Any = found) -> Any:
+        def counted(real: Any, found: list[nn.Module], of: nn.Module) -> Any:
             found.append(of)
             return real(of)
 
-        monkeypatch.setattr(api, name, counted)
+        monkeypatch.setattr(api, name, partial(counted, getattr(api, name), found))
     dt.audit(model, data(5, 0.1), epsilon=0.1, surrogate=surrogate, **QUICK)
     expected = [model, other] if given == "another" else [model]
     assert entered == {"unchanged": expected, "sources": expected}

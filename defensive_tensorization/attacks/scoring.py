@@ -7,7 +7,6 @@ from ..errors import UsageError
 from ..results.scores import Answers
 from .attack import Ended
 
-
 WEIGHTS = "look at its weights and at the scale of its inputs"
 
 

@@ -17,7 +17,6 @@ from ..attacks import Attack, Ended, attacker, batching_note, defender, group_by
 from ..attacks.agreement import cosine_between_draws
 from ..attacks.scoring import check_finite, score_logits
 from ..data import Split, Task, decode
-from ..errors import UsageError
 from ..results.scores import Answers
 from ..sketching.seeded_rngs import seeded_rngs
 from ..system import signals
