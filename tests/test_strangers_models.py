@@ -355,10 +355,13 @@ def unsure(_: Tensor, logits: Tensor) -> Tensor:
 
 
 def sure_images(least: float) -> tuple[Tensor, Tensor]:
-    x = torch.rand(400, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    """Of two classes, ten images each, one after the other in turn."""
+    x = torch.rand(4000, 3, 4, 4, generator=torch.Generator().manual_seed(3))
     top = linear()(x.flatten(1)).topk(2, 1)
-    rows = (top.values[:, 0] - top.values[:, 1] > least).nonzero()[:20, 0]
-    return x[rows], top.indices[rows, 0]
+    sure, y = top.values[:, 0] - top.values[:, 1] > least, top.indices[:, 0]
+    most = y[sure].bincount().topk(2).indices
+    rows = torch.stack([(sure & (y == each)).nonzero()[:10, 0] for each in most], 1).flatten()
+    return x[rows], y[rows]
 
 
 def test_a_model_that_is_random_beside_the_images_alone_is_scored_by_draws() -> None:
@@ -378,7 +381,7 @@ def test_a_model_that_is_random_at_examples_alone_is_scored_by_draws(tmp_path: A
     model = Alarmed(unsure).eval()
 
     def nearly(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Images halfway to another class, by bisection on the dense layer."""
+        """Where the line to an image of the other class leaves its own, by bisection."""
         low, high = x, x.flip(0)
         for _ in range(30):
             middle = (low + high) / 2
@@ -392,7 +395,9 @@ def test_a_model_that_is_random_at_examples_alone_is_scored_by_draws(tmp_path: A
     assert 0 < result["nearly"].accuracy < 1
     found = AuditTarget(model, x, y, (0.0, 1.0), 1.0, 10, 20, radius=1e-3)
     assert not found.random
-    attack = replace(ATTACKS["fgsm"], epsilon=0.1, perturb=lambda m, x, y, b, r: nearly(model, x, y))
+    attack = replace(
+        ATTACKS["fgsm"], epsilon=0.1, perturb=lambda m, x, y, b, r: nearly(model, x, y)
+    )
     run = measure._Run(found, {"fgsm": attack}, 5, 0, Store(tmp_path))
     with pytest.raises(measure._Varies):
         run.scored_under("fgsm")
@@ -408,6 +413,38 @@ def test_an_average_over_draws_starts_where_the_model_becomes_random() -> None:
     assert ask.draws == 1
     ask((x + 0.01).clamp(0, 1), y)
     assert ask.draws == 6 and ask.random
+
+
+def steep(factor: float, dtype: torch.dtype) -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    model = nn.Sequential(nn.Flatten(), linear()).eval()
+    with torch.no_grad():
+        model[1].weight.mul_(factor)
+        model[1].bias.mul_(factor)
+    return model.to(dtype), (images().to(dtype), model.float()(images()).argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "warns"),
+    [
+        (1.0, torch.float32, ""),
+        (1.0, torch.float16, ""),
+        (1e4, torch.float32, "vanish or are infinite"),
+        (60.0, torch.float32, ""),
+        (60.0, torch.float16, "vanish or are infinite"),
+        (1e-6, torch.float32, ""),
+        (1e-6, torch.float16, "have underflowed to zero in"),
+    ],
+)
+def test_gradients_that_vanish_are_warned_of(factor: float, dtype: torch.dtype, warns: str) -> None:
+    model, data = steep(factor, dtype)
+    model = model.to(dtype)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dt.evaluate(model, data, [ATTACKS["pgd"]])
+        assert [warns in str(each.message) for each in caught] == [True] * bool(warns)
+        del caught[:]
+        dt.evaluate(model, data, [ATTACKS["square"]])
+        assert not caught
 
 
 class Slow(nn.Module):

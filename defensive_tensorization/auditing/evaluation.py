@@ -26,6 +26,7 @@ from ..system.progress import bar
 from . import inputs
 from .evaluation_result import Anybodys, Evaluation, Score
 from .inputs import Data
+from .lost_gradients import warn_of_lost_gradients
 from .model_digest import tensor_digest
 from .store import Piece, Store, digests
 
@@ -82,6 +83,8 @@ def evaluate(
                     with torch.no_grad():
                         entry.model(entry.x[:8])  # refused here, where a line says why
                     random = _randomness(model, entry.x, entry.y, aims.values(), bounds)
+                    if any(_by_gradients(attack) for attack in aims.values()):
+                        warn_of_lost_gradients(model, entry.x, entry.y)
                 run = _Run(model, bounds, samples, seed, store, random)
             for name, attack in aims.items():
                 found[name].append(run.answers(name, attack, place, entry.x, entry.y))
@@ -112,6 +115,10 @@ def _randomness(
     with seeded(model, 0, "beside"):
         beside = near(model, x, y, radius, bounds)
     return detect(model, x, beside)
+
+
+def _by_gradients(attack: Attack | Anybodys | None) -> bool:
+    return isinstance(attack, Attack) and attack.radius > 0 and attack.name != "square"
 
 
 def device_of(model: nn.Module, x: Tensor) -> torch.device:
