@@ -447,6 +447,55 @@ def test_gradients_that_vanish_are_warned_of(factor: float, dtype: torch.dtype, 
         assert not caught
 
 
+def functional(layer: Any, x: Tensor) -> Tensor:
+    return nn.functional.conv2d(x, layer.weight)
+
+
+class Bypassing(nn.Module):
+    """Reads the weights of its layers in a loop, behind a helper; some layers it calls as well."""
+
+    def __init__(self, calls: str, reads: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.Linear(48, 10)
+        self.calls, self.reads = calls, reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in self.calls:
+            x = getattr(self, name)(x)
+        for layer in (getattr(self, name) for name in self.reads):
+            x = x + functional(layer, x)
+        logits: Tensor = self.head(x.flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("calls", "reads", "named"),
+    [("ab", "", []), ("a", "", []), ("a", "b", ["b"]), ("ab", "a", ["a"]), ("", "ab", ["a", "b"])],
+)
+@pytest.mark.parametrize("theta", [None, 0.8])
+@pytest.mark.parametrize("call", ["evaluate", "audit"])
+def test_real_weights_of_binary_layers_are_warned_of(
+    calls: str, reads: str, named: list[str], theta: float | None, call: str
+) -> None:
+    model: nn.Module = Bypassing(calls, reads).eval()
+    if theta:
+        model = dt.tensorize(model, theta=theta)
+    dt.binarize(model, exclude=["head"])
+    x, y = images(4), torch.zeros(4, dtype=torch.long)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if call == "evaluate":
+            dt.evaluate(model, (x, y), samples=2)
+        else:
+            dt.audit(model, (x, y), epsilon=0.1, steps=1, samples=1, queries=1, scored=2)
+    said = [str(each.message) for each in caught if "past their forward" in str(each.message)]
+    wanted = ", ".join(f"'{name}'" for name in named)
+    assert len(said) == bool(named) and all(f"layers {wanted} past" in each for each in said)
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
 class Slow(nn.Module):
     """Random by the global generator, and open to other threads in the middle of a forward."""
 

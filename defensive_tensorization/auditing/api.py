@@ -23,6 +23,7 @@ from ..sketching.control import whole_seed
 from ..system import provenance
 from . import inputs
 from .audit_report import AuditReport
+from .binary import warn_of_real_weights
 from .evaluation import device_of
 from .examine import VERSION, examine
 from .inputs import Data, FirstImages
@@ -104,6 +105,8 @@ def audit(
     with _as_before(model, surrogate):
         for left in range(rounds, 0, -1):
             of = _target(model, read, images, bounds, unit, batch_size, surrogate, epsilon)
+            if left == rounds:
+                warn_of_real_weights(model, of.head(2)[0])
             started = time.perf_counter()
             found = examine(of, budget, seed, claim, _store(cache, identity, of, budget, seed))
             remedy = found["verdict"]["remedy"]

@@ -24,6 +24,7 @@ from ..results.scores import Answers
 from ..sketching.control import whole_seed
 from ..system.progress import bar
 from . import inputs
+from .binary import warn_of_real_weights
 from .evaluation_result import Anybodys, Evaluation, Score
 from .inputs import Data
 from .lost_gradients import warn_of_lost_gradients
@@ -83,6 +84,7 @@ def evaluate(
                     with torch.no_grad():
                         entry.model(entry.x[:8])  # refused here, where a line says why
                     random = _randomness(model, entry.x, entry.y, aims.values(), bounds)
+                    warn_of_real_weights(model, entry.x)
                     if any(_by_gradients(attack) for attack in aims.values()):
                         warn_of_lost_gradients(model, entry.x, entry.y)
                 run = _Run(model, bounds, samples, seed, store, random)
