@@ -5,24 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from defensive_tensorization.system import cores
 
 cores.prepare()  # before torch is loaded
-
-import torch  # noqa: E402
-
-if find_spec("hydra"):  # without the extras there is no command to record
-    from helpers.recorded import recorded as recorded
-
-torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
-
-settings.register_profile(
-    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("unhurried")
-
 
 gc.set_threshold(20_000, 20, 50)  # compositions make many objects: a tenth of their tests' time
 
@@ -32,6 +18,22 @@ LONGEST = "run experiments golden config audit"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # pytest-xdist's own order: by the number of tests
+    if not config.getoption("numprocesses", None):  # the process that hands out tests runs none
+        prepare(config)
+
+
+def prepare(config: pytest.Config) -> None:
+    """Import what tests need: seconds, which the first process has before the others start."""
+    import torch
+    from hypothesis import HealthCheck, settings
+
+    torch.set_num_threads(min(2, torch.get_num_threads()))  # which heeds OMP_NUM_THREADS
+    settings.register_profile(
+        "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    )
+    settings.load_profile("unhurried")
+    if find_spec("hydra"):  # without the extras there is no command to record
+        config.pluginmanager.import_plugin("helpers.recorded")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
