@@ -1,9 +1,12 @@
 """What `make bench` computes with its times, and the guard over its ratios; not the times."""
 
+import io
 import json
 import math
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +25,7 @@ sys.path.append(str(SCRIPTS))
 
 import bench  # noqa: E402
 import bench_attack  # noqa: E402
+import bench_check  # noqa: E402
 import bench_eot  # noqa: E402
 import bench_growth  # noqa: E402
 import bench_reduced  # noqa: E402
@@ -37,14 +41,34 @@ def record(**ratios: tuple[float, float]) -> dict[str, Any]:
     return {"circumstances": "made up", "quick": False, "ratios": told}
 
 
-def check(tmp_path: Path, new: Any, old: Any) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def check(tmp_path: Path, new: Any, old: Any) -> Ended:
     for folder, made in (("new", new), ("old", old)):
         (tmp_path / folder).mkdir()
         if made is not None:
             text = made if isinstance(made, str) else json.dumps(made)
             (tmp_path / folder / "attack.json").write_text(text)
-    words = [sys.executable, str(SCRIPTS / "bench_check.py"), tmp_path / "new", tmp_path / "old"]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    return guard(tmp_path)
+
+
+def guard(folder: Path) -> Ended:
+    """The script within this process, on `new` and `old` there."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["bench_check.py", str(folder / "new"), str(folder / "old")])
+        try:
+            bench_check.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -81,8 +105,7 @@ def test_a_part_that_was_not_made_anew_fails(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / f"{name}.json").write_text(json.dumps(record(x=(1, 1))))
-    words = [sys.executable, str(SCRIPTS / "bench_check.py"), tmp_path / "new", tmp_path / "old"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = guard(tmp_path)
     assert done.returncode == 1, done.stderr
     assert "a.json\n  missing   a.json: not measured anew" in done.stdout
     assert "gpu" not in done.stdout
