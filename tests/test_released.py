@@ -412,8 +412,11 @@ def test_an_audit_finds_a_released_network(runs: Path) -> None:
         stored(NAME, [f"networks={networks(runs)}", "train.epochs=3"])
 
 
-def test_an_audit_proposes_released_networks(runs: Path, tmp_path: Path) -> None:
+def test_an_audit_proposes_released_networks(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a name without its group too."""
+    monkeypatch.setattr(source, "RESULTS", tmp_path)
     words = [f"networks={networks(runs)}", f"paths.runs={tmp_path}"]
     for asked in ("theta-0.9", "theta-0.99"):
         with pytest.raises(UsageError) as refused:
