@@ -9,10 +9,11 @@ defensive-tensorization --version
 """
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 from . import __version__
-from .errors import in_one_line
+from .errors import UsageError, in_one_line
 from .system import cores
 
 COMMANDS = {"audit": ".commands.audit", "doctor": ".commands.doctor"}
@@ -30,4 +31,7 @@ def main() -> None:
         module = COMMANDS[words[0]]
         del sys.argv[1]
     with in_one_line("paths.runs"):
+        first = words[0] if words and module == ".run" else "="
+        if "=" not in first and (near := get_close_matches(first, COMMANDS, 1)):
+            raise UsageError(f"{first} is no command: did you mean {near[0]}?")
         import_module(module, __package__).main()

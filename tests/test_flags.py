@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from defensive_tensorization import cli
 from defensive_tensorization import config as cfg
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.experiment.plan import device
@@ -38,6 +39,24 @@ def test_flags_are_refused_in_one_line(words: str, text: str) -> None:
 @pytest.mark.parametrize("words", ["-m theta=1,0.9", "--help", "--cfg job", "theta=0.9", ""])
 def test_other_words_stay_as_they_are(words: str) -> None:
     assert cfg.flags(words.split()) == words.split()
+
+
+def test_a_typo_in_a_command_is_answered_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["dt", "adit", "group/network"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err
+    assert (ended.value.code, told) == (2, "error: adit is no command: did you mean audit?\n")
+
+
+def test_an_audit_has_a_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["dt", "audit", "--help"])
+    cli.main()
+    assert "audit [RUN OR FINGERPRINT] [key=value ...]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("group", ["launcher", "sweeper"])

@@ -172,6 +172,9 @@ def _provenance(
 
 def main() -> None:
     """python -m defensive_tensorization audit [RUN OR FINGERPRINT] [key=value ...]"""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{main.__doc__}\n\ndocs/audit.md tells of the keys audit.*, make list of the runs")
+        return
     with spoken() as words:
         model = words.pop(0) if words and "=" not in words[0] else None
         config = stored(model, words) if model else cfg.composed(words)
