@@ -98,30 +98,26 @@ def test_a_model_that_seeds_the_global_generator_repeats_no_choice_of_the_attack
     assert torch.equal(attacked(name, seeds_all, x, y), attacked(name, seeds_own, x, y))
 
 
-SEEN: list[Tensor] = []  # a list in the model would be as before
-
-
 class Dropping(nn.Module):
     """Random by the global generator."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = linear()
+        self.head, self.seen = linear(), [torch.zeros(0)]
 
     def forward(self, x: Tensor) -> Tensor:
         kept = torch.rand(48) < 0.5
-        SEEN.append(kept)
+        self.seen.append(kept.float())
         logits: Tensor = self.head(x.flatten(1) * kept)
         return logits
 
 
 def test_a_model_s_own_choices_vary_and_follow_the_seed() -> None:
-    SEEN.clear()
     x, model = images(), Dropping().eval()
     y = linear()(x.flatten(1)).argmax(1)
     once = attacked("eot_pgd", model, x, y)
-    masks = {tuple(each.tolist()) for each in SEEN}
-    assert len(masks) == len(SEEN) > 6
+    masks = {tuple(each.tolist()) for each in model.seen[1:]}
+    assert len(masks) == len(model.seen) - 1 > 6
     assert torch.equal(attacked("eot_pgd", model, x, y), once)
 
 
@@ -522,46 +518,6 @@ def test_threads_that_evaluate_at_once_find_what_each_finds_alone() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert [*pool.map(found, range(4))] == alone
     assert torch.equal(torch.get_rng_state(), state)
-
-
-class Remembering(nn.Module):
-    """Keeps state in attributes that torch knows nothing of; some of it changes its answers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head, self.calls, self.seen = linear(), 0, [torch.zeros(2), (torch.zeros(1), {})]
-        self.table: dict[str, Any] = {"mean": torch.zeros(48), "names": {"a"}}
-        self.array, self.note = np.zeros(3), None
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        self.seen[0] += 1
-        self.seen[1][1][self.calls] = x
-        self.seen.append(self.calls)
-        self.table["mean"] += 0.1 * x.detach().flatten(1).mean(0)
-        self.table["names"].add(self.calls)
-        self.array += 1
-        self.note = self.new = x
-        logits: Tensor = self.head(x.flatten(1) - self.table["mean"])
-        return logits
-
-
-@pytest.mark.parametrize("call", ["pgd", "apgd", "square", "evaluate", "audit"])
-def test_plain_state_in_attributes_is_as_before(call: str) -> None:
-    model, x = Remembering().eval(), images()
-    held = (model.seen, model.seen[0], model.table, model.table["mean"], model.array)
-    y = torch.zeros(20, dtype=torch.long)
-    if call == "evaluate":
-        dt.evaluate(model, (x, y), ATTACKS["pgd"], samples=2)
-    elif call == "audit":
-        dt.audit(model, (x, y), epsilon=0.05, steps=1, samples=1, queries=1, scored=2)
-    else:
-        ATTACKS[call](model, x, y)
-    assert model.calls == 0 and model.note is None and not hasattr(model, "new")
-    now = (model.seen, model.seen[0], model.table, model.table["mean"], model.array)
-    assert all(one is other for one, other in zip(held, now, strict=True))
-    assert len(model.seen) == 2 and model.seen[1][1] == {} and model.table["names"] == {"a"}
-    assert not model.seen[0].any() and not model.table["mean"].any() and not model.array.any()
 
 
 def test_an_image_without_an_example_of_the_size_counts_as_correct_where_asked() -> None:

@@ -7,23 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attributes import Attributes
-
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Snapshot:
-    """Parameters, gradients, buffers, modes, submodules, hooks and attributes of every module.
+    """Parameters, gradients, buffers, modes, submodules and hooks of every module of a model.
 
-    Costs a copy of the parameters, the buffers, and the plain data that attributes hold.
+    Costs a copy of the parameters and buffers.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = [(m, m.training) for m in model.modules()]
         self.tables = [(t, dict(t)) for m, _ in self.modules for t in _tables(m)]
-        self.attributes = Attributes(m for m, _ in self.modules)
         found = {id(t): t for m, _ in self.modules for t in _tensors(m)}
-        found |= {id(t): t for t in self.attributes.tensors}
         self.tensors = list(found.values())
         self.flags = [(t, t.requires_grad, t.grad) for t in self.tensors if t.is_leaf]
         self.copies = [(t, t.detach().clone()) for t in self.tensors if _has_bits(t)]
@@ -42,7 +38,6 @@ class Snapshot:
             if [*table] != [*content] or any(table[k] is not v for k, v in content.items()):
                 table.clear()
                 table.update(content)
-        self.attributes.restore()
         with torch.inference_mode(False), torch.no_grad():
             for tensor, copy in _differing(self.copies):
                 if tensor.shape == copy.shape and tensor.dtype == copy.dtype:
