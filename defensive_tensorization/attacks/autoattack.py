@@ -88,7 +88,8 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
         seen = Pictured(model, x.shape[1:], bounds)
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
-            corner = (x[:1] + radius * (2 * torch.rand_like(x[:1]).round() - 1)).clamp(*bounds)
+            signs = torch.randint(2, x[:1].shape, generator=torch.Generator().manual_seed(0))
+            corner = (x[:1] + radius * (2 * signs - 1).to(x)).clamp(*bounds)
             chosen = _chosen(model, (x[:1], corner), classes) if version == AUTO else version
         if classes < VERSIONS[chosen][1]:
             raise UsageError(

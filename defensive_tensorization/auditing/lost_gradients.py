@@ -14,6 +14,7 @@ from ..randomness import seeded
 from .check import ERROR
 from .checks import BLIND, vanishing
 
+IMAGES, BATCH = 64, 8  # asked about, and at a time: more may not fit beside their gradients
 DRAWS = 3  # an image is blind if its gradient vanishes in each
 SCALE = 2.0**10  # of the loss: entries that are zero without it have underflowed
 
@@ -24,6 +25,7 @@ def warn_of_lost_gradients(model: nn.Module, x: Tensor, y: Tensor) -> None:
     The rule for whole images is that of the audit's check *vanishing*. A model without a gradient
     by its inputs is refused elsewhere.
     """
+    x, y = x[:IMAGES], y[:IMAGES]
     blind = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for draw in range(DRAWS):
         with seeded(model, draw, "lost gradients"):
@@ -51,14 +53,21 @@ def warn_of_lost_gradients(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor, scale: float) -> Tensor | None:
     """The gradient [B, ...] of `scale` times the cross-entropy, as attacks compute it."""
-    with torch.inference_mode(False), torch.enable_grad():
-        leaf = x.clone().requires_grad_()
-        logits = model(leaf.clone())
-        if not logits.requires_grad:
+    found = []
+    for at, of in zip(x.split(BATCH), y.split(BATCH), strict=True):
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = at.clone().requires_grad_()
+            logits = model(leaf.clone())
+            if not logits.requires_grad:
+                return None
+            loss = F.cross_entropy(logits, of, reduction="none")
+            [slope] = torch.autograd.grad(
+                loss, leaf, torch.full_like(loss, scale), allow_unused=True
+            )
+        if slope is None:
             return None
-        loss = F.cross_entropy(logits, y, reduction="none")
-        [found] = torch.autograd.grad(loss, leaf, torch.full_like(loss, scale), allow_unused=True)
-    return found
+        found.append(slope)
+    return torch.cat(found)
 
 
 def _warn(what: str) -> None:
