@@ -16,9 +16,9 @@ from defensive_tensorization.data import decode, digits
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--claim", type=float, default=0.45, help="the robust accuracy claimed, 0 to 1")
-parser.add_argument("--steps", type=int, default=300, help="batches of training")
-parser.add_argument("--images", type=int, default=100)
-parser.add_argument("--budget", type=int, default=20, help="steps of a gradient attack")
+parser.add_argument("--batches", type=int, default=300, help="of training")
+parser.add_argument("--images", type=int, default=100, help="that are audited")
+parser.add_argument("--steps", type=int, default=20, help="of a gradient attack")
 asked = parser.parse_args()
 torch.manual_seed(0)
 
@@ -43,20 +43,23 @@ test = decode(task.test.inputs), task.test.labels
 
 net = NoisyNet()
 optimizer = torch.optim.Adam(net.parameters())
-for _ in range(asked.steps):
+for _ in range(asked.batches):
     batch = torch.randint(len(x), (64,))
     optimizer.zero_grad()
     cross_entropy(net(x[batch]), y[batch]).backward()
     optimizer.step()
 
-report = dt.audit(
-    net.eval(),
-    test,
-    epsilon=16 / 255,
-    claim=asked.claim,
-    images=asked.images,
-    steps=asked.budget,
-    samples=5,
-    scored=10,
-)
+try:
+    report = dt.audit(
+        net.eval(),
+        test,
+        epsilon=16 / 255,
+        claim=asked.claim,
+        images=asked.images,
+        steps=asked.steps,
+        samples=5,
+        scored=10,
+    )
+except ValueError as error:  # what the library refuses is one line
+    parser.error(str(error))
 print(report)

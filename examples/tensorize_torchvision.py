@@ -16,6 +16,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=150, help="batches of each training")
 parser.add_argument("--theta", type=float, default=0.9)
 asked = parser.parse_args()
+if asked.steps < 0 or not 0 < asked.theta <= 1:
+    parser.error("--steps must be at least 0, and --theta in (0, 1]")
 torch.manual_seed(0)
 
 # Any images in [0, 1] with labels do; these come with scikit-learn.

@@ -21,7 +21,7 @@ RUNS = {
     "tensorize_torchvision": ("--steps", "2", "--theta", "0.8"),
     "train_on_your_images": (*TOY, "train.images=64"),
     "theta_sweep": (*TOY, "theta=1,0.9", "train.images=64", "model.reference=16"),
-    "audit_a_defence": ("--steps", "20", "--images", "6", "--budget", "2"),
+    "audit_a_defence": ("--batches", "20", "--images", "6", "--steps", "2"),
     "load_and_attack": (
         *("results/smoke/networks/digits-resnet18-w2/theta-1", "--images", "6", "--steps", "2"),
     ),

@@ -2,12 +2,17 @@
 
 import importlib.util
 import json
+import re
+import runpy
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 from defensive_tensorization.config import CONFIGS
+from defensive_tensorization.errors import UsageError
 
 ROOT = CONFIGS.parent
 SCRIPTS = ROOT / "examples"
@@ -60,6 +65,69 @@ def test_a_changed_script_or_command_is_another_version(
 def test_no_folder_of_the_run_is_stored() -> None:
     told = outputs.stored("theta_sweep", "wrote /somewhere/a/runs/b.png  \n", "/somewhere/a")
     assert told.splitlines()[1:] == ["wrote runs/b.png"]
+
+
+NETWORK = "cifar10-resnet18-w16/theta-0.9"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "line"),
+    [
+        ("load_and_attack", ["theta-0.9"], "'theta-0.9' is no name of a network: write GROUP/"),
+        ("load_and_attack", [f"{NETWORK}x"], f"did you mean {NETWORK}"),
+        ("load_and_attack", [NETWORK, "--root", "nowhere"], "nowhere/cifar-10-batches-py/data_bat"),
+        (
+            "load_and_attack",
+            [NETWORK, "--source", "folder", "--root", "nowhere"],
+            "dataset.root=nowhere does not exist: .* (dataset.KEY is --KEY here)",
+        ),
+        (
+            "audit_a_defence",
+            ["--batches", "0", "--claim", "45"],
+            "claim must lie in [0, 1], got 45",
+        ),
+        ("audit_a_defence", ["--batches", "0", "--images", "0"], "images must be a whole number"),
+        ("tensorize_torchvision", ["--theta", "1.5"], "--theta in (0, 1]"),
+    ],
+)
+def test_wrong_words_end_in_one_line(
+    name: str,
+    words: list[str],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(".*".join(map(re.escape, line.split(".*"))), last), last
+    assert not any(tmp_path.iterdir())
+
+
+def test_images_of_ones_own_that_are_none_are_refused(tmp_path: Path) -> None:
+    load = runpy.run_path(str(SCRIPTS / "own_images" / "own_images.py"))["load"]
+
+    def refused(root: Path) -> str:
+        with pytest.raises(UsageError) as caught:
+            load(name="mine", unit=1 / 255, root=str(root))
+        return str(caught.value)
+
+    file = tmp_path / "file"
+    file.touch()
+    for root in (tmp_path, tmp_path / "nowhere", file):
+        assert (
+            refused(root) == f"dataset.root={root} is no folder of {{train,test}}/<class>/<image>"
+        )
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    assert refused(tmp_path) == f"{tmp_path}/train/a holds no image: every class needs some"
+    (tmp_path / "train" / "a" / "x.png").write_text("no image")
+    assert refused(tmp_path) == f"{tmp_path}/train/a/x.png is no intact image: take it away"
+    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "a" / "x.png")
+    assert refused(tmp_path) == f"{tmp_path}/test/a holds no image: every class needs some"
 
 
 @pytest.mark.slow
