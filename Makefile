@@ -76,7 +76,7 @@ reproduce-honest-autoattack: ## AutoAttack on their networks: others' code, then
 reproduce-honest-table1: ## Table 1 alone
 reproduce-honest-table2: ## Table 2 alone
 reproduce-honest-table4: ## Table 4 alone
-reproduce-honest-figure1: ## Figure 1 averaged over draws, its last column
+reproduce-honest-figure1: ## the real networks of Figure 1 averaged over draws, its last column
 reproduce-honest-table2b: ## Table 2b likewise
 reproduce-honest-table5-tuned: reproduce-honest-table5-tuned-binary ## Table 5 at lr 0.001 likewise, real and binary
 reproduce-honest-table5-tuned-binary: ## its binary half alone

@@ -97,7 +97,7 @@ def test_images_missed_before_any_attack_say_the_accuracy_at_theta_1() -> None:
 
 def test_the_page_names_the_best_and_what_is_not_measured() -> None:
     page = markdown("Readings", fits(HELD, rows()), [NETWORK], ("table1", "table3"), ())
-    assert "| FGSM | sizes 1000 | recalibrated | 15.0 | 15.0 | — |" in page
+    assert "| FGSM | sizes 1000 | recalibrated | — | 15.0 | — |" in page
     assert "## BIM, PGD: binary search on; recalibrated" in page
     assert "| Table 1 | BIM | 8 | 40 | 50 |" in page
     assert "| recalibrated | 80.0 | — | 25.0 | 0.50 | 1.2 |" in page  # at 8, where one did not stop

@@ -84,7 +84,7 @@ def missed_unattacked(rows: Iterable[Row]) -> float | None:
 
 
 def fits(held: Sequence[Held], rows: Sequence[Row]) -> list[Fit]:
-    """Every reading there are rows of, for each handling, the best first.
+    """Every reading there are rows of, for each handling: of most tables first, then the best.
 
     A table of which a reading has some cells only is left out: its fit would not compare.
     """
@@ -97,7 +97,7 @@ def fits(held: Sequence[Held], rows: Sequence[Row]) -> list[Fit]:
             names = {r.attack for r in mine if r.attack.startswith(STOPS) and _bare(r) in attacks}
             for suffix in sorted({_suffix(name) for name in names}):
                 found += _readings(handling, attacks, suffix, of, mine, met)
-    return sorted(found, key=lambda fit: (fit.attacks, fit.rms() or math.inf))
+    return sorted(found, key=lambda fit: (fit.attacks, -len(fit.cells), fit.rms() or math.inf))
 
 
 def _readings(
@@ -168,7 +168,8 @@ def markdown(
     readings = [["Attack", "Reading", "Network", "both, points", *titles]]
     for fit in found:
         attacks = " and ".join(map(shown, fit.attacks))
-        numbers = map(_points, (fit.rms(), *map(fit.rms, tables)))
+        both = fit.rms() if len(fit.cells) == len(tables) else None
+        numbers = map(_points, (both, *map(fit.rms, tables)))
         readings.append([attacks, fit.reading, fit.handling, *numbers])
     return fill(
         "fit.md",
