@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal import defaults_list
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
-from omegaconf.base import Metadata
 from omegaconf.errors import OmegaConfBaseException
 
-from defensive_tensorization.config import CONFIGS, composed, hydra_speed
+from defensive_tensorization.config import CONFIGS, composed
 from defensive_tensorization.config.compose import _from_our_files
 from defensive_tensorization.config.identity import plain
 from defensive_tensorization.config.parsed import parsed_once
@@ -49,56 +46,6 @@ def test_a_file_is_parsed_once_until_it_changes(tmp_path: Path) -> None:
     )
 
 
-def hydra_in(folder: Path) -> initialize_config_dir:
-    return initialize_config_dir(str(folder), version_base="1.3")
-
-
-def as_it_is(patch: pytest.MonkeyPatch) -> None:
-    """Undo what hydra_speed replaces."""
-    patch.setattr(defaults_list, "_create_interpolation_map", hydra_speed._choices)
-    patch.delattr(StructuredConfigSource, "__deepcopy__")
-    patch.delattr(Metadata, "__deepcopy__")
-    for module in ("base", "_utils"):
-        patch.setattr(f"omegaconf.{module}.parse", hydra_speed._read_again)
-
-
-@pytest.mark.parametrize("words", [[], ["a=two", "+c=${b.x}"], ["a=two", "b.x=5"]])
-def test_hydra_s_own_settings_and_chosen_options_are_as_hydra_makes_them(
-    words: list[str], tmp_path: Path
-) -> None:
-    """Where one option names another, too, of which we have none."""
-    files = {
-        "config": "defaults: [a: one, b: '${a}', _self_]\nx: ${b.x}\n",
-        **{f"a/{name}": f"name: {name}\n" for name in ("one", "two")},
-        **{f"b/{name}": f"x: {i}\n" for i, name in enumerate(("one", "two"))},
-    }
-    for name, text in files.items():
-        (tmp_path / f"{name}.yaml").parent.mkdir(exist_ok=True)
-        (tmp_path / f"{name}.yaml").write_text(text)
-    made = []
-    for undone in (True, False):
-        with pytest.MonkeyPatch.context() as patch, hydra_in(tmp_path):
-            if undone:
-                as_it_is(patch)
-            made.append(compose("config", words, return_hydra_config=True))
-    expected, found = (OmegaConf.to_yaml(each, resolve=False) for each in made)
-    assert found == expected and made[1].b.x == made[1].x == made[0].x
-    assert OmegaConf.is_struct(made[1].hydra) == OmegaConf.is_struct(made[0].hydra)
-
-
-def test_a_copy_of_a_node_shares_neither_flags_nor_values_it_has_looked_up() -> None:
-    one = OmegaConf.create({"a": {"b": 1}, "c": [1, 2]})
-    OmegaConf.set_struct(one.a, True)
-    one._metadata.resolver_cache["now"]["x"] = [1]
-    other = deepcopy(one)
-    assert OmegaConf.is_struct(other.a) and other._metadata == one._metadata
-    OmegaConf.set_struct(other.a, False)
-    OmegaConf.set_readonly(other.c, True)
-    other._metadata.resolver_cache["now"]["x"].append(2)
-    assert OmegaConf.is_struct(one.a) and not OmegaConf.is_readonly(one.c)
-    assert one._metadata.resolver_cache["now"]["x"] == [1]
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -110,8 +57,7 @@ def test_a_copy_of_a_node_shares_neither_flags_nor_values_it_has_looked_up() -> 
     ],
 )
 def test_values_are_set_as_hydra_sets_them(words: str) -> None:
-    with pytest.MonkeyPatch.context() as patch, hydra_in(CONFIGS):
-        as_it_is(patch)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         expected = compose("config", words.split())
     found = _from_our_files(str(CONFIGS), tuple(words.split()))
     assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)

@@ -15,7 +15,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from . import hydra_speed
 from .check import checked
 from .files import CONFIGS
 from .identity import plain
@@ -25,30 +24,17 @@ from .parsed import parsed_once
 from .refuse import refusal, refuse_malformed
 from .schema import Config
 
-hydra_speed.install()
-
 _VALUES = {f.name for f in fields(Config) if f.type in (int, float, str)}
 
 
 def composed(overrides: Sequence[str]) -> Config:
     """The checked configuration of one job's overrides, or a UsageError."""
-    _refuse_malformed(overrides)
+    refuse_malformed(overrides)
     importable(overrides)
     try:
         return checked(_composed(overrides), overrides)
     except Exception as error:
         raise refusal(error, overrides) or error from error
-
-
-def _refuse_malformed(overrides: Sequence[str]) -> None:
-    for word in overrides:
-        _well_formed(word)
-
-
-@lru_cache(maxsize=4096)
-def _well_formed(word: str) -> None:
-    """A table composes the same words many times; what is refused is not kept."""
-    refuse_malformed([word])
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
@@ -102,7 +88,7 @@ def plane_of(config: Config, overrides: Sequence[str]) -> Config | None:
 
 def amended(config: Config, overrides: Sequence[str]) -> Config:
     """Another configuration: key=value overrides of a checked one; no groups can be chosen."""
-    _refuse_malformed(overrides)
+    refuse_malformed(overrides)
     try:
         changed = OmegaConf.merge(plain(config), OmegaConf.from_dotlist(list(overrides)))
         return checked(cast(DictConfig, changed), overrides)
@@ -115,7 +101,7 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
 
     A sweep is what `-m` says it is, or an experiment that sets hydra.mode.
     """
-    _refuse_malformed(overrides)
+    refuse_malformed(overrides)
     search = importable(overrides)
     try:
         first = _split(overrides)[0] if multirun else list(overrides)
