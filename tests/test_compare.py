@@ -124,7 +124,7 @@ def test_a_dense_network_is_compared_with_a_random_one() -> None:
 def test_committed_dense_and_random_networks_are_compared() -> None:
     rows = [compare.rows_of(name, [CPU]) for name in ("f5144d7f", "8fd1ceb7")]
     found = both(*rows)
-    assert found[0].attacked.attack == "clean" and len(found) == 7
+    assert found[0].attacked.attack == "clean" and len(found) >= 7
     for each in found:
         a, b = (
             {
@@ -137,7 +137,8 @@ def test_committed_dense_and_random_networks_are_compared() -> None:
             }
             for of in rows
         )
-        assert each.a in a and each.b in b
+        assert any(each.a == pytest.approx(one) for one in a)
+        assert any(each.b == pytest.approx(one) for one in b)
 
 
 def test_an_attack_by_several_protocols_is_named_and_left_out() -> None:

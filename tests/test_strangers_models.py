@@ -509,8 +509,10 @@ def test_threads_that_evaluate_at_once_find_what_each_finds_alone() -> None:
     x = images()
     data = (x, linear()(x.flatten(1)).argmax(1))
 
+    models = [Slow().eval() for _ in range(4)]  # their weights are drawn before the threads start
+
     def found(seed: int) -> Any:
-        made = dt.evaluate(Slow().eval(), data, ATTACKS["eot_pgd"], samples=5, seed=seed)
+        made = dt.evaluate(models[seed], data, ATTACKS["eot_pgd"], samples=5, seed=seed)
         return [score.correct.tolist() for score in made.scores]
 
     alone = [found(seed) for seed in range(4)]
