@@ -30,12 +30,9 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..sketching.draws import LIVE, RandomState, controls
-from ..system.source import source_digest
 from ..xnor.sign import chosen
+from .class_identity import LIBRARIES, PACKAGE, class_id, replaced, unbound, versioned
 
-PACKAGE = __name__.partition(".")[0]
-_VERSIONED = ("torch", PACKAGE)  # whose classes are known by name
-_LIBRARIES = (*_VERSIONED, "torchvision", "numpy", "math", "operator", "builtins", "_operator")
 _SCALARS = (bool, int, float, complex, str, bytes, type(None), type(...), range, PurePath)
 _OF_TORCH = (torch.device, torch.dtype, torch.layout, torch.memory_format)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
@@ -44,7 +41,6 @@ _OF_MODULES = set(vars(nn.Module()))
 _HOOKS = sorted(k for k in _OF_MODULES if k.endswith("_hooks") and "state_dict" not in k)
 _SKIPPED = (_OF_MODULES | {"_compiled_call_impl"}) - {"training"}
 _SKIPPED_OF_SKETCH = {"_seed", "_generators", "calls", "number"}  # where its draws stand
-_FORWARDS = ("forward", "__call__", "_call_impl", "_conv_forward")  # of a library's classes
 _CACHES = (f"{PACKAGE}.tucker.kept",)  # modules whose objects hold what parameters decide
 
 
@@ -92,13 +88,13 @@ class _Reader:
         if isinstance(value, Tensor):
             return ("tensor", _of_tensor(value, part))
         if isinstance(value, Enum):
-            return (*_kind(type(value)), value.name)
+            return (*class_id(type(value)), value.name)
         if isinstance(value, (*_SCALARS, *_OF_TORCH)):
             return (type(value).__name__, repr(value))
         if isinstance(value, _GENERATORS):
             return (type(value).__name__, str(getattr(value, "device", "")))
         if isinstance(value, type):
-            return _kind(value)
+            return class_id(value)
         if id(value) in self.around:
             return ("around", len(self.around) - self.around.index(id(value)))
         self.around.append(id(value))
@@ -108,7 +104,7 @@ class _Reader:
             self.around.pop()
 
     def _compound(self, value: Any, part: str) -> Any:
-        kind = _kind(type(value))
+        kind = class_id(type(value))
         if kind[0] in _CACHES:
             return kind
         if isinstance(value, np.ndarray | np.generic):
@@ -149,7 +145,7 @@ class _Reader:
         own = {} if compiled else vars(module)
         named = {k: own[k] for k in sorted(own) if k not in _SKIPPED}
         kind = type(module)
-        return (_kind(kind), self._class(kind, part), tables, self._attributes(named, part))
+        return (class_id(kind), self._class(kind, part), tables, self._attributes(named, part))
 
     def _class(self, kind: type, part: str) -> Any:
         """The values that a person's classes hold now; their source does not tell a later change.
@@ -160,11 +156,11 @@ class _Reader:
         found = []
         for base in kind.__mro__:
             for name, value in vars(base).items():
-                function = _unbound(value)
+                function = unbound(value)
                 if isinstance(function, FunctionType):
-                    if _replaced(base, name, function):
+                    if replaced(base, name, function):
                         _refuse(part, f"has a method from elsewhere ({_named(function)})")
-                elif not (_versioned(base) or name.startswith("__") or hasattr(value, "__get__")):
+                elif not (versioned(base) or name.startswith("__") or hasattr(value, "__get__")):
                     found.append((name, self._if_known(value, f"{part}.{name}")))
         return found
 
@@ -172,7 +168,7 @@ class _Reader:
         try:
             return self.read(value, part)
         except NoDigest:
-            return _kind(type(value))
+            return class_id(type(value))
 
     def _sketch(self, sketch: RandomState, part: str) -> Any:
         """Its distribution, and what the contexts in force make of it."""
@@ -206,41 +202,11 @@ def _vars(value: Any) -> dict[str, Any]:
     return dict(getattr(value, "__dict__", {}))
 
 
-def _kind(kind: type) -> tuple[str, str, str]:
-    """A class by name, and by its source if neither torch nor this package has it."""
-    return (kind.__module__, kind.__qualname__, "" if _versioned(kind) else source_digest(kind))
-
-
-def _versioned(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in (*_VERSIONED, "builtins")
-
-
-def _unbound(value: Any) -> Any:
-    """The function of a method, property, static method or class method."""
-    for inner in ("fget", "__func__"):
-        value = getattr(value, inner, value)
-    return value
-
-
-def _replaced(base: type, name: str, function: FunctionType) -> bool:
-    """Whether a method of the class was written elsewhere than in the class."""
-    if not _versioned(base):
-        return not (
-            function.__module__ == base.__module__
-            and function.__qualname__.startswith(f"{base.__qualname__}.")
-        ) and not _of_library(function)
-    return name in _FORWARDS and not _of_library(function)
-
-
-def _of_library(function: FunctionType) -> bool:
-    return (function.__module__ or "").partition(".")[0] in _LIBRARIES
-
-
 def _function(value: Any, part: str) -> str:
     """The full name of a library's function. Raises NoDigest for any other."""
     owner = getattr(value, "__self__", None)
     module = value.__module__ or getattr(owner, "__module__", None) or ""
-    if isinstance(owner, ModuleType | type | None) and module.partition(".")[0] in _LIBRARIES:
+    if isinstance(owner, ModuleType | type | None) and module.partition(".")[0] in LIBRARIES:
         home = owner if isinstance(owner, type) else sys.modules.get(module)
         if getattr(home, value.__name__, None) is value or isinstance(owner, type):
             return f"{module}.{value.__qualname__}"
