@@ -336,7 +336,7 @@ def test_a_missing_option_lists_those_there_are(group: str) -> None:
     ("key", "allowed"),
     [
         ("model.batchnorm", "running, frozen, batch, recalibrated"),
-        ("train.init", "theta1, scratch"),
+        ("train.init", "theta1, dense, scratch"),
         ("train.decay", "steps, linear"),
         ("train.autocast", "auto, float32, bfloat16"),
         ("eval.autocast", "auto, float32, bfloat16"),
@@ -1111,6 +1111,25 @@ def test_a_run_from_theta_1_may_have_epochs_of_its_own() -> None:
     assert recipe("theta=0.9", *own) == recipe("theta=0.9", *told)
     for alone in ("theta=1", "defence=none"):
         assert recipe(alone, "train.continued_epochs=3") == recipe(alone)
+
+
+def test_a_dense_network_may_train_as_long_as_ours_below_theta_1() -> None:
+    config = quick("method=baseline_same_budget", "train.epochs=10", "train.continued_epochs=3")
+    base = cfg.base_of(config)
+    assert base is not None and cfg.base_of(base) is None
+    assert cfg.train_config_hash(base) == recipe("defence=none", "train.epochs=10")
+    assert (config.train.epochs, base.train.epochs) == (3, 10)
+    assert cfg.train_config_hash(config) != cfg.train_config_hash(base)
+    at_ours = quick("theta=0.9", "train.epochs=10", "train.continued_epochs=3")
+    other = cfg.base_of(at_ours)
+    assert other is not None and other.train.epochs == base.train.epochs
+    assert at_ours.train.epochs == config.train.epochs
+
+
+@pytest.mark.parametrize("theta", ["theta=1", "theta=0.9"])
+def test_a_factorized_network_does_not_start_from_the_dense_one(theta: str) -> None:
+    with pytest.raises(UsageError, match="train.init=dense trains the dense network on"):
+        quick(theta, "train.init=dense")
 
 
 def test_scale_wide_continues_from_theta_1_in_fewer_epochs() -> None:

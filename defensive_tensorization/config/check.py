@@ -37,7 +37,7 @@ OmegaConf.register_new_resolver("home", lambda path: home(path, "paths.runs"), r
 
 _CHOICES = {
     "model.batchnorm": ("running", "frozen", "batch", "recalibrated"),
-    "train.init": ("theta1", "scratch"),
+    "train.init": ("theta1", "dense", "scratch"),
     "train.decay": ("steps", "linear"),
     "train.autocast": ("auto", "float32", "bfloat16"),
     "eval.autocast": ("auto", "float32", "bfloat16"),
@@ -186,7 +186,13 @@ def restored(plain: Mapping[str, Any]) -> Config:
 def _split_epochs(config: Config) -> None:
     """Of a run that starts from another: that one has `epochs`, this one `continued_epochs`."""
     train = config.train
-    if train.continued_epochs and train.init_epochs is None and base_of(config):
+    starts = base_of(config) is not None
+    if train.init == "dense" and not starts:
+        raise UsageError(
+            f"train.init=dense trains the dense network on, defence={config.defence.name} trains "
+            "another: take defence=none, or leave train.init out"
+        )
+    if train.continued_epochs and train.init_epochs is None and starts:
         train.init_epochs, train.epochs = train.epochs, train.continued_epochs
     train.continued_epochs = None
 

@@ -17,17 +17,21 @@ RECIPE = 1  # raise it when the same configuration trains other weights
 
 
 def base_of(config: Config) -> Config | None:
-    """The run that this one's weights start from: ours at theta = 1, under ordinary BatchNorm.
+    """The run that this one's weights start from, or None for one that starts from scratch.
 
-    It has no other defence, so one is shared by all that start from it.
+    At theta < 1 it is ours at theta = 1, under ordinary BatchNorm and without another defence, so
+    one is shared by all that start from it. Under train.init=dense it is the dense network.
     """
     conv = config.defence.conv
-    if config.train.init != "theta1" or conv is None or conv.theta == 1:
-        return None
     base = deepcopy(config)
-    full = replace(conv, theta=1.0)
-    base.defence = DefenceConfig("tensorization", config.defence.batchnorm, full)
-    base.theta = 1.0
+    if config.train.init == "dense" and trained_name(config.defence) == "none":
+        base.train.init = "scratch"
+    elif config.train.init == "theta1" and conv is not None and conv.theta < 1:
+        full = replace(conv, theta=1.0)
+        base.defence = DefenceConfig("tensorization", config.defence.batchnorm, full)
+        base.theta = 1.0
+    else:
+        return None
     base.train.epochs = base.train.init_epochs or base.train.epochs
     base.train.init_epochs = None
     base.train.lr_scale = 1.0

@@ -29,7 +29,8 @@ def settings(cells: Mapping[str, Config]) -> Facts:
         rate = t.optimizer.lr * (t.lr_scale if cfg.base_of(c) else 1)
         crop = f", crops of {t.crop}" if t.crop else ""
         base = cfg.base_of(c)
-        after = f", after {base.train.epochs} epochs at θ = 1, undefended" if base else ""
+        start = "at θ = 1, undefended" if c.defence.conv else "of the dense network"
+        after = f", after {base.train.epochs} epochs {start}" if base else ""
         return (
             f"{t.optimizer._target_.rpartition('.')[2]}, lr {rate:g}, weight decay "
             f"{t.optimizer.weight_decay or 0:g}, batch {t.batch_size}{crop}, {t.autocast}{after}"
