@@ -31,7 +31,7 @@ INSIDE: dict[str, set[str]] = {
     "models": {"errors", "sketching", "system"},
     "defences": {"errors", "sketching", "system"},
     "data": {"errors", "system"},
-    "attacks": {"errors", "sketching", "system", "results.scores"},
+    "attacks": {"errors", "randomness", "sketching", "system", "results.scores"},
     "auditing": {
         *("errors", "randomness", "sketching", "system", "results", "report", "attacks", "xnor"),
     },

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError, from_extra
+from ..randomness import signs
 from .attack import Attack
 from .expectation import answers_vary
 from .native import Bounds
@@ -88,8 +89,8 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
         seen = Pictured(model, x.shape[1:], bounds)
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
-            signs = torch.randint(2, x[:1].shape, generator=torch.Generator().manual_seed(0))
-            corner = (x[:1] + radius * (2 * signs - 1).to(x)).clamp(*bounds)
+            made = torch.Generator().manual_seed(0)
+            corner = (x[:1] + radius * signs(x[:1], made)).clamp(*bounds)
             chosen = _chosen(model, (x[:1], corner), classes) if version == AUTO else version
         if classes < VERSIONS[chosen][1]:
             raise UsageError(
@@ -98,12 +99,12 @@ def autoattack(*, epsilon: float, unit: float, version: str = AUTO) -> Attack:
             )
         seed = int(torch.randint(2**31, ()))
         with torch.random.fork_rng():
-            made: Any = AutoAttack(
+            attack: Any = AutoAttack(
                 seen, norm="Linf", eps=radius / seen.range, version=chosen, seed=seed,
                 device=x.device,
             )  # fmt: skip
-            made.fab.predict = partial(_InputsAlone.apply, seen)  # it calls `backward`
-            found, _ = made.run_standard_evaluation(seen.picture(x), y, batch_size=len(x))
+            attack.fab.predict = partial(_InputsAlone.apply, seen)  # it calls `backward`
+            found, _ = attack.run_standard_evaluation(seen.picture(x), y, batch_size=len(x))
         near = x + (seen.back(found) - x).clamp(-radius, radius)
         return near.clamp(*bounds).detach()
 

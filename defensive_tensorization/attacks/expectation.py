@@ -31,13 +31,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import sketching
 from ..errors import UsageError
+from ..randomness import varies
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels [B]) to what the attack raises, [B]."""
 
 AVERAGES = ("gradient", "loss", "probability", "majority", "logit")
 TOGETHER = {"cpu": 200, "cuda": 1024}  # examples of a batched pass, at most: more save nothing
-ASKS = 11  # forwards of a few images that may differ
 WORTHWHILE = {"cpu": 10}  # draws of one pass, at least: fewer, of larger batches, may be slower
 
 
@@ -216,19 +216,8 @@ def _of_finite_entries(gradient: Tensor) -> Tensor:
 
 
 def answers_vary(model: nn.Module, x: Tensor) -> bool:
-    """Whether a model, also one of others, can vary on x; asked again where no sketch is live.
-
-    Twice about all, and about a few as often as it takes to see a member that is drawn anew at each
-    forward: one of two hides in 1 of 2,000 batches.
-    """
-    if sketching.is_live(model):
-        return True
-    with torch.no_grad():
-        if not torch.equal(model(x), model(x)):
-            return True
-        few = x[:2]
-        first = model(few)
-        return any(not torch.equal(model(few), first) for _ in range(ASKS - 1))
+    """Whether a model can vary on x: it has a live sketch, or its answers differ (`varies`)."""
+    return sketching.is_live(model) or varies(model, x)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

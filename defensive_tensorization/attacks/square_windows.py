@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..randomness import signs
 from .attack import Attack
 from .expectation import Estimate, Expectation, margin
 from .numbers import positive
@@ -44,11 +45,12 @@ def square(
         radius = ball.radius
         x = ball.x if ball.x.ndim > 2 else ball.x.unsqueeze(1)
         stripes = (*x.shape[:2], *[1] * (x.ndim - 3), x.shape[-1])
-        now = ball.project(ball.x + (radius * _signs(x, stripes).expand_as(x)).view(ball.x.shape))
+        first = radius * signs(x.new_empty(stripes)).expand_as(x)
+        now = ball.project(ball.x + first.view(ball.x.shape))
         best = Best(ball.x).offer(now, asked(now, y, gradient=False))
         for step in range(steps):
             inside = windows(x, share(step, steps, p))
-            change = 2 * radius * _signs(x, (*x.shape[:2], *[1] * (x.ndim - 2)))
+            change = 2 * radius * signs(x.new_empty(*x.shape[:2], *[1] * (x.ndim - 2)))
             then = ball.project(best.x + (change * inside).view(ball.x.shape))
             if asked.random:
                 held, made = _side_by_side(asked, best.x, then, y)
@@ -95,7 +97,3 @@ def windows(x: Tensor, covered: float) -> Tensor:
         shape[2 + axis] = size
         mask = mask * hit.view(shape)
     return mask
-
-
-def _signs(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return torch.randint(2, shape, device=x.device).to(x.dtype) * 2 - 1

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..attacks import Attack
@@ -11,6 +10,7 @@ from ..attacks.amplitudes import climb
 from ..attacks.expectation import Expectation, margin
 from ..attacks.in_units import apgd, eot_pgd, square
 from ..attacks.search import Ball, Best, searching
+from ..randomness import signs
 from .target import AuditTarget, Budget
 
 WHITE = ("fgsm", "pgd", "eot", "apgd_ce", "apgd_dlr", "steps", "draws", "restarts")
@@ -60,8 +60,7 @@ def noise(*, epsilon: float, unit: float, steps: int, draws: int) -> Attack:
     def search(asked: Expectation, ball: Ball, y: Tensor) -> Best:
         best = Best(ball.x)
         for _ in range(steps):
-            sign = torch.randint(2, ball.x.shape, device=ball.x.device).to(ball.x) * 2 - 1
-            at = ball.project(ball.x + ball.radius * sign)
+            at = ball.project(ball.x + ball.radius * signs(ball.x))
             best.offer(at, asked(at, y, gradient=False))
         return best
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..attacks.agreement import GradientSums
 from ..attacks.expectation import Expectation, cross_entropy, margin
-from ..randomness import seeded
+from ..randomness import seeded, signs
 from .target import AuditTarget, Budget
 
 Array = NDArray[Any]
@@ -81,12 +81,12 @@ def profile(of: AuditTarget, budget: Budget, seed: int) -> tuple[dict[str, Array
     blind: list[Array] = []
     with seeded(of.model, seed, "audit surface"):
         for x, y in of.batches():
-            signs = (torch.randint(2, x.shape, generator=made) * 2 - 1).to(x)
             ask = Expectation(of.model, x, cross_entropy, draws=budget.draws, average="gradient")
             slope = ask(x, y).gradient
             assert slope is not None
             blind.append((slope == 0).flatten(1).all(1).cpu().numpy())
-            directions = {"gradient": slope.nan_to_num(0.0, 0.0, 0.0).sign(), "random": signs}
+            directions = {"gradient": slope.nan_to_num(0.0, 0.0, 0.0).sign()}
+            directions["random"] = signs(x, made)
             far = Expectation(of.model, x, margin, draws=budget.draws)
             for name, d in directions.items():
                 points = [(x + t * budget.epsilon * of.unit * d).clamp(*of.bounds) for t in PLACES]

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..randomness import seeded
+from ..randomness import seeded, signs
 from .checks import EXPLAINED
 from .target import AuditTarget, Budget
 
@@ -46,13 +46,11 @@ def explained(of: AuditTarget, budget: Budget, seed: int) -> NDArray[Any] | None
     made = torch.Generator().manual_seed(seed)
     found = []
     for place, (x, y) in enumerate(of.batches()):
-        signs = [
-            (torch.randint(2, x.shape, generator=made) * 2 - 1).to(x) for _ in range(DIRECTIONS)
-        ]
+        directions = [signs(x, made) for _ in range(DIRECTIONS)]
         best = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
         flat = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for step in STEPS:
-            share = _explained(of, x, y, signs, step * budget.epsilon * of.unit, (seed, place))
+            share = _explained(of, x, y, directions, step * budget.epsilon * of.unit, (seed, place))
             best, flat = torch.fmax(best, share), flat | share.isnan()
             if bool((best >= EXPLAINED).all()):
                 break
@@ -62,12 +60,17 @@ def explained(of: AuditTarget, budget: Budget, seed: int) -> NDArray[Any] | None
 
 
 def _explained(
-    of: AuditTarget, x: Tensor, y: Tensor, signs: list[Tensor], h: float, streams: tuple[int, int]
+    of: AuditTarget,
+    x: Tensor,
+    y: Tensor,
+    directions: list[Tensor],
+    h: float,
+    streams: tuple[int, int],
 ) -> Tensor:
     """[B]; NaN where the margin does not change by more than rounding."""
     seed, place = streams
     energy, missed, least = x.new_zeros(3, len(x), dtype=torch.float64)
-    for number, d in enumerate(signs):
+    for number, d in enumerate(directions):
         label = f"audit slope {place} {number}"
         gradient, margin, highest = _gradient(of, x, y, seed, label)
         ends = [(x + side * h * d).clamp(*of.bounds) for side in (1, -1)]

@@ -6,7 +6,7 @@ with seeded(model, 0, "scoring"): # common random numbers; the caller's state is
 """
 
 from .detect import AT_EXAMPLES, Randomness, detect, varies
-from .near import near
+from .near import near, signs
 from .sources import Source, kept, seeded, sources
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "kept",
     "near",
     "seeded",
+    "signs",
     "sources",
     "varies",
 ]

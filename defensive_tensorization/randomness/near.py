@@ -19,11 +19,17 @@ def near(
     """
     x, y = x[:IMAGES].detach(), y[:IMAGES]
     made = torch.Generator().manual_seed(0)
-    signs = (torch.randint(2, x.shape, generator=made) * 2 - 1).to(x)
+    corners = signs(x, made)
     slope = _slope(model, x, y).sign()
     share = torch.linspace(0, 1, len(x) + 1)[1:].to(x).view(-1, *[1] * (x.ndim - 1))
-    uphill = torch.where(slope.abs() > 0, slope, signs)
-    return torch.cat([x + radius * signs, x + share * radius * uphill]).clamp(*bounds)
+    uphill = torch.where(slope.abs() > 0, slope, corners)
+    return torch.cat([x + radius * corners, x + share * radius * uphill]).clamp(*bounds)
+
+
+def signs(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """1 or -1 at random, in the shape and type of x; None: by torch's generator of x's device."""
+    device = generator.device if generator else x.device
+    return (torch.randint(2, x.shape, generator=generator, device=device) * 2 - 1).to(x)
 
 
 def _slope(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
