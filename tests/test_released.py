@@ -194,6 +194,17 @@ def test_the_manifest_says_where_a_network_comes_from(runs: Path) -> None:
     assert f"| {NAME} |" in (networks(runs) / "README.md").read_text()
 
 
+def test_a_dense_network_that_trained_on_has_a_name_of_its_own(tmp_path: Path) -> None:
+    trained(plan(composed([*TINY, *folders(tmp_path), "method=baseline_same_budget"])))
+    release([*folders(tmp_path), "scale=smoke"])
+    listed = json.loads((networks(tmp_path) / "manifest.json").read_text())["networks"]
+    assert [each["name"].split("/")[1] for each in listed] == ["dense", "dense-continued"]
+    assert [each["card"].split(", ")[2] for each in listed] == [
+        f"{epochs} epochs on scikit-learn digits" for epochs in ("1", "1 + 1")
+    ]
+    assert len({each["weights"] for each in listed}) == 2
+
+
 @pytest.mark.parametrize("form", ["{}/" + NAME, "{}/" + NAME + ".safetensors", "file://{}/" + NAME])
 def test_load_gives_the_trained_network(runs: Path, form: str) -> None:
     p = plan(composed(words(runs)))

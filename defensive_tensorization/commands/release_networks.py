@@ -150,7 +150,7 @@ def _written(
         unit=p.task.unit,
         autocast=c.eval.autocast,
         card=(
-            f"{name}: {c.model.name}, width {c.model.width}, {c.train.epochs} epochs on {title}, "
+            f"{name}: {c.model.name}, width {c.model.width}, {_epochs(c)} epochs on {title}, "
             f"{'weights rounded to bfloat16, ' if rounded else ''}"
             f"clean accuracy {clean}% ({low} to {high}); no defence that an adaptive attacker "
             "respects is claimed"
@@ -161,6 +161,12 @@ def _written(
         **scored,  # type: ignore[arg-type]
     )
     return entry, files
+
+
+def _epochs(config: Config) -> str:
+    """Those of the training, after those of the network that it started from."""
+    base = cfg.base_of(config)
+    return f"{base.train.epochs} + {config.train.epochs}" if base else str(config.train.epochs)
 
 
 def replace_paths(config: Config) -> Config:
