@@ -555,7 +555,7 @@ def test_a_landscape_s_circle_is_in_the_unit_of_the_data() -> None:
     [
         (["theta=0.8"], False, [0.8]),
         (["theta=1,0.9", "seed=0,1"], True, [1.0, 1.0, 0.9, 0.9]),
-        (["experiment=table1"], False, [1.0, 0.95, 0.9, 0.8]),
+        (["experiment=table1"], False, [1.0, 1.0, 0.95, 0.9, 0.8]),
     ],
 )
 def test_a_sweep_is_the_jobs_that_hydra_makes_of_it(
@@ -704,6 +704,7 @@ def test_a_later_field_leaves_old_identities_alone(part: str, default: Any) -> N
 # Committed rows carry these: a change that breaks them orphans results/cpu and its checkpoints.
 TABLE1_AT_CPU = {
     "baseline": "6d37258a38fa027b",
+    "baseline_same_budget": "560d26cdef580834",
     "ours_1": "794baf1c206606c4",
     "ours_0.99": "ca885e89f5117b9e",
     "ours_0.95": "26c07b08c2a6c71e",
