@@ -10,9 +10,11 @@ import pytest
 from helpers.files import contents, write
 from helpers.made_rows import SMALL, made_up
 
+from defensive_tensorization import config as cfg
 from defensive_tensorization.config import CONFIGS
 from defensive_tensorization.errors import UsageError
 from defensive_tensorization.tables import render as rendering
+from defensive_tensorization.tables.catalogue import filled_by
 from defensive_tensorization.tables.render import render
 
 COMMITTED = CONFIGS.parent / "results"
@@ -54,6 +56,27 @@ def test_each_method_fills_its_column(own: Path) -> None:
     assert {path.name for path in (folder / "rows").glob("*.jsonl")} == {
         path.name for path in (own / "runs" / "rows").glob("*.jsonl")
     }
+
+
+def test_an_honest_table_fills_the_last_column_of_tables_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "table3.md").write_text("rendered before")
+    rendered: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(
+        rendering, "render", lambda name, words, data: rendered.append((name, words))
+    )
+    words = ["scale=cpu", f"paths.results={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["render.py", "honest_table1", *words, "attack=[apgd_ce]"])
+    rendering.main()
+    assert rendered == [("honest_table1", [*words, "attack=[apgd_ce]"]), ("table3", words)]
+
+
+def test_what_an_experiment_fills_is_what_the_configurations_say() -> None:
+    assert filled_by("honest_table1") == ["table1", "table3"]
+    assert cfg.composed(["experiment=table3"]).experiment.averaged == "honest_table1"
+    assert filled_by("quickstart") == []
 
 
 def test_other_recipes_and_protocols_are_not_picked_up(own: Path, tmp_path: Path) -> None:

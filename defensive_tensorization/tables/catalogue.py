@@ -24,3 +24,11 @@ def catalogue(
         own = cfg.composed([f"experiment={name}", *words])
         if own.paths.results in folders:
             yield cfg.composed([f"experiment={name}", *overrides]) if moved else own
+
+
+def filled_by(experiment: str) -> list[str]:
+    """The other tables and figures whose last column the experiment's averaged attacks fill."""
+    line = f"  averaged: {experiment}\n"
+    files = sorted((cfg.CONFIGS / "experiment").glob("*.yaml"))
+    fill = (path.stem for path in files if line in path.read_text(encoding="utf-8"))
+    return [name for name in fill if name != experiment]

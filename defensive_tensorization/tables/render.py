@@ -31,6 +31,7 @@ from ..report.selection import select
 from ..results import store
 from ..results.row import Row
 from . import landscapes
+from .catalogue import filled_by
 from .fit import held, networks
 from .table_spec import Layout, kept, laid
 
@@ -68,6 +69,14 @@ def render(
     made.append(index.write_index(layout.folder))
     _mirror(layout, records, made, select(rows, layout.columns, data=found.data))
     return made
+
+
+def _refill(experiment: str, overrides: Sequence[str], data: str | None) -> None:
+    """Render anew what has been rendered, and has its last column from this experiment."""
+    own = kept(overrides, ("attack", "eval"))
+    for name in filled_by(experiment):
+        if (laid(name, own).folder / f"{name}.md").exists():
+            render(name, own, data=data)
 
 
 Made = tuple[list[Path], list[formats.Record]]
@@ -236,3 +245,4 @@ def main() -> None:
                 "name the experiment to render: python scripts/render.py table1 scale=cpu"
             )
         render(arguments[0], arguments[1:], data=data)
+        _refill(arguments[0], arguments[1:], data)
