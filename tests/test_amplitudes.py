@@ -15,6 +15,7 @@ from defensive_tensorization.attacks import Attack, in_units
 from defensive_tensorization.attacks.expectation import answers_vary
 from defensive_tensorization.config.build import named
 from defensive_tensorization.errors import UsageError
+from defensive_tensorization.randomness import varies
 
 CLASSES = 4
 SIZE = 16 / 255
@@ -193,6 +194,19 @@ def test_a_member_at_random_is_seen_to_be_random() -> None:
     x, _ = batch()
     assert all(answers_vary(Either().eval(), x) for _ in range(100))
     assert not answers_vary(curved(), x)
+
+
+def test_small_draws_of_few_bits_are_draws_for_an_attack() -> None:
+    """In bfloat16 they are no larger than rounding is taken to be elsewhere."""
+
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = x.flatten(1)[:, :3].to(torch.bfloat16)
+            return logits * (1 + 0.02 * random.choice([-1, 1]))
+
+    random.seed(0)
+    x, _ = batch()
+    assert answers_vary(Noisy(), x) and not varies(Noisy(), x)
 
 
 @pytest.mark.parametrize(

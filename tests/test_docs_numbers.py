@@ -156,3 +156,41 @@ def test_typed_numbers_are_found_outside_of_blocks_and_code() -> None:
         "<!-- begin: x -->\n| 7.0% |\n<!-- end -->\n    indented 5%\n```\n6%\n```\n"
     )
     assert docs_numbers.typed(text) == ["1.5%", "20 %", "3 points"]
+
+
+def test_the_cost_of_a_layer_is_what_was_measured() -> None:
+    """The table of targets in docs/layers.md, and how near its floor a training step comes."""
+    measured = json.loads((ROOT / "results/bench/layers.json").read_text())
+    fastest = {
+        (each["network"], *each["setting"].values()): each["minimum"]
+        for each in measured["timings"]
+    }
+    ratios = {
+        at[1:]: fastest[at] / fastest[("dense", *at[1:])] for at in fastest if at[0] == "ours"
+    }
+    floors = {tuple(each.values())[:-1]: each["floor"] for each in measured["floors"]}
+
+    def of(width: int, batch: int, *operations: str, theta: float | None = None) -> list[str]:
+        found = [
+            ratio
+            for (w, _, b, operation, t), ratio in ratios.items()
+            if (w, b) == (width, batch) and operation in operations and theta in (None, t)
+        ]
+        return [f"{end:.2f}" for end in (min(found), max(found))]
+
+    page = " ".join((ROOT / "docs/layers.md").read_text().split())
+    step, attack, forward = "training step", "attack step", "forward"
+    for width in (64, 16):
+        for ends in (
+            of(width, 128, step),
+            of(width, 128, attack),
+            of(width, 1, step),
+            of(width, 1, attack),
+            of(width, 128, forward, attack, theta=1.0),
+            of(width, 1, forward, attack, theta=1.0),
+        ):
+            assert all(end in page for end in ends), ends
+    for dtype in ("float32", "bfloat16"):
+        at = [(64, dtype, 128, step, theta) for theta in (1.0, 0.8)]
+        near = " and ".join(f"{ratios[each] / floors[each]:.2f}" for each in at)
+        assert near in page

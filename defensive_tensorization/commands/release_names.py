@@ -84,7 +84,7 @@ def _group(config: Config) -> str:
 def _member(config: Config) -> str:
     conv, name = config.defence.conv, cfg.trained_name(config.defence)
     parts = [config.precision.name] if config.precision.name != "real" else []
-    dense = "dense-continued" if cfg.base_of(config) else "dense"
+    dense = "dense-continued" if config.train.init == "dense" else "dense"
     parts += [dense] if name == "none" else [name] if name != "tensorization" else []
     parts += [f"theta-{conv.theta:g}"] if conv else []
     return "-".join([*parts, *([f"seed-{config.seed}"] if config.seed else [])])

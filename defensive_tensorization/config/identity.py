@@ -22,16 +22,16 @@ def base_of(config: Config) -> Config | None:
     At theta < 1 it is ours at theta = 1, under ordinary BatchNorm and without another defence, so
     one is shared by all that start from it. Under train.init=dense it is the dense network.
     """
-    conv = config.defence.conv
+    conv, init = config.defence.conv, config.train.init
+    sketched = init == "theta1" and conv is not None and conv.theta < 1
+    if not (sketched or (init == "dense" and trained_name(config.defence) == "none")):
+        return None
     base = deepcopy(config)
-    if config.train.init == "dense" and trained_name(config.defence) == "none":
-        base.train.init = "scratch"
-    elif config.train.init == "theta1" and conv is not None and conv.theta < 1:
+    base.train.init = "theta1" if sketched else "scratch"
+    if sketched and conv is not None:
         full = replace(conv, theta=1.0)
         base.defence = DefenceConfig("tensorization", config.defence.batchnorm, full)
         base.theta = 1.0
-    else:
-        return None
     base.train.epochs = base.train.init_epochs or base.train.epochs
     base.train.init_epochs = None
     base.train.lr_scale = 1.0

@@ -80,15 +80,16 @@ def detect(model: nn.Module, *asked: Tensor) -> Randomness:
         return reduce(_joined, [_detected(model, x[:IMAGES].detach(), found) for x in asked])
 
 
-def varies(model: nn.Module, x: Tensor) -> bool:
+def varies(model: nn.Module, x: Tensor, *, exactly: bool = False) -> bool:
     """Whether the answers to x [B, ...] differ by more than rounding, where the draws go on.
 
-    Twice about all, and about two images as often as it takes to see a rare draw.
+    Twice about all, and about two images as often as it takes to see a rare draw. exactly: by
+    anything at all, as an attack asks: to take small draws for rounding would weaken it.
     """
     with torch.no_grad():
         for at, again in ((x, 1), (x[:2], ASKS)):
             first: Tensor = model(at.clone()).clone()
-            least = torch.finfo(first.dtype).eps ** 0.5
+            least = 0.0 if exactly else torch.finfo(first.dtype).eps ** 0.5
             for _ in range(again):
                 if _gap(first.double(), model(at.clone()).double()) > least:
                     return True
