@@ -67,14 +67,18 @@ def test_a_line_a_network_and_defence(tmp_path: Path) -> None:
         row(run_id="a", attack="pgd", epsilon=8.0, robust_accuracy=0.0, defence=own),
         row(run_id="a", attack="pgd", epsilon=8.0, robust_accuracy=0.4, defence="zz_squeezing"),
         row(run_id="c", attack="pgd", epsilon=2.0, robust_accuracy=0.5, defence="none"),
+        row(run_id="d", attack="pgd", epsilon=2.0, defence="none", weights="digest"),
     ]
-    lines = listed(made, rows, now=made[0].changed + 7300).splitlines()
+    released = {"digest": "resnet18-w16/dense"}
+    lines = listed(made, rows, released, now=made[0].changed + 7300).splitlines()
     told = [line.split() for line in lines]
-    assert told[0] == ["run", "defence", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
+    heads = "run defence scale epochs clean PGD-8 rows age checkpoint"
+    assert told[0] == heads.split()
     assert told[1][:8] == ["a", own, "cpu", "12/12", "75.0", "0.0", "2", "2"]
     assert told[2][:7] == ["a", "zz_squeezing", "cpu", "12/12", "—", "40.0", "1"]
     assert told[3][:7] == ["b", own, "cpu", "3/12", "~61.4", "—", "0"]
-    assert told[4] == ["c", "none", "cpu", "—", "—", "—", "1", "—", "no", "checkpoint"]
+    assert told[4] == ["c", "none", "cpu", "—", "—", "—", "1", "—", "none"]
+    assert told[5][7:] == ["—", "released", "as", "resnet18-w16/dense"]
 
 
 def test_an_accuracy_is_of_the_protocol_with_most_images_and_seeds() -> None:

@@ -78,10 +78,16 @@ def _training(path: Path) -> Training | None:
         return None
 
 
-def listed(made: Sequence[Training], rows: Iterable[Row], now: float | None = None) -> str:
+def listed(
+    made: Sequence[Training],
+    rows: Iterable[Row],
+    released: Mapping[str, str],
+    now: float | None = None,
+) -> str:
     """A line for each network and defence at test: accuracies, rows, its checkpoint.
 
     One network can be tested with several defences: the dense one plain, squeezed and pruned.
+    `released`: the names of released networks by the digest of their weights, as rows have it.
     """
     now = time.time() if now is None else now
     tested: dict[tuple[str, str], list[Row]] = {}
@@ -94,7 +100,9 @@ def listed(made: Sequence[Training], rows: Iterable[Row], now: float | None = No
         training, mine = known.get(name), tested.get((name, defence), [])
         clean, pgd = accuracy(mine, "clean", 0), accuracy(mine, "pgd", 8)
         if training is None:
-            scale, epochs, told = mine[0].scale, "—", ["—", "no checkpoint"]
+            release = next((released[row.weights] for row in mine if row.weights in released), "")
+            kept = f"released as {release}" if release else "none"
+            scale, epochs, told = mine[0].scale, "—", ["—", kept]
         else:
             scale, planned = training.config.scale.name, training.config.train.epochs
             epochs = f"{training.epochs}/{planned}"
@@ -102,8 +110,8 @@ def listed(made: Sequence[Training], rows: Iterable[Row], now: float | None = No
             if clean == "—" and (name, defence) in trained and training.accuracy is not None:
                 clean = f"~{100 * training.accuracy:.1f}"
         lines.append([name, defence, scale, epochs, clean, pgd, str(len(mine)), *told])
-    heads = ["run", "defence", "scale", "epochs", "clean", "PGD-8", "rows", "age", "size"]
-    return console([heads, *lines], left=(0, 1, 2))
+    heads = ["run", "defence", "scale", "epochs", "clean", "PGD-8", "rows", "age", "checkpoint"]
+    return console([heads, *lines], left=(0, 1, 2, 8))
 
 
 def accuracy(rows: Iterable[Row], attack: str, epsilon: float) -> str:

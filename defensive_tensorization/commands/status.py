@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import config as cfg
 from ..errors import in_one_line
+from ..experiment.released_networks import entries
 from ..results import landscape_panels, store
 from ..system.progress import bar
 from ..system.table import console
@@ -26,6 +27,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
     own = store.read([runs / "rows"])
     every = store.read([runs / "rows", *sorted(results.glob("*/rows"))])
     usable, strange = of_code_at_hand(made)
+    released = {each.weights: each.name for each in entries(overrides).values()}
     rates = Rates(usable, every)
     kept = (
         p for path in sorted(results.glob("*/figure*.npz")) for p in landscape_panels.load(path)
@@ -62,7 +64,7 @@ def overview(overrides: Sequence[str] = (), names: Sequence[str] | None = None) 
         [
             f"{len(made)} checkpoints in {runs}, {size(sum(each.size for each in made))}",
             "",
-            listed(made, every),
+            listed(made, every, released),
             "",
             "Accuracies in %, means over evaluation seeds; ~: after its last epoch, no rows yet.",
             *strange,

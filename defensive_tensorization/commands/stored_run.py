@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import config as cfg
 from ..config import Config
 from ..errors import UsageError, did_you_mean
-from ..experiment.released_networks import configured, names
+from ..experiment.released_networks import configured, entries
 from ..training import checkpoint
 
 
@@ -27,7 +27,7 @@ def stored(model: str, overrides: Sequence[str]) -> Config:
         mine = [file for file in files if file.stem.endswith(f"-{model[:8]}")]
         found = [file for file in mine if checkpoint.described(file)[0].startswith(model)]
     if len(found) != 1:
-        remedy = _nearest(model, [file.stem for file in files], names(overrides))
+        remedy = _nearest(model, [file.stem for file in files], [*entries(overrides)])
         raise UsageError(
             f"MODEL={model} is no trained run of {folder} and no released network: {remedy}; 8 to "
             "16 digits of a run's fingerprint will do"

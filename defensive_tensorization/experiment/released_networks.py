@@ -115,15 +115,15 @@ def trained_from(entry: Entry, overrides: Sequence[str]) -> Config:
     return config
 
 
-def names(overrides: Sequence[str]) -> list[str]:
+def entries(overrides: Sequence[str]) -> dict[str, Entry]:
     """Every released network here: the repository's, and those that networks=... names."""
     told = [word.partition("=")[2] for word in overrides if word.startswith("networks=")]
     folders = sorted(str(folder) for folder in released_source.RESULTS.glob("*/networks"))
-    found: dict[str, None] = {}
+    found: dict[str, Entry] = {}
     for where in [*(each for each in told if each not in ("train", *OURS)), *folders]:
-        with suppress(UsageError):  # it would only have been proposed
-            found |= dict.fromkeys(_read(where).entries)
-    return [*found]
+        with suppress(UsageError):  # what cannot be read is not offered
+            found = {**_read(where).entries, **found}
+    return found
 
 
 def configured(name: str, overrides: Sequence[str]) -> Config:
