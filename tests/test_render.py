@@ -58,24 +58,31 @@ def test_each_method_fills_its_column(own: Path) -> None:
     }
 
 
-def test_an_honest_table_fills_the_last_column_of_tables_that_are_there(
+def test_what_an_experiment_fills_is_rendered_anew_where_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "table3.md").write_text("rendered before")
+    for name in ("honest_table3", "table3"):
+        (tmp_path / "cpu" / f"{name}.md").write_text("rendered before")
     rendered: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(
         rendering, "render", lambda name, words, data: rendered.append((name, words))
     )
     words = ["scale=cpu", f"paths.results={tmp_path}"]
-    monkeypatch.setattr(sys, "argv", ["render.py", "honest_table1", *words, "attack=[apgd_ce]"])
+    monkeypatch.setattr(sys, "argv", ["render.py", "honest_surface", *words, "attack=[apgd_ce]"])
     rendering.main()
-    assert rendered == [("honest_table1", [*words, "attack=[apgd_ce]"]), ("table3", words)]
+    own, *others = rendered
+    assert own == ("honest_surface", [*words, "attack=[apgd_ce]"])
+    assert others == [("honest_table3", words), ("table3", words)]
 
 
 def test_what_an_experiment_fills_is_what_the_configurations_say() -> None:
-    assert filled_by("honest_table1") == ["table1", "table3"]
-    assert cfg.composed(["experiment=table3"]).experiment.averaged == "honest_table1"
+    assert filled_by("honest_table3") == ["table3"]
+    assert filled_by("honest_surface4") == ["honest_table4", "table4"]
+    assert filled_by("honest_autoattack") == ["honest_table1", "honest_table2", "table1", "table2"]
+    table = cfg.composed(["experiment=honest_table2"]).experiment
+    assert (table.surface, table.outside) == ("honest_surface", "honest_autoattack")
+    assert cfg.composed(["experiment=table3"]).experiment.averaged == "honest_table3"
     assert filled_by("quickstart") == []
 
 

@@ -27,8 +27,16 @@ def catalogue(
 
 
 def filled_by(experiment: str) -> list[str]:
-    """The other tables and figures whose last column the experiment's averaged attacks fill."""
-    line = f"  averaged: {experiment}\n"
-    files = sorted((cfg.CONFIGS / "experiment").glob("*.yaml"))
-    fill = (path.stem for path in files if line in path.read_text(encoding="utf-8"))
-    return [name for name in fill if name != experiment]
+    """The other tables and figures that this experiment's rows fill, in the order to render them.
+
+    Honest tables are held against a surface and may have others' attacks beside their own; the
+    last column of a table is of an honest one.
+    """
+    lines = [f"  {key}: {experiment}\n" for key in ("surface", "outside", "averaged")]
+    own = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in sorted((cfg.CONFIGS / "experiment").glob("*.yaml"))
+        if path.stem != experiment
+    }
+    direct = [name for name, text in own.items() if any(line in text for line in lines)]
+    return [*dict.fromkeys([*direct, *(further for name in direct for further in filled_by(name))])]

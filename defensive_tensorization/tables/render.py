@@ -72,7 +72,7 @@ def render(
 
 
 def _refill(experiment: str, overrides: Sequence[str], data: str | None) -> None:
-    """Render anew what has been rendered, and has its last column from this experiment."""
+    """Render anew what has been rendered, and shows some of this experiment's rows."""
     own = kept(overrides, ("attack", "eval"))
     for name in filled_by(experiment):
         if (laid(name, own).folder / f"{name}.md").exists():
