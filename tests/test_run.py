@@ -113,8 +113,14 @@ def swept(smoke: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_rows_cost_what_their_attack_asks_of_the_network() -> None:
     words = ["attack=[fgsm,pgd,eot_pgd]", "eval.epsilon=[8]", "attack.eot_pgd.draws=5"]
     fgsm, pgd, eot = attacks(composed([*words, "attack.eot_pgd.steps=4"]))
-    assert [cost(attack, 30) for attack in (None, fgsm, pgd)] == [30, 33, 60]  # 10 steps
-    assert cost(eot, 1) == 1 + 3 * 4 * 5
+    assert [cost(attack, 30, random=True) for attack in (None, fgsm, pgd)] == [
+        30,
+        33,
+        60,
+    ]  # 10 steps
+    assert cost(eot, 1, random=True) == 1 + 3 * 4 * 5
+    assert cost(eot, 1, random=False) == 1 + 3 * 4
+    assert cost(replace(eot, knowledge="omniscient"), 1, random=True) == 1 + 3 * 4
 
 
 def test_the_network_at_theta_1_is_trained_first(smoke: tuple[Path, str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import config as cfg
 from ..config import Config
-from ..results.passes import passes
+from ..results.passes import gradients, passes
 from ..results.row import Row
 from .inventory import Training
 from .rates import kind_of_scoring
@@ -69,7 +69,7 @@ def _scorings(c: Config, taken: Iterable[tuple["Attack | None", int]]) -> Iterat
 
     recipe = cfg.train_config_hash(c)
     for attack, steps in taken:
-        averaged = attack.draws if attack and cfg.is_random(c) else 1
+        averaged = gradients(attack.draws, attack.knowledge, cfg.is_random(c)) if attack else 1
         scoring = Scoring(
             recipe,
             eval_config_hash(c, attack),

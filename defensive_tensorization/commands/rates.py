@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import config as cfg
 from ..config import Config
 from ..report.caption import duration
-from ..results.passes import passes
+from ..results.passes import gradients, passes
 from ..results.row import OUTSIDE, Row
 from .inventory import Training
 from .work import Work
@@ -30,7 +30,7 @@ class Rates:
         passed: dict[object, list[tuple[float, int]]] = {}
         self.images: dict[str, int] = {}
         for row in rows:
-            averaged = row.averaged if row.random else 1
+            averaged = gradients(row.averaged, row.knowledge, row.random)
             work = row.n * passes(row.scored, row.steps, averaged, row.settings)
             passed.setdefault(kind_of_row(row), []).append((row.seconds, work))
             if row.subset.startswith("all "):

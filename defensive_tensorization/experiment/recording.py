@@ -13,7 +13,7 @@ from .. import sketching
 from ..attacks import Attack
 from ..errors import UsageError
 from ..results import store
-from ..results.passes import passes
+from ..results.passes import gradients, passes
 from ..results.row import Row
 from ..system import provenance, signals
 from ..system.file_lock import alone
@@ -110,7 +110,8 @@ def evaluation(
         rows: gives all rows of the evaluation once it is done.
     """
     draws = p.config.eval.draws
-    work = sum(cost(attack, draws) for todo in missing.values() for attack in todo)
+    random = cfg.is_random(p.config)
+    work = sum(cost(attack, draws, random) for todo in missing.values() for attack in todo)
     control = nullcontext() if p.config.eval.sketch else sketching.disabled(classifier)
     level = Level(f"attacking {p.name}", work, "passes")
     with control, wandb_log.of_network(p, "eval") as watched, level, signals.at_batches():
@@ -119,7 +120,7 @@ def evaluation(
             if distributed.first():
                 store.append(p.rows, made)
             # the clean row is too short to tell the rate of attacks: most of it is starting up
-            level.step(cost(attack, draws), free=attack is None)
+            level.step(cost(attack, draws, random), free=attack is None)
 
         yield keep
         wandb_log.evaluated(watched, p, rows())
@@ -130,6 +131,9 @@ def evaluation(
         log.info("W&B %s", watched.path or "disabled")
 
 
-def cost(attack: Attack | None, draws: int) -> int:
+def cost(attack: Attack | None, draws: int, random: bool) -> int:
     """Of a row of this attack, in passes an example."""
-    return passes(draws, attack.steps, attack.draws, dict(attack.options)) if attack else draws
+    if attack is None:
+        return draws
+    averaged = gradients(attack.draws, attack.knowledge, random)
+    return passes(draws, attack.steps, averaged, dict(attack.options))

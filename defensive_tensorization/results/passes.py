@@ -15,3 +15,13 @@ def passes(
     """
     sizes = str((options or {}).get("sizes", ""))
     return scored + 3 * steps * averaged + (int(sizes) if sizes.isdecimal() else 0)
+
+
+def gradients(draws: int, knowledge: str, random: bool) -> int:
+    """Gradients that a step takes: K, or one where nothing is random to the attacker.
+
+    Args:
+        draws: K, over which the attack averages.
+        random: whether two forwards of the evaluated network can differ.
+    """
+    return draws if random and knowledge == "fresh" else 1
