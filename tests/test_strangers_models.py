@@ -17,6 +17,7 @@ from defensive_tensorization.attacks.expectation import Expectation, cross_entro
 from defensive_tensorization.auditing import measure
 from defensive_tensorization.auditing.store import Store
 from defensive_tensorization.auditing.target import AuditTarget
+from defensive_tensorization.auditing.whole import Whole
 from defensive_tensorization.randomness import AT_EXAMPLES
 
 EPSILON = 0.05
@@ -254,6 +255,24 @@ def test_draws_run_together_only_where_every_layer_meets_the_batch(
     made = ask(images(batch), y)
     if model is Joined:  # the cross-entropy of equal logits, whatever is drawn
         torch.testing.assert_close(made.loss, torch.full((batch,), 10.0).log())
+
+
+class Pooled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu().mean((2, 3))
+
+
+@pytest.mark.parametrize("recalibrated", [False, True])
+def test_few_images_are_audited_with_their_draws_together(recalibrated: bool) -> None:
+    plain = Plain()
+    net = sketched(nn.Sequential(plain.conv, nn.BatchNorm2d(plain.conv.out_channels), Pooled()))
+    if recalibrated:
+        net = dt.recalibrate(net, reference=images(4)).eval()
+    assert whole_batches(Whole(net), images(4))
+    little: dict[str, Any] = {"steps": 1, "samples": 10, "queries": 1, "scored": 2}
+    y = torch.zeros(4, dtype=torch.long)
+    report = dt.audit(net, (images(4), y), epsilon=8 / 255, claim=0.5, **little)
+    assert "4 images" in str(report)
 
 
 def test_draws_of_a_compiled_network_run_one_by_one() -> None:

@@ -78,9 +78,9 @@ def whole_batches(model: nn.Module, x: Tensor) -> bool:
     x = x if len(x) > 1 else torch.cat([x, x])  # one may be a batch of a layer's own
     references = (getattr(module, "reference", None) for module in modules)
     sizes = {len(x), *(len(each) for each in references if isinstance(each, Tensor))}
+    named = dict(model.named_modules())  # a wrapper's, which names its model's own
     met: dict[nn.Module, set[int]] = {
-        model.get_submodule(re.sub(r"(^|\.)weight$", "", name)): set()
-        for name in sketching.sketches(model)
+        named[re.sub(r"(^|\.)weight$", "", name)]: set() for name in sketching.sketches(model)
     }
 
     def meet(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
