@@ -451,6 +451,15 @@ def options(group: str) -> str:
         ("foo=1", "unknown key foo=1: see configs/config.yaml for the keys there are"),
         ("+foo=1", "unknown key +foo=1: see configs/config.yaml for the keys there are"),
         ("-m theta=1,2", "theta must lie in (0, 1], got 2: theta=1 keeps everything"),
+        (
+            "-m theta=1,0.9 --cfg job",
+            "--multirun and --cfg do not go together: --cfg job shows one run: leave -m out",
+        ),
+        (
+            "defence=none theta=0.5",
+            "theta=0.5 changes nothing with defence=none, which factorizes no kernel: leave theta "
+            "out, or take defence=tensorization",
+        ),
         ("theta=0.9 -m seed=0,x", "seed must be a whole number, got 'x': see configs/config.yaml"),
         (
             "logger.mode=online",

@@ -14,6 +14,7 @@ from .refuse import refusal
 from .schema import Config
 
 _PATHS = (("paths", "runs"), ("paths", "results"), ("dataset", "root"), ("dataset", "cache"))
+_MODES = ("run", "multirun", "cfg", "info", "shell_completion")
 _KEYS = r"hydra\.(?:run|sweep)\.dir|paths\.\w+|dataset\.(?:root|cache)"
 _FOLDER = re.compile(rf"(\+*(?:{_KEYS})=)(['\"]?)(~[^'\",]*)(['\"]?)")
 _LAUNCHING = {"launch", "instantiate_launcher"}  # functions of Hydra's, and of our launchers
@@ -57,6 +58,10 @@ def flags(words: Sequence[str]) -> list[str]:
             f"--experimental-rerun {found.experimental_rerun}: give the command itself again, it "
             "goes on where it was"
         )
+    modes = [name for name in _MODES if getattr(found, name)]
+    if len(modes) > 1:
+        said = " and ".join(f"--{name.replace('_', '-')}" for name in modes)
+        raise UsageError(f"{said} do not go together: --cfg job shows one run: leave -m out")
     folder = found.config_dir
     if folder is not None and not os.path.isdir(home(folder, "--config-dir")):
         raise UsageError(f"--config-dir {folder} is no folder: name one that holds configurations")
