@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -116,11 +116,21 @@ def main() -> None:
         for config in jobs:
             tracking.mode_of(config.logger.mode)
         at_once = [] if multirun or len(jobs) < 2 else sweeps.side_by_side(words, jobs)
+        if at_once:
+            _laid_out(jobs)
         words = cfg.launched([*words, *at_once])
         sys.argv[1:] = [*(word for word in flags if word in sweep), *words]
         sweeps.register()
         with cfg.in_one_line(words):
             _job()
+
+
+def _laid_out(jobs: Sequence[Config]) -> None:
+    """Lay out one run of each data set here: data that is missing is told once, not by each job."""
+    from .experiment.plan import plan
+
+    for each in {repr(job.dataset): job for job in jobs}.values():
+        plan(each)
 
 
 @contextmanager

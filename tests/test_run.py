@@ -31,7 +31,7 @@ from defensive_tensorization.experiment.recording import cost
 from defensive_tensorization.results import store
 from defensive_tensorization.results.row import Row, means, summarise
 from defensive_tensorization.run import main, run
-from defensive_tensorization.system import provenance
+from defensive_tensorization.system import cores, provenance
 from defensive_tensorization.tables.render import main as render_main
 from defensive_tensorization.tables.render import render
 from defensive_tensorization.training.checkpoint import commits, digest
@@ -488,6 +488,11 @@ def options(group: str) -> str:
             "{train,test}/<class>/*.{png,jpg,jpeg}, or a tar of one",
         ),
         ("eval.images=99999 dataset.cache=null", "eval.images must lie in 1..360, got 99999"),
+        (
+            "experiment=table1 dataset.source=folder dataset.root=nowhere",
+            "dataset.root=nowhere does not exist: name a folder with "
+            "{train,test}/<class>/*.{png,jpg,jpeg}, or a tar of one",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -496,8 +501,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     text: str,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level("INFO")
+    monkeypatch.setattr(cores, "available", lambda: 2)  # where a table's jobs run side by side
     assert ended(overrides.split(), tmp_path, capsys) == (2, "", f"error: {text}\n")
     assert caplog.messages == []
     assert list(tmp_path.iterdir()) == []
