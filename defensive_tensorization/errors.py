@@ -89,6 +89,8 @@ def of_storage(error: OSError, key: str) -> UsageError | None:
     nowhere = making and error.errno == errno.ENOENT  # below a folder that takes none, as /proc
     if errno.errorcode.get(error.errno or 0) not in _STORAGE and not nowhere:
         return None
+    if nowhere:
+        return UsageError(f"{error.filename} cannot be made: name a writable folder with {key}")
     where = f"{error.filename} cannot be" if error.filename else "a file cannot be read or"
     return UsageError(
         f"{where} written ({os.strerror(error.errno or 0)}): make room or name a writable folder "

@@ -69,7 +69,7 @@ def compared(overrides: Sequence[str]) -> list[Comparison]:
             "networks with networks=..."
         )
     committed = store.read([folder_of(config) / "rows"])
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, Task | None] = {}
     found: list[Comparison] = []
     for entry in listed.entries.values():
         rows = [row for row in committed if row.weights == entry.weights]
@@ -87,7 +87,7 @@ def _of_network(
     listed: Manifest,
     rows: Sequence[Row],
     given: Config,
-    tasks: dict[str, Task],
+    tasks: dict[str, Task | None],
     overrides: Sequence[str],
 ) -> Iterator[Comparison]:
     """given: the configuration that `overrides` make, whose dataset.* words are of its data."""
@@ -112,9 +112,12 @@ def _of_network(
         except UsageError as error:
             if given.dataset.name == own:
                 raise
-            log.info("%s is not compared, name its data (dataset=%s): %s", entry.name, own, error)
-            return
-    p = Plan(was, tasks[own])
+            log.info("networks of %s are not compared, name dataset=%s: %s", own, own, error)
+            tasks[own] = None
+    task = tasks[own]
+    if task is None:
+        return
+    p = Plan(was, task)
     network = components.network(p)
     network.load_state_dict(weights(listed, entry))
     asked = given.eval.images or IMAGES

@@ -28,7 +28,7 @@ def plotted(words: Sequence[str]) -> list[Path]:
     """
     swept = [word for word in words if word.startswith("theta=")]
     rest = [word for word in words if not word.startswith("theta=")]
-    config = cfg.jobs([*rest, "theta=0.9"])
+    config = cfg.jobs(rest)
     if len(config) != 1:
         raise UsageError("an experiment holds several recipes: name one network's own settings")
     base = config[0]
@@ -48,10 +48,10 @@ def plotted(words: Sequence[str]) -> list[Path]:
     found = {theta: _evaluated(cell, of[theta]) for theta, cell in named.items()}
     points = [_point(theta, each) for theta, groups in found.items() for each in groups]
     if not any(point.theta != "dense" for point in points):
+        sweep = " ".join([*rest, *(swept or ["theta=1,0.95,0.9,0.8"])])
         raise UsageError(
             f"{folders[0]} has no rows of this recipe: run it, python -m defensive_tensorization "
-            f"-m {' '.join(rest)} theta=1,0.95,0.9,0.8; words that change the training change the "
-            "recipe"
+            f"-m {sweep}; words that change the training change the recipe"
         )
     about = _about(base, [row for groups in found.values() for each in groups for row in each])
     print(text(points, about))
