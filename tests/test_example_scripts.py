@@ -84,7 +84,7 @@ NETWORK = "cifar10-resnet18-w16/theta-0.9"
         (
             "audit_a_defence",
             ["--batches", "0", "--claim", "45"],
-            "claim must lie in [0, 1], got 45",
+            "claim must lie in (0, 1], got 45",
         ),
         ("audit_a_defence", ["--batches", "0", "--images", "0"], "images must be a whole number"),
         ("tensorize_torchvision", ["--theta", "1.5"], "--theta in (0, 1]"),

@@ -1,10 +1,13 @@
 """dt.evaluate and dt.audit on anybody's model: truth by hand, every kind of data, resumed work."""
 
+import gc
 import json
 import math
 import random
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -418,6 +421,18 @@ class Constant(nn.Module):
         return torch.tensor([[1.0, 2.0]]).expand(len(x), 2)
 
 
+def test_an_audit_without_a_cache_leaves_no_file_and_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        dt.audit(Linear(), data(20, 0.1), epsilon=0.1, claim=0.5, **QUICK)
+        gc.collect()
+    assert [each for each in caught if each.category is ResourceWarning] == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_audit_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -517,8 +532,9 @@ def test_an_empty_batch_among_others_counts_nothing() -> None:
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"claim": 45}, "claim must lie in [0, 1], got 45: 0.45 means 45%"),
-        ({"claim": "45%"}, "claim must lie in [0, 1], got '45%'"),
+        ({"claim": 45}, "claim must lie in (0, 1], got 45: 0.45 means 45%"),
+        ({"claim": 0.0}, "claim must lie in (0, 1], got 0.0"),
+        ({"claim": "45%"}, "claim must lie in (0, 1], got '45%'"),
         ({"epsilon": "8/255"}, "epsilon must be a positive number, got '8/255'"),
         ({"epsilon": None}, "epsilon must be a positive number, got None"),
         ({"rounds": 1.5}, "rounds must be a whole number, at least 1, got 1.5"),

@@ -234,6 +234,23 @@ class Plain(Joined):
         return logits
 
 
+class Hidden(Plain):
+    """A second defence: each forward hides the same random pixels of all images."""
+
+    forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += 1
+        return super().forward(x * (torch.rand(1, 1, *x.shape[2:]) < 0.5))
+
+
+class Centred(Plain):
+    """Subtracts the mean image of the batch, as statistics of the batch do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
 def sketched(model: nn.Module) -> nn.Module:
     net: nn.Module = dt.tensorize(model, theta=0.7, min_dim=3).eval().requires_grad_(False)
     dt.sketching.seed(net, 0)
@@ -241,7 +258,7 @@ def sketched(model: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("batch", [1, 10])
-@pytest.mark.parametrize("model", [Joined, Prompted, OneByOne, Functional, Plain])
+@pytest.mark.parametrize("model", [Joined, Prompted, OneByOne, Functional, Hidden, Centred, Plain])
 def test_draws_run_together_only_where_every_layer_meets_the_batch(
     model: type[nn.Module], batch: int
 ) -> None:
@@ -264,8 +281,7 @@ class Pooled(nn.Module):
 
 @pytest.mark.parametrize("recalibrated", [False, True])
 def test_few_images_are_audited_with_their_draws_together(recalibrated: bool) -> None:
-    plain = Plain()
-    net = sketched(nn.Sequential(plain.conv, nn.BatchNorm2d(plain.conv.out_channels), Pooled()))
+    net = sketched(nn.Sequential(Plain().conv, nn.BatchNorm2d(16), Pooled()))
     if recalibrated:
         net = dt.recalibrate(net, reference=images(4)).eval()
     assert whole_batches(Whole(net), images(4))
@@ -273,6 +289,25 @@ def test_few_images_are_audited_with_their_draws_together(recalibrated: bool) ->
     y = torch.zeros(4, dtype=torch.long)
     report = dt.audit(net, (images(4), y), epsilon=8 / 255, claim=0.5, **little)
     assert "4 images" in str(report)
+
+
+def test_every_draw_of_an_attack_is_one_of_a_second_defence() -> None:
+    net = sketched(Hidden())
+    assert isinstance(net, Hidden)
+    ask = Expectation(net, images(4), cross_entropy, draws=10)
+    before = net.forwards
+    ask(images(4), torch.zeros(4, dtype=torch.long))
+    assert net.forwards - before == 10
+
+
+def test_the_loss_of_a_model_that_joins_images_is_the_mean_over_its_forwards() -> None:
+    x, y = images(4), torch.zeros(4, dtype=torch.long)
+    net = sketched(Centred())
+    found = Expectation(net, x, cross_entropy, draws=10)(x, y, gradient=False).loss
+    dt.sketching.seed(net, 0)
+    with torch.no_grad():
+        wanted = torch.stack([cross_entropy(net(x), y) for _ in range(10)]).mean(0)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_draws_of_a_compiled_network_run_one_by_one() -> None:
@@ -447,7 +482,7 @@ def steep(factor: float, dtype: torch.dtype) -> tuple[nn.Module, tuple[Tensor, T
         (60.0, torch.float32, ""),
         (60.0, torch.float16, "vanish or are infinite"),
         (1e-6, torch.float32, ""),
-        (1e-6, torch.float16, "have underflowed to zero in"),
+        (1e-6, torch.float16, "have underflowed to zero, or are not finite, in"),
     ],
 )
 def test_gradients_that_vanish_are_warned_of(factor: float, dtype: torch.dtype, warns: str) -> None:
@@ -460,6 +495,25 @@ def test_gradients_that_vanish_are_warned_of(factor: float, dtype: torch.dtype, 
         del caught[:]
         dt.evaluate(model, data, [ATTACKS["square"]])
         assert not caught
+
+
+def test_gradients_that_are_not_finite_at_some_pixels_are_warned_of() -> None:
+    """The square root's slope at a black pixel: attacks leave such pixels alone."""
+
+    class Rooted(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = super().forward(x.pow(2).sqrt())
+            return logits
+
+    x = images().clone()
+    x[:, :, ::2] = 0
+    plain = nn.Sequential(nn.Flatten(), linear()).eval()
+    labels = plain(x).argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dt.evaluate(plain, (x, labels), [ATTACKS["pgd"]])
+    with pytest.warns(UserWarning, match=r"are not finite, in 5\d% of their entries"):
+        dt.evaluate(Rooted(*plain).eval(), (x, labels), [ATTACKS["pgd"]])
 
 
 def functional(layer: Any, x: Tensor) -> Tensor:

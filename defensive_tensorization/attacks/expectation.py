@@ -31,7 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import sketching
 from ..errors import UsageError
-from ..randomness import varies
+from ..randomness import images_meet, varies
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], labels [B]) to what the attack raises, [B]."""
@@ -64,11 +64,12 @@ def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
 
 
 def whole_batches(model: nn.Module, x: Tensor) -> bool:
-    """Whether every layer that draws meets exactly the examples x [B, ...], or a reference set.
+    """Whether a batch x [B, ...] can be repeated, each repeat under its own draw.
 
-    Only then can a batch be repeated, each repeat under its own draw: not where the forward joins
-    images, takes them one by one, or gives a layer something else, where BatchNorm takes the
-    statistics of the batch, nor in a compiled graph.
+    Every layer that draws must meet exactly these examples, or a reference set: not where the
+    forward takes them one by one or gives a layer something else. Nothing else may be random, since
+    the repeats could share its draw. No image may meet another, as in the statistics of a batch.
+    Nor can a compiled graph.
     """
     modules = [*model.modules()]
     if any(getattr(m, "_compiled_call_impl", None) or hasattr(m, "_orig_mod") for m in modules):
@@ -93,7 +94,10 @@ def whole_batches(model: nn.Module, x: Tensor) -> bool:
     finally:
         for hook in hooks:
             hook.remove()
-    return all(each and each <= sizes for each in met.values())
+    if not all(each and each <= sizes for each in met.values()):
+        return False
+    with sketching.disabled(model):
+        return not (varies(model, x, exactly=True) or images_meet(model, x))
 
 
 def batching_note(model: nn.Module, batch: int, device: torch.device) -> str:

@@ -62,7 +62,7 @@ def audit(
         model: x [B, ...] to logits [B, C], random or not.
         data: a pair of tensors (x [N, ...], y [N]), a DataLoader, any iterable of batches.
         epsilon: l-infinity size, as an amplitude (8/255).
-        claim: the robust accuracy that is claimed, in [0, 1]; None: none, and nothing is called
+        claim: the robust accuracy that is claimed, in (0, 1]; None: none, and nothing is called
             robust.
         bounds: the lowest and the highest value of the data.
         images: how many are audited; of a pair by a fixed permutation, else the first.
@@ -144,8 +144,11 @@ def _size(epsilon: Any) -> float:
 
 def _claim(claim: Any) -> float | None:
     found = None if claim is None else real(claim)
-    if claim is not None and (found is None or not 0 <= found <= 1):
-        raise UsageError(f"claim must lie in [0, 1], got {claim!r}: 0.45 means 45%")
+    if claim is not None and (found is None or not 0 < found <= 1):
+        raise UsageError(
+            f"claim must lie in (0, 1], got {claim!r}: 0.45 means 45%, without one nothing is "
+            "claimed"
+        )
     return found
 
 

@@ -46,9 +46,10 @@ def warn_of_lost_gradients(model: nn.Module, x: Tensor, y: Tensor) -> None:
         scaled = _gradient(model, x, y, SCALE)
     assert scaled is not None
     there = scaled != 0
-    lost = float((there & (first == 0)).sum()) / max(1.0, float(there.sum()))
+    without = (first == 0) | ~first.isfinite()
+    lost = float((there & without).sum()) / max(1.0, float(there.sum()))
     if lost > BLIND:
-        _warn(f"have underflowed to zero in {lost:.0%} of their entries")
+        _warn(f"have underflowed to zero, or are not finite, in {lost:.0%} of their entries")
 
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor, scale: float) -> Tensor | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -32,8 +34,9 @@ class Store:
     def __init__(self, folder: str | Path | None, *identity: Any) -> None:
         if not isinstance(folder, str | Path | None):
             raise UsageError(f"cache must be a folder's path, got {folder!r}: such as 'cache'")
-        self._held = TemporaryDirectory() if folder is None else None
-        self.folder = Path(self._held.name if self._held else folder or "")
+        self.folder = Path(mkdtemp() if folder is None else folder)
+        if folder is None:
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.identity = identity
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

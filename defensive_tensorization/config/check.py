@@ -76,13 +76,13 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value > 0,
         ("train.optimizer.lr", "train.lr_scale", "dataset.level"),
     ),
-    ("in (0, 1]", lambda value: 0 < value <= 1, ("train.gamma",)),
+    ("in (0, 1]", lambda value: 0 < value <= 1, ("train.gamma", "audit.level")),
     (
         "at least 0",
         lambda value: value >= 0,
         ("eval.seed", "seed", "train.crop", "tucker.min_dim", "tucker.min_keep"),
     ),
-    ("between 0 and 1", lambda value: 0 <= value <= 1, ("train.warmup", "audit.level")),
+    ("between 0 and 1", lambda value: 0 <= value <= 1, ("train.warmup",)),
 )
 
 

@@ -5,7 +5,7 @@ with seeded(model, 0, "scoring"): # common random numbers; the caller's state is
     ...
 """
 
-from .detect import AT_EXAMPLES, Randomness, detect, varies
+from .detect import AT_EXAMPLES, Randomness, detect, images_meet, varies
 from .near import near, signs
 from .sources import Source, kept, seeded, sources
 
@@ -14,6 +14,7 @@ __all__ = [
     "Randomness",
     "Source",
     "detect",
+    "images_meet",
     "kept",
     "near",
     "seeded",

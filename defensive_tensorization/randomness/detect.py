@@ -96,6 +96,17 @@ def varies(model: nn.Module, x: Tensor, *, exactly: bool = False) -> bool:
     return False
 
 
+def images_meet(model: nn.Module, x: Tensor) -> bool:
+    """Whether the answers to x [B, ...] depend on the other images of their batch.
+
+    Asked of a model that does not vary: beside copies of x, and beside others, mirrored and dimmed.
+    """
+    other = x.flip(tuple(range(1, x.ndim))) / 2
+    with torch.no_grad():
+        answers = [model(torch.cat([x, beside]))[: len(x)].clone() for beside in (x, other)]
+    return _gap(*(made.double() for made in answers)) > 8 * torch.finfo(answers[0].dtype).eps
+
+
 def _joined(one: Randomness, other: Randomness) -> Randomness:
     """Of the answers to some inputs and to others."""
     if not (one.random and other.random):
