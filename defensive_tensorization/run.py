@@ -117,7 +117,7 @@ def main() -> None:
             tracking.mode_of(config.logger.mode)
         at_once = [] if multirun or len(jobs) < 2 else sweeps.side_by_side(words, jobs)
         if at_once:
-            _laid_out(jobs)
+            _check_data(jobs)
         words = cfg.launched([*words, *at_once])
         sys.argv[1:] = [*(word for word in flags if word in sweep), *words]
         sweeps.register()
@@ -125,8 +125,8 @@ def main() -> None:
             _job()
 
 
-def _laid_out(jobs: Sequence[Config]) -> None:
-    """Lay out one run of each data set here: data that is missing is told once, not by each job."""
+def _check_data(jobs: Sequence[Config]) -> None:
+    """Load each data set once before the jobs start, so that missing data is reported once."""
     from .experiment.plan import plan
 
     for each in {repr(job.dataset): job for job in jobs}.values():

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,13 @@ def test_one_line_and_exit_code_2(
         raise error
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), in_one_line("paths.runs"):
+        Path("/proc/nope").mkdir()
+    line = "error: /proc/nope cannot be made: name a writable folder with paths.runs\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), OSError(errno.ENOENT, "x")])

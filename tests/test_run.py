@@ -113,11 +113,8 @@ def swept(smoke: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_rows_cost_what_their_attack_asks_of_the_network() -> None:
     words = ["attack=[fgsm,pgd,eot_pgd]", "eval.epsilon=[8]", "attack.eot_pgd.draws=5"]
     fgsm, pgd, eot = attacks(composed([*words, "attack.eot_pgd.steps=4"]))
-    assert [cost(attack, 30, random=True) for attack in (None, fgsm, pgd)] == [
-        30,
-        33,
-        60,
-    ]  # 10 steps
+    costs = [cost(attack, 30, random=True) for attack in (None, fgsm, pgd)]
+    assert costs == [30, 33, 60]  # PGD: 10 steps
     assert cost(eot, 1, random=True) == 1 + 3 * 4 * 5
     assert cost(eot, 1, random=False) == 1 + 3 * 4
     assert cost(replace(eot, knowledge="omniscient"), 1, random=True) == 1 + 3 * 4
@@ -453,7 +450,7 @@ def options(group: str) -> str:
         ("-m theta=1,2", "theta must lie in (0, 1], got 2: theta=1 keeps everything"),
         (
             "-m theta=1,0.9 --cfg job",
-            "--multirun and --cfg do not go together: --cfg job shows one run: leave -m out",
+            "--multirun and --cfg do not go together: --cfg job shows one run, leave -m out",
         ),
         (
             "defence=none theta=0.5",
@@ -488,6 +485,7 @@ def options(group: str) -> str:
             "{train,test}/<class>/*.{png,jpg,jpeg}, or a tar of one",
         ),
         ("eval.images=99999 dataset.cache=null", "eval.images must lie in 1..360, got 99999"),
+        ("audit.level=0", "audit.level must be in (0, 1], got 0.0"),
         (
             "experiment=table1 dataset.source=folder dataset.root=nowhere",
             "dataset.root=nowhere does not exist: name a folder with "

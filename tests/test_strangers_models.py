@@ -251,6 +251,22 @@ class Centred(Plain):
         return super().forward(x - x.mean(0))
 
 
+class Scaled(Plain):
+    """Divides by the largest value of the batch, as dynamic quantization does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.conv(x)
+        logits: Tensor = self.head((features / features.amax()).relu().mean((2, 3)))
+        return logits
+
+
+class Alert(Hidden):
+    """Hides pixels where it is alarmed, here by one above 1, as others are by an example."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.amax() > 1 else Plain.forward(self, x)
+
+
 def sketched(model: nn.Module) -> nn.Module:
     net: nn.Module = dt.tensorize(model, theta=0.7, min_dim=3).eval().requires_grad_(False)
     dt.sketching.seed(net, 0)
@@ -258,7 +274,9 @@ def sketched(model: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("batch", [1, 10])
-@pytest.mark.parametrize("model", [Joined, Prompted, OneByOne, Functional, Hidden, Centred, Plain])
+@pytest.mark.parametrize(
+    "model", [Joined, Prompted, OneByOne, Functional, Hidden, Centred, Scaled, Plain]
+)
 def test_draws_run_together_only_where_every_layer_meets_the_batch(
     model: type[nn.Module], batch: int
 ) -> None:
@@ -298,6 +316,16 @@ def test_every_draw_of_an_attack_is_one_of_a_second_defence() -> None:
     before = net.forwards
     ask(images(4), torch.zeros(4, dtype=torch.long))
     assert net.forwards - before == 10
+
+
+def test_a_second_defence_that_draws_at_examples_alone_is_seen_there() -> None:
+    net, x, y = sketched(Alert()), images(4), torch.zeros(4, dtype=torch.long)
+    ask = Expectation(net, x, cross_entropy, draws=10)
+    ask(x, y)
+    assert ask.together > 1
+    for _ in range(3):
+        ask(x + 1, y)
+    assert ask.together == 1
 
 
 def test_the_loss_of_a_model_that_joins_images_is_the_mean_over_its_forwards() -> None:
@@ -482,7 +510,7 @@ def steep(factor: float, dtype: torch.dtype) -> tuple[nn.Module, tuple[Tensor, T
         (60.0, torch.float32, ""),
         (60.0, torch.float16, "vanish or are infinite"),
         (1e-6, torch.float32, ""),
-        (1e-6, torch.float16, "have underflowed to zero, or are not finite, in"),
+        (1e-6, torch.float16, "have underflowed to zero, or are NaN, in"),
     ],
 )
 def test_gradients_that_vanish_are_warned_of(factor: float, dtype: torch.dtype, warns: str) -> None:
@@ -497,22 +525,32 @@ def test_gradients_that_vanish_are_warned_of(factor: float, dtype: torch.dtype, 
         assert not caught
 
 
-def test_gradients_that_are_not_finite_at_some_pixels_are_warned_of() -> None:
-    """The square root's slope at a black pixel: attacks leave such pixels alone."""
+class Rooted(nn.Sequential):
+    """At a black pixel the slope of sqrt(x²) is NaN, and attacks leave the pixel alone."""
 
-    class Rooted(nn.Sequential):
-        def forward(self, x: Tensor) -> Tensor:
-            logits: Tensor = super().forward(x.pow(2).sqrt())
-            return logits
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = super().forward(x.pow(2).sqrt())
+        return logits
 
+
+class SquareRoots(nn.Sequential):
+    """At a black pixel the slope is infinite: attacks know where to go."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = super().forward(x.sqrt())
+        return logits
+
+
+def test_gradients_that_are_nan_at_some_pixels_are_warned_of() -> None:
     x = images().clone()
     x[:, :, ::2] = 0
     plain = nn.Sequential(nn.Flatten(), linear()).eval()
     labels = plain(x).argmax(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dt.evaluate(plain, (x, labels), [ATTACKS["pgd"]])
-    with pytest.warns(UserWarning, match=r"are not finite, in 5\d% of their entries"):
+        for model in (plain, SquareRoots(*plain).eval()):
+            dt.evaluate(model, (x, labels), [ATTACKS["pgd"]])
+    with pytest.warns(UserWarning, match=r"are NaN, in 5\d% of their entries"):
         dt.evaluate(Rooted(*plain).eval(), (x, labels), [ATTACKS["pgd"]])
 
 

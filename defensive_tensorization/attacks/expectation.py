@@ -66,10 +66,10 @@ def most_together(model: nn.Module, batch: int, device: torch.device) -> int:
 def whole_batches(model: nn.Module, x: Tensor) -> bool:
     """Whether a batch x [B, ...] can be repeated, each repeat under its own draw.
 
-    Every layer that draws must meet exactly these examples, or a reference set: not where the
-    forward takes them one by one or gives a layer something else. Nothing else may be random, since
-    the repeats could share its draw. No image may meet another, as in the statistics of a batch.
-    Nor can a compiled graph.
+    False in five cases: the forward takes images one by one, or gives a layer that draws something
+    else than these or a reference set; something beside the sketches is random, whose draw repeats
+    would share; an answer depends on the other images of the batch; BatchNorm takes the statistics
+    of the batch; the graph is compiled.
     """
     modules = [*model.modules()]
     if any(getattr(m, "_compiled_call_impl", None) or hasattr(m, "_orig_mod") for m in modules):
@@ -79,9 +79,9 @@ def whole_batches(model: nn.Module, x: Tensor) -> bool:
     x = x if len(x) > 1 else torch.cat([x, x])  # one may be a batch of a layer's own
     references = (getattr(module, "reference", None) for module in modules)
     sizes = {len(x), *(len(each) for each in references if isinstance(each, Tensor))}
-    named = dict(model.named_modules())  # a wrapper's, which names its model's own
+    layers = dict(model.named_modules())  # a wrapper's, which names its model's own
     met: dict[nn.Module, set[int]] = {
-        named[re.sub(r"(^|\.)weight$", "", name)]: set() for name in sketching.sketches(model)
+        layers[re.sub(r"(^|\.)weight$", "", name)]: set() for name in sketching.sketches(model)
     }
 
     def meet(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -96,8 +96,16 @@ def whole_batches(model: nn.Module, x: Tensor) -> bool:
             hook.remove()
     if not all(each and each <= sizes for each in met.values()):
         return False
+    if draws_more(model, x):
+        return False
     with sketching.disabled(model):
-        return not (varies(model, x, exactly=True) or images_meet(model, x))
+        return not images_meet(model, x)
+
+
+def draws_more(model: nn.Module, x: Tensor) -> bool:
+    """Whether something beside its sketches varies a model's answers to x [B, ...]."""
+    with sketching.disabled(model):
+        return varies(model, x, exactly=True)
 
 
 def batching_note(model: nn.Module, batch: int, device: torch.device) -> str:
@@ -111,7 +119,8 @@ class Expectation:
 
     A model whose logits never vary (`answers_vary`), and has no live sketch, is asked once, not K
     times. Whether they vary is looked at again where the search has gone, at its questions 1, 2, 4,
-    8 and so on: a defence may be random beside the images alone.
+    8 and so on: a defence may be random beside the images alone. Where draws run as one, whether
+    something beside the sketches does so is looked at again at questions 4, 16, 64 and so on.
     """
 
     def __init__(
@@ -128,7 +137,8 @@ class Expectation:
         self.objective = objective
         self.average = average
         self.together = together or most_together(model, len(x), x.device)
-        if not together and self.together > 1 and not whole_batches(model, x):
+        self.given = together is not None
+        if draws > 1 and self._repeats and not whole_batches(model, x):
             self.together = 1
         self.example = x
         self.wanted, self.questions = draws, 0
@@ -146,11 +156,20 @@ class Expectation:
             linear = self.average in ("gradient", "loss")
             return self._mean(leaf, y) if linear else self._vote(leaf, y)
 
+    @property
+    def _repeats(self) -> bool:
+        """Whether the draws of a batch run as one by the automatic choice."""
+        return self.together > 1 and not self.given
+
     def _look_again(self, x: Tensor) -> None:
         self.questions += 1
-        power_of_two = self.questions & (self.questions - 1) == 0
-        if self.draws < self.wanted and power_of_two and answers_vary(self.model, x):
+        if self.questions & (self.questions - 1):  # no power of two
+            return
+        if self.draws < self.wanted and answers_vary(self.model, x):
             self.random, self.draws = True, self.wanted
+        power_of_four = self.questions.bit_length() % 2 == 1  # it costs about a question
+        if power_of_four and self._repeats and self.questions > 1 and draws_more(self.model, x):
+            self.together = 1
 
     def _mean(self, x: Tensor, y: Tensor) -> Estimate:
         """Draw by draw: no more than one pass is held in memory."""

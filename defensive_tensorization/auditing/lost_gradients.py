@@ -1,7 +1,8 @@
-"""One warning where the attacks of an evaluation follow gradients that vanish.
+"""One warning where the attacks of an evaluation follow gradients that vanish or are NaN.
 
 In float16, numbers below 6e-8 become zero: attacks that follow such gradients find nothing, and
-the model looks robust. The same happens where logits are so large that the loss is flat.
+the model looks robust. The same happens where logits are so large that the loss is flat, and at
+pixels whose slope is NaN, such as that of sqrt(x²) at zero.
 """
 
 import warnings
@@ -46,10 +47,10 @@ def warn_of_lost_gradients(model: nn.Module, x: Tensor, y: Tensor) -> None:
         scaled = _gradient(model, x, y, SCALE)
     assert scaled is not None
     there = scaled != 0
-    without = (first == 0) | ~first.isfinite()
+    without = (first == 0) | first.isnan()
     lost = float((there & without).sum()) / max(1.0, float(there.sum()))
     if lost > BLIND:
-        _warn(f"have underflowed to zero, or are not finite, in {lost:.0%} of their entries")
+        _warn(f"have underflowed to zero, or are NaN, in {lost:.0%} of their entries")
 
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor, scale: float) -> Tensor | None:
@@ -75,7 +76,8 @@ def _warn(what: str) -> None:
     warnings.warn(
         f"the gradients of the loss {what} (at most {BLIND:.0%} are to be expected): attacks that "
         "follow gradients may find too little, and the accuracies may be too high; evaluate the "
-        "model in float32, let it return logits of a usual scale, and see what dt.audit says",
+        "model in float32, let it return logits of a usual scale, add a small constant below a "
+        "root, and see what dt.audit says",
         UserWarning,
         stacklevel=4,
     )

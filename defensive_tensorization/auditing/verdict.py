@@ -51,7 +51,7 @@ def verdict(
     most: Mapping[str, int],
     random: bool = False,
 ) -> Verdict:
-    """level: the robust accuracy that is claimed, in [0, 1], None: none; budget: settings by their
+    """level: the robust accuracy that is claimed, in (0, 1], None: none; budget: settings by their
     key; most: the largest of those that narrow the interval; random: whether the network is."""
     left = interval([answers["best"]])
 

@@ -103,11 +103,6 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     theta = f"{config.theta:g}" if float(f"{config.theta:g}") == config.theta else config.theta
     if not 0 < config.theta <= 1:
         raise UsageError(f"theta must lie in (0, 1], got {theta}: theta=1 keeps everything")
-    if config.theta < 1 and config.defence.conv is None and _says("theta", overrides):
-        raise UsageError(
-            f"theta={theta} changes nothing with defence={config.defence.name}, which factorizes "
-            "no kernel: leave theta out, or take defence=tensorization"
-        )
     for key, allowed in _CHOICES.items():
         value = attrgetter(key)(config)
         if value not in allowed:
@@ -172,10 +167,6 @@ def checked(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         raise UsageError(f"audit.scored must be at most 255, got {audited.scored}")
     check_epsilons(config)
     return config
-
-
-def _says(key: str, overrides: Sequence[str]) -> bool:
-    return any(word.lstrip("+").startswith(f"{key}=") for word in overrides)
 
 
 def restored(plain: Mapping[str, Any]) -> Config:

@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ..errors import UsageError
 from .check import checked
 from .files import CONFIGS
 from .identity import plain
@@ -110,9 +111,22 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False) -> list[Config]:
     except Exception as error:
         raise refusal(error, overrides) or error from error
     if not (multirun or hydra.mode == RunMode.MULTIRUN):
-        return [composed(overrides)]
+        return _with_theta([composed(overrides)], overrides)
     swept = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
-    return [composed([*job, *search]) for job in _split([*swept, *overrides])]
+    made = [composed([*job, *search]) for job in _split([*swept, *overrides])]
+    return _with_theta(made, overrides)
+
+
+def _with_theta(made: list[Config], overrides: Sequence[str]) -> list[Config]:
+    """The jobs; a UsageError where theta was asked for and none of them has a kernel to draw."""
+    said = [word for word in overrides if word.lstrip("+").startswith("theta=")]
+    if said and all(job.defence.conv is None for job in made) and any(j.theta < 1 for j in made):
+        names = {f"defence={job.defence.name}": None for job in made}
+        raise UsageError(
+            f"{said[-1].lstrip('+')} changes nothing with {' and '.join(names)}, which factorizes "
+            "no kernel: leave theta out, or take defence=tensorization"
+        )
+    return made
 
 
 def _hydra() -> AbstractContextManager[None]:

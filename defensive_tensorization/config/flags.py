@@ -61,7 +61,9 @@ def flags(words: Sequence[str]) -> list[str]:
     modes = [name for name in _MODES if getattr(found, name)]
     if len(modes) > 1:
         said = " and ".join(f"--{name.replace('_', '-')}" for name in modes)
-        raise UsageError(f"{said} do not go together: --cfg job shows one run: leave -m out")
+        shown = "--cfg job shows one run, leave -m out"
+        remedy = shown if {"multirun", "cfg"} <= {*modes} else "take one of them"
+        raise UsageError(f"{said} do not go together: {remedy}")
     folder = found.config_dir
     if folder is not None and not os.path.isdir(home(folder, "--config-dir")):
         raise UsageError(f"--config-dir {folder} is no folder: name one that holds configurations")

@@ -99,12 +99,16 @@ def varies(model: nn.Module, x: Tensor, *, exactly: bool = False) -> bool:
 def images_meet(model: nn.Module, x: Tensor) -> bool:
     """Whether the answers to x [B, ...] depend on the other images of their batch.
 
-    Asked of a model that does not vary: beside copies of x, and beside others, mirrored and dimmed.
+    Asked of a model that does not vary. Images x, and others, mirrored and dimmed, are asked about
+    beside copies of themselves and beside each other.
     """
     other = x.flip(tuple(range(1, x.ndim))) / 2
     with torch.no_grad():
-        answers = [model(torch.cat([x, beside]))[: len(x)].clone() for beside in (x, other)]
-    return _gap(*(made.double() for made in answers)) > 8 * torch.finfo(answers[0].dtype).eps
+        alone = [model(torch.cat([each, each]))[: len(x)].clone() for each in (x, other)]
+        beside = model(torch.cat([x, other])).clone().split(len(x))
+    least = 8 * torch.finfo(alone[0].dtype).eps
+    pairs = zip(alone, beside, strict=True)
+    return any(_gap(one.double(), two.double()) > least for one, two in pairs)
 
 
 def _joined(one: Randomness, other: Randomness) -> Randomness:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from omegaconf import OmegaConf
+
 from .. import config as cfg
 from ..config import Config
 
@@ -27,16 +29,17 @@ def catalogue(
 
 
 def filled_by(experiment: str) -> list[str]:
-    """The other tables and figures that this experiment's rows fill, in the order to render them.
+    """The tables to render again when this experiment has new rows, in this order.
 
-    Honest tables are held against a surface and may have others' attacks beside their own; the
-    last column of a table is of an honest one.
+    An honest table reads the rows of its surface and of AutoAttack; other tables read those of an
+    honest one.
     """
-    lines = [f"  {key}: {experiment}\n" for key in ("surface", "outside", "averaged")]
-    own = {
-        path.stem: path.read_text(encoding="utf-8")
-        for path in sorted((cfg.CONFIGS / "experiment").glob("*.yaml"))
-        if path.stem != experiment
+    files = sorted((cfg.CONFIGS / "experiment").glob("*.yaml"))
+    told = {path.stem: OmegaConf.select(OmegaConf.load(path), "experiment") for path in files}
+    reads = {
+        name: [of.get(key) for key in ("surface", "outside", "averaged")]
+        for name, of in told.items()
+        if name != experiment
     }
-    direct = [name for name, text in own.items() if any(line in text for line in lines)]
+    direct = [name for name, others in reads.items() if experiment in others]
     return [*dict.fromkeys([*direct, *(further for name in direct for further in filled_by(name))])]
