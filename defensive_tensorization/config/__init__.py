@@ -8,7 +8,7 @@ from .build import OURS, build, construct, named, persons_source
 from .check import checked, restored
 from .compose import amended, composed, jobs, launched, plane_of
 from .epsilon import parse_epsilon
-from .files import CONFIGS, PAPER
+from .files import CONFIGS, PAPER, experiments
 from .flags import flags, home, in_one_line
 from .identity import (
     base_of,
@@ -43,6 +43,7 @@ __all__ = [
     "construct",
     "digest",
     "draws_outside",
+    "experiments",
     "flags",
     "has_random_kernels",
     "has_randomness",

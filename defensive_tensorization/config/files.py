@@ -4,7 +4,12 @@ A checkout, and an editable install of it, has them at its top; a wheel holds th
 package, where setup.py puts them.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from ..errors import UsageError
 
@@ -28,6 +33,13 @@ def shipped(name: str) -> Path:
 
 CONFIGS = shipped("configs")
 PAPER = shipped("results/paper")
+
+
+@cache
+def experiments() -> Mapping[str, Mapping[str, Any]]:
+    """By name, what the file of each experiment says of its table, nothing composed."""
+    files = sorted((CONFIGS / "experiment").glob("*.yaml"))
+    return {path.stem: OmegaConf.select(OmegaConf.load(path), "experiment") for path in files}
 
 
 def shown(path: str) -> str:

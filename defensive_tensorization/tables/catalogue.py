@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from omegaconf import OmegaConf
-
 from .. import config as cfg
 from ..config import Config
 
@@ -34,11 +32,9 @@ def filled_by(experiment: str) -> list[str]:
     An honest table reads the rows of its surface and of AutoAttack; other tables read those of an
     honest one.
     """
-    files = sorted((cfg.CONFIGS / "experiment").glob("*.yaml"))
-    told = {path.stem: OmegaConf.select(OmegaConf.load(path), "experiment") for path in files}
     reads = {
         name: [of.get(key) for key in ("surface", "outside", "averaged")]
-        for name, of in told.items()
+        for name, of in cfg.experiments().items()
         if name != experiment
     }
     direct = [name for name, others in reads.items() if experiment in others]
