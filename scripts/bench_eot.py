@@ -15,7 +15,8 @@ import torch
 from bench import Ratio, interleaved, options, over, report
 from torch import Tensor, nn
 
-from defensive_tensorization.attacks.expectation import Expectation, cross_entropy, most_together
+from defensive_tensorization.attacks.batching import most_together
+from defensive_tensorization.attacks.expectation import Expectation, cross_entropy
 from defensive_tensorization.experiment.components import channels_last
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.models.batchnorm import DrawBatchNorm2d, Handling, Recalibrated

@@ -21,7 +21,7 @@ from bench_check import WORSE, refuse
 from bench_eot import gradient, images, network
 from torch import nn
 
-from defensive_tensorization.attacks.expectation import most_together
+from defensive_tensorization.attacks.batching import most_together
 from defensive_tensorization.models import ResNet18
 from defensive_tensorization.system import processor, provenance
 from defensive_tensorization.tucker import conv_factory

@@ -13,14 +13,13 @@ import defensive_tensorization as dt
 from defensive_tensorization import sketching
 from defensive_tensorization.attacks import Attack
 from defensive_tensorization.attacks.auto_pgd import checkpoints
+from defensive_tensorization.attacks.batching import batching_note, most_together
 from defensive_tensorization.attacks.expectation import (
     AVERAGES,
     Expectation,
-    batching_note,
     cross_entropy,
     dlr,
     margin,
-    most_together,
 )
 from defensive_tensorization.attacks.in_units import apgd, eot_pgd, pgd, square
 from defensive_tensorization.attacks.search import Best

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import defensive_tensorization as dt
-from defensive_tensorization.attacks.expectation import Expectation, cross_entropy, whole_batches
+from defensive_tensorization.attacks.batching import repeatable
+from defensive_tensorization.attacks.expectation import Expectation, cross_entropy
 from defensive_tensorization.auditing import measure
 from defensive_tensorization.auditing.store import Store
 from defensive_tensorization.auditing.target import AuditTarget
@@ -282,7 +283,7 @@ def test_draws_run_together_only_where_every_layer_meets_the_batch(
 ) -> None:
     net = sketched(model())
     before = dt.sketching.rng_states(net)
-    assert whole_batches(net, images(batch)) is (model is Plain)
+    assert repeatable(net, images(batch)) is (model is Plain)
     assert dt.sketching.rng_states(net).keys() == before.keys()  # nothing was drawn
     y = torch.zeros(batch, dtype=torch.long)
     ask = Expectation(net, images(batch), cross_entropy, draws=10)
@@ -302,7 +303,7 @@ def test_few_images_are_audited_with_their_draws_together(recalibrated: bool) ->
     net = sketched(nn.Sequential(Plain().conv, nn.BatchNorm2d(16), Pooled()))
     if recalibrated:
         net = dt.recalibrate(net, reference=images(4)).eval()
-    assert whole_batches(Whole(net), images(4))
+    assert repeatable(Whole(net), images(4))
     little: dict[str, Any] = {"steps": 1, "samples": 10, "queries": 1, "scored": 2}
     y = torch.zeros(4, dtype=torch.long)
     report = dt.audit(net, (images(4), y), epsilon=8 / 255, claim=0.5, **little)
@@ -341,8 +342,8 @@ def test_the_loss_of_a_model_that_joins_images_is_the_mean_over_its_forwards() -
 def test_draws_of_a_compiled_network_run_one_by_one() -> None:
     net = sketched(Plain())
     net.compile(backend="eager")
-    assert not whole_batches(net, images(4))
-    assert not whole_batches(torch.compile(sketched(Plain()), backend="eager"), images(4))
+    assert not repeatable(net, images(4))
+    assert not repeatable(torch.compile(sketched(Plain()), backend="eager"), images(4))
 
 
 # --- inputs in 16 bits, and without a place -------------------------------------------------------
@@ -681,9 +682,9 @@ def test_a_batchnorm_of_the_batch_s_statistics_meets_one_draw_at_a_time(own: boo
         theta=0.7,
     )
     x = images(6)
-    assert not whole_batches(model.train(not own), x)
+    assert not repeatable(model.train(not own), x)
     if not own:
-        assert whole_batches(model.eval(), x)
+        assert repeatable(model.eval(), x)
 
 
 class Bright(nn.Module):

@@ -6,7 +6,7 @@ in `in_units`.
 
 from .amplitudes import apgd, autoattack, bim, eot_pgd, fgsm, pgd, square
 from .attack import OUTCOMES, Attack, Ended, step_count
-from .expectation import batching_note
+from .batching import batching_note
 from .step_checkpoints import group_by_steps
 from .threat_model import THREAT_MODELS, attacker, defender
 

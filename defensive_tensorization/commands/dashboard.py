@@ -105,12 +105,12 @@ def workspace(entity: str, config: Config, tables: Sequence[str] = ()) -> Any:
 def compared(config: Config) -> list[str]:
     """The experiments on the same data at the same scale whose numbers the paper printed."""
     found = []
-    for path in sorted((cfg.CONFIGS / "experiment").glob("*.yaml")):
-        if "published:" not in path.read_text():
+    for name, of in cfg.experiments().items():
+        if not of.get("published"):
             continue  # composing takes its time
-        other = cfg.composed([f"experiment={path.stem}", f"scale={config.scale.name}"])
-        if other.experiment.published and wandb_log.setting(other) == wandb_log.setting(config):
-            found.append(path.stem)
+        other = cfg.composed([f"experiment={name}", f"scale={config.scale.name}"])
+        if wandb_log.setting(other) == wandb_log.setting(config):
+            found.append(name)
     return found
 
 

@@ -13,8 +13,7 @@ def catalogue(
 
     The paper's tables come first, then its figures.
     """
-    found = (path.stem for path in (cfg.CONFIGS / "experiment").glob("*.yaml"))
-    known = sorted(found, key=lambda e: (e[:5] != "table", e[:6] != "figure", e))
+    known = sorted(cfg.experiments(), key=lambda e: (e[:5] != "table", e[:6] != "figure", e))
     words = [word for word in overrides if not word.startswith("paths.results=")]
     moved = words != list(overrides)
     folders = {
