@@ -370,7 +370,11 @@ def test_a_table_says_which_networks_are_released(runs: Path, tmp_path: Path) ->
 
 
 def test_verify_holds_networks_against_committed_rows(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = shutil.copytree(networks(runs), tmp_path / "smoke" / "networks")
     p = plan(composed(words(runs, "eval.runs=3")))
@@ -397,8 +401,17 @@ def test_verify_holds_networks_against_committed_rows(
     monkeypatch.setattr(verify, "plan", gone)  # data that are not here
     with pytest.raises(UsageError, match="its images are missing"):
         verify.compared([*asked, "device=cpu"])
-    with pytest.raises(UsageError, match="or their data are not here"):
-        verify.compared([*asked, "device=cpu", "dataset=synthetic_tones", "model=soundnet5"])
+    twins = shutil.copytree(kept, tmp_path / "twins")
+    listed = json.loads((kept / "manifest.json").read_text())
+    listed["networks"] += [each | {"name": f"{each['name']}-twin"} for each in listed["networks"]]
+    (twins / "manifest.json").write_text(json.dumps(listed))
+    other = [*asked, f"networks={twins}", "device=cpu", "dataset=synthetic_tones"]
+    with caplog.at_level("INFO"), pytest.raises(UsageError, match="or their data are not here"):
+        verify.compared([*other, "model=soundnet5"])
+    told = [message for message in caplog.messages if "are not compared" in message]
+    assert told == [
+        "networks of digits are not compared, name dataset=digits: its images are missing"
+    ]  # once for both
 
 
 def test_verify_takes_rows_of_several_draws_where_nothing_is_random() -> None:
